@@ -1,6 +1,8 @@
-"""Every error that autocompress raises on purpose. A message says what was expected and what came."""
+"""Every error that autocompress raises on purpose: what was expected, and what came."""
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class AutocompressError(Exception):
@@ -43,3 +45,27 @@ class TrialError(AutocompressError):
         self.stage = stage
         self.reason = reason
         super().__init__(f"{stage}: {reason}")
+
+
+class DivergedError(AutocompressError):
+    """The training loss became infinite or NaN."""
+
+
+@contextmanager
+def failing_as(stage: str) -> Iterator[None]:
+    """Turn whatever goes wrong inside into a ``TrialError`` of this stage: it fails alone."""
+    try:
+        yield
+    except TrialError:
+        raise
+    except Exception as error:
+        raise TrialError(stage, _in_one_line(error)) from error
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full: {error}"
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in text.lower():
+        return f"out of memory: {text}".rstrip(": ")
+    return text if isinstance(error, AutocompressError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,82 @@
+"""Files that are either whole or absent: written aside, flushed to disk, then renamed."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autocompress.errors import RunError
+
+PARTIAL = ".partial"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file by new content, atomically."""
+    aside = path.with_name(path.name + PARTIAL)
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replace a JSON file, atomically."""
+    write_bytes(path, _json_bytes(data))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        RunError: the file is missing or not JSON; the message names it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is not valid JSON: {error}") from error
+
+
+def write_folder(path: Path, contents: Mapping[str, Any]) -> str:
+    """Write a folder of files that appears whole or not at all.
+
+    Args:
+        path: the folder; one that is already there is replaced.
+        contents: file name to bytes (written as they are) or plain data (written as JSON).
+
+    Returns:
+        sha256, in hexadecimal, over names and contents.
+    """
+    aside = path.with_name(path.name + PARTIAL)
+    shutil.rmtree(aside, ignore_errors=True)
+    digest = hashlib.sha256()
+    try:
+        aside.mkdir(parents=True)
+        for name, content in sorted(contents.items()):
+            raw = content if isinstance(content, bytes) else _json_bytes(content)
+            digest.update(name.encode() + b"\0" + raw)
+            write_bytes(aside / name, raw)
+        shutil.rmtree(path, ignore_errors=True)
+        aside.rename(path)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return digest.hexdigest()
+
+
+def digest_of(data: Any) -> str:
+    """Return the sha256 of plain data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _json_bytes(data: Any) -> bytes:
+    return (json.dumps(data, indent=1, allow_nan=False) + "\n").encode()

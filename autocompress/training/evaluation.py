@@ -1,0 +1,79 @@
+"""Scoring without training: accuracy of a model, and batch norms fitted to changed weights."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from autocompress.training.batches import Loader
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model reaches on one split.
+
+    Attributes:
+        accuracy: fraction of images whose highest output is their label, in [0, 1].
+        loss: mean cross entropy, in nats.
+        n: number of images.
+    """
+
+    accuracy: float
+    loss: float
+    n: int
+
+
+def evaluate(model: nn.Module, loader: Loader) -> Evaluation:
+    """Score a model on all images of a loader, in eval mode and without gradients.
+
+    The model's training mode is as before afterwards.
+    """
+    was_training = model.training
+    model.eval()
+    correct, loss, n = torch.zeros(()), torch.zeros(()), 0
+    with torch.inference_mode():
+        for images, labels in loader:
+            outputs = model(_plain(images)).float()
+            labels = _plain(labels)
+            correct += (outputs.argmax(1) == labels).sum().cpu()
+            loss += cross_entropy(outputs, labels, reduction="sum").cpu()
+            n += len(labels)
+    model.train(was_training)
+    return Evaluation(float(correct) / n, float(loss) / n, n)
+
+
+def reestimate_batch_norms(model: nn.Module, loader: Loader, *, batches: int = 50) -> None:
+    """Recompute the running statistics of all batch norms over training batches, in place.
+
+    A candidate that changed but does not train again would else be scored with the statistics
+    of a different network (Li et al. 2020, EagleEye, arXiv:2007.02491, "adaptive batch norm").
+
+    Args:
+        model: edited in place; its training mode is as before afterwards.
+        loader: training batches.
+        batches: how many of them to use at most.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [norm for norm in norms if norm.track_running_stats]
+    if not norms:
+        return
+    was_training, momenta = model.training, [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over all batches
+        norm.train()
+    with torch.no_grad():
+        for index, (images, _) in enumerate(loader):
+            if index == batches:
+                break
+            model(_plain(images))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.train(was_training)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Strip fastai's tensor subclass, which exists to draw pictures."""
+    return tensor.as_subclass(Tensor)

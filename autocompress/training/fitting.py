@@ -1,0 +1,156 @@
+"""One training run: fastai's Learner with a fresh optimizer and our callbacks."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.schedule import fit_one_cycle
+from fastai.learner import CastToTensor, Learner, Recorder, TrainEvalCallback
+from fastai.losses import CrossEntropyLossFlat
+from torch import Tensor, nn
+
+from autocompress.errors import ConfigurationError, DivergedError
+from autocompress.training.batches import Batches
+from autocompress.training.callbacks import EpochReport, StopOnNaN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a model is trained.
+
+    Attributes:
+        epochs: length of the training run in which a candidate is distilled and sparsified.
+        recovery_epochs: length of the fine-tuning after surgery; 0 leaves it out.
+        learning_rate: peak of the one-cycle schedule (Smith 2018, arXiv:1803.09820).
+        recovery_learning_rate: peak for the recovery, as a fraction of ``learning_rate``.
+        weight_decay: decoupled weight decay of Adam.
+    """
+
+    epochs: int = 6
+    recovery_epochs: int = 2
+    learning_rate: float = 2e-3
+    recovery_learning_rate: float = 0.5
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        bounds = {"epochs": 0, "recovery_epochs": 0, "weight_decay": 0}
+        problems = [
+            f"{name} must be at least {low}, not {getattr(self, name)!r}"
+            for name, low in bounds.items()
+            if not getattr(self, name) >= low
+        ]
+        if not self.learning_rate > 0:
+            problems.append(f"learning_rate must be above 0, not {self.learning_rate!r}")
+        if problems:
+            raise ConfigurationError(problems)
+
+    @property
+    def main(self) -> "Fit":
+        """The training run in which a candidate is distilled and sparsified."""
+        return Fit("sparsify", self.epochs, self.learning_rate, self.weight_decay)
+
+    @property
+    def recovery(self) -> "Fit":
+        """The fine-tuning after surgery."""
+        peak = self.learning_rate * self.recovery_learning_rate
+        return Fit("recover", self.recovery_epochs, peak, self.weight_decay)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One training run: its name in the curve, its length, peak learning rate, weight decay."""
+
+    stage: str
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of one stage: a point of the training curve."""
+
+    stage: str
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    accuracy: float
+
+
+EpochListener = Callable[[EpochRecord], None]
+
+
+def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the fraction of rows whose highest output is the label, in [0, 1]."""
+    return (outputs.argmax(1) == labels).float().mean()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch (all devices): same seed, same run on a CPU."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # fastai and user data sets draw from the global generator
+    torch.manual_seed(seed)
+
+
+def fit(
+    model: nn.Module,
+    batches: Batches,
+    run: Fit,
+    *,
+    callbacks: Sequence[Any] = (),
+    on_epoch: EpochListener | None = None,
+) -> tuple[EpochRecord, ...]:
+    """Train a model in place for some epochs and return its curve.
+
+    Every call makes a new optimizer from the parameters that the model has now, so that
+    training after surgery moves the parameters that are there, and nothing else.
+
+    Args:
+        model: trained in place, on the device of the batches.
+        batches: training and validation data.
+        run: name, epochs (0 returns at once), peak learning rate and weight decay.
+        callbacks: fastai callbacks, closed also when training fails.
+        on_epoch: called with each record as soon as it is there.
+
+    Raises:
+        DivergedError: the loss became infinite or NaN.
+    """
+    if run.epochs == 0:
+        return ()
+    curve: list[EpochRecord] = []
+
+    def record(epoch: int, train_loss: float, valid_loss: float, score: float) -> None:
+        curve.append(EpochRecord(run.stage, epoch + 1, train_loss, valid_loss, score))
+        if on_epoch is not None:
+            on_epoch(curve[-1])
+
+    guard = StopOnNaN()
+    own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor()]
+    if batches.device.type == "cuda":
+        own.append(MixedPrecision())
+        model.to(memory_format=torch.channels_last)
+    learner = Learner(
+        batches.loaders,
+        model,
+        loss_func=CrossEntropyLossFlat(),
+        metrics=[accuracy],
+        cbs=[*own, guard, *callbacks, EpochReport(record)],
+        default_cbs=False,
+    )
+    try:
+        with learner.no_logging():
+            fit_one_cycle(learner, run.epochs, run.learning_rate, wd=run.weight_decay)
+    finally:
+        for callback in callbacks:
+            if hasattr(callback, "close"):
+                callback.close()
+    if guard.stopped:
+        raise DivergedError(
+            f"the loss became NaN or infinite in epoch {len(curve) + 1} of {run.stage}; "
+            "a lower learning rate may help"
+        )
+    return tuple(curve)
