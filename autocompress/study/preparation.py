@@ -1,0 +1,234 @@
+"""What a run needs before its first trial: data, a trained baseline, a teacher, a ruler."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from autocompress import datasets, models
+from autocompress.artifacts import digest_of, read_json, write_folder
+from autocompress.config import ModelSection, StudyConfig
+from autocompress.datasets import Images, Splits
+from autocompress.errors import AutocompressError, ConfigurationError, DivergedError
+from autocompress.events import BaselineReady, EpochDone, Event, Message
+from autocompress.graph import Units, find_units
+from autocompress.measurement.latency import (
+    Latency,
+    LatencySettings,
+    measure_paired,
+    measure_reference,
+)
+from autocompress.search.limits import Limits
+from autocompress.search.objective import Workbench, own_tensors, size_metrics
+from autocompress.training.batches import Batches, BatchSettings, make_batches
+from autocompress.training.evaluation import evaluate
+from autocompress.training.fitting import EpochRecord, Fit, fit, seed_everything
+
+Listener = Callable[[Event], None]
+
+
+def training_device(config: StudyConfig) -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_batches(config: StudyConfig) -> Batches:
+    """Load the study's data and put it where training runs.
+
+    Raises:
+        ConfigurationError: the source does not exist, or its images or labels are unusable.
+    """
+    data = config.data
+    splits = datasets.load(
+        data.source,
+        image_size=data.image_size,
+        train_limit=data.train_limit,
+        valid_limit=data.valid_limit,
+        test_limit=data.test_limit,
+        seed=config.study.seed,
+    )
+    settings = BatchSettings(batch_size=data.batch_size, augmentation=data.augmentation)
+    return make_batches(splits, settings, device=training_device(config), seed=config.study.seed)
+
+
+def data_digest(splits: Splits) -> str:
+    """Return a sha256 that changes when labels, classes, sizes or the first images change."""
+    facts: dict[str, Any] = {"classes": splits.classes, "image_size": splits.image_size}
+    for name in ("train", "valid", "test"):
+        part = getattr(splits, name)
+        facts[name] = part.labels.tolist()
+        if isinstance(part, Images):
+            facts[f"{name}_pixels"] = part.images[:64].long().sum(dim=(1, 2, 3)).tolist()
+        else:
+            facts[f"{name}_files"] = [path.name for path in part.paths]
+    return digest_of(facts)
+
+
+def build_model(section: ModelSection, splits: Splits, *, seed: int) -> nn.Module:
+    """Build the study's model for its data, with the weights that the study names.
+
+    Raises:
+        ConfigurationError: factory, arguments or weights do not exist or do not fit.
+    """
+    seed_everything(seed)
+    classes, channels = len(splits.classes), splits.channels
+    return models.create(
+        section.factory,
+        section.kwargs,
+        num_classes=classes,
+        channels=channels,
+        weights=section.weights,
+    )
+
+
+def check_batch(model: nn.Module, batches: Batches) -> tuple[int, ...]:
+    """Run one batch through a model and return the shape of its output.
+
+    Raises:
+        ConfigurationError: the images don't fit the model, or the output isn't
+            [n, number of classes].
+    """
+    wanted = (len(batches.example), len(batches.splits.classes))
+    images = f"images {list(batches.example.shape)} (number, channels, height, width)"
+    model.eval()
+    try:
+        with torch.no_grad():
+            outputs = model(batches.example)
+    except Exception as error:
+        raise ConfigurationError(
+            f"data.image_size, model.factory: {images} do not fit the model: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(outputs, torch.Tensor) or tuple(outputs.shape) != wanted:
+        got = list(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise ConfigurationError(
+            f"model.factory: for {images} the model must return class scores of shape "
+            f"{list(wanted)}, not {got}"
+        )
+    return tuple(outputs.shape)
+
+
+def trained(
+    section: ModelSection, batches: Batches, folder: Path, config: StudyConfig, tell: Listener
+) -> nn.Module:
+    """Return a model of the study in eval mode, trained now or in an earlier session.
+
+    A model without weights is trained for ``section.epochs`` and kept in ``folder``, together
+    with its curve.
+    """
+    model = build_model(section, batches.splits, seed=config.study.seed)
+    check_batch(model, batches)
+    kept = folder / "weights.safetensors"
+    if kept.exists():
+        model.load_state_dict(load_file(kept), strict=False)
+        return model.to(batches.device).eval()
+    model.to(batches.device)
+    role = folder.name
+    epochs = section.epochs
+    if epochs:
+        tell(Message(f"training the {role} ({section.factory}) for {epochs} epochs"))
+
+    def on_epoch(record: EpochRecord) -> None:
+        tell(EpochDone(role, record.epoch, epochs, record.accuracy))
+
+    seed_everything(config.study.seed)
+    run = Fit(role, epochs, section.learning_rate, config.training.weight_decay)
+    try:
+        curve = fit(model, batches.reseeded(config.study.seed), run, on_epoch=on_epoch)
+    except DivergedError as error:
+        raise AutocompressError(f"model.learning_rate: training the {role}: {error}") from error
+    contents = {
+        "weights.safetensors": save(own_tensors(model)),
+        "curve.json": [asdict(record) for record in curve],
+    }
+    write_folder(folder, contents)
+    return model.eval()
+
+
+def prepare(config: StudyConfig, folder: Path, batches: Batches, tell: Listener) -> Workbench:
+    """Train (or reload) and measure the baseline, find its units, and lay out the workbench.
+
+    Args:
+        config: the resolved study.
+        folder: the run's folder; ``baseline`` and ``teacher`` are written into it.
+        batches: the study's data.
+        tell: hears what happens.
+    """
+    home = folder / "baseline"
+    baseline = trained(config.model, batches, home, config, tell)
+    teacher = None
+    if config.teacher is not None:
+        teacher = trained(config.teacher, batches, folder / "teacher", config, tell)
+    settings = latency_settings(config)
+    example = latency_example(config, batches)
+    metrics = _baseline_metrics(baseline, batches, home, settings, example)
+    tell(BaselineReady(metrics))
+    reference_ms = metrics["latency_ms"]
+
+    def measure(candidate: nn.Module) -> Latency:
+        return measure_paired(baseline, candidate, example, settings, reference_ms=reference_ms)
+
+    def on_epoch(record: EpochRecord) -> None:
+        total = config.training.recovery_epochs
+        total = config.training.epochs if record.stage == "sparsify" else total
+        tell(EpochDone(record.stage, record.epoch, total, record.accuracy))
+
+    return Workbench(
+        baseline=baseline,
+        baseline_metrics=metrics,
+        teacher=teacher,
+        units=removable_units(baseline, batches, config),
+        batches=batches,
+        measure=measure,
+        limits=Limits(**config.limits.model_dump()),
+        folder=folder / "trials",
+        seed=config.study.seed,
+        on_epoch=on_epoch,
+    )
+
+
+def removable_units(model: nn.Module, batches: Batches, config: StudyConfig) -> Units:
+    """Find the units of the baseline, once for all trials."""
+    return find_units(model, batches.example[:2])
+
+
+def latency_settings(config: StudyConfig) -> LatencySettings:
+    """Return how this study measures latency."""
+    return LatencySettings(**config.latency.model_dump())
+
+
+def latency_example(config: StudyConfig, batches: Batches) -> torch.Tensor:
+    """Return the batch whose latency is measured: ``latency.batch_size`` real images."""
+    images = batches.example
+    repeats = -(-config.latency.batch_size // len(images))
+    return images.repeat(repeats, 1, 1, 1)[: config.latency.batch_size]
+
+
+def _baseline_metrics(
+    model: nn.Module,
+    batches: Batches,
+    home: Path,
+    settings: LatencySettings,
+    example: torch.Tensor,
+) -> Mapping[str, Any]:
+    path = home / "metrics.json"
+    if path.exists():
+        metrics: dict[str, Any] = read_json(path)
+        return metrics
+    latency = measure_reference(model, example, settings)
+    metrics = {
+        "accuracy": evaluate(model, batches.valid).accuracy,
+        "latency_ms": latency.latency_ms,
+        "latency_ratio": 1.0,
+        "parameter_ratio": 1.0,
+        **size_metrics(model, batches.example),
+        "latency": latency.to_dict(),
+    }
+    from autocompress.artifacts import write_json
+
+    write_json(path, metrics)
+    return metrics
