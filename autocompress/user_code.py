@@ -1,0 +1,99 @@
+"""Functions that a user names as ``package.module:function``: found, imported and called."""
+
+import importlib
+import itertools
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from autocompress.errors import AutocompressError, ConfigurationError
+from autocompress.registry import did_you_mean
+
+
+@contextmanager
+def _working_directory_first() -> Iterator[None]:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def user_traceback(error: BaseException) -> str:
+    """Return the traceback of an error, from its first frame that is not ours."""
+    told = traceback.TracebackException.from_exception(error)
+    theirs = itertools.dropwhile(lambda frame: _is_ours(frame.filename), told.stack)
+    told.stack = traceback.StackSummary.from_list(list(theirs))
+    return "".join(told.format()).rstrip()
+
+
+def _is_ours(filename: str) -> bool:
+    importer = filename == importlib.__file__ or filename.startswith("<frozen importlib")
+    return importer or Path(filename).is_relative_to(Path(__file__).parent)
+
+
+def _import_module(name: str, reference: str, kind: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _failed_import(name, reference, kind, error) from error
+        raise ConfigurationError(
+            f"{kind} {reference!r}: no module named {error.name!r}; looked in the current folder "
+            f"{Path.cwd()} and in the installed packages"
+        ) from error
+    except AutocompressError:
+        raise
+    except Exception as error:
+        raise _failed_import(name, reference, kind, error) from error
+
+
+def _failed_import(name: str, reference: str, kind: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"{kind} {reference!r}: importing {name!r} failed:\n{user_traceback(error)}"
+    )
+
+
+def call_function(
+    reference: str, kind: str, arguments: Callable[[Callable[..., Any]], dict[str, Any]]
+) -> Any:
+    """Import and call a user's function, with the current working directory importable.
+
+    Args:
+        reference: ``"package.module:function"``.
+        kind: what the function makes, for messages: ``"model"`` or ``"data set"``.
+        arguments: receives the function and returns the keyword arguments to call it with.
+
+    Raises:
+        ConfigurationError: the reference is malformed, the module does not exist or fails to
+            import, the function does not exist, or it raises; with the user's own traceback.
+    """
+    module_name, _, function_name = reference.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), function_name]):
+        raise ConfigurationError(
+            f"{kind} {reference!r}: expected 'package.module:function', both Python names"
+        )
+    with _working_directory_first():
+        importlib.invalidate_caches()
+        module = _import_module(module_name, reference, kind)
+        function = getattr(module, function_name, None)
+        if not callable(function):
+            names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+            raise ConfigurationError(
+                f"{kind} {reference!r}: {module_name!r} ({getattr(module, '__file__', None)}) has "
+                f"no function {function_name!r}{did_you_mean(function_name, names)}; it has: "
+                f"{', '.join(sorted(names)) or 'none'}"
+            )
+        try:
+            return function(**arguments(function))
+        except AutocompressError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(
+                f"{kind} {reference!r}: calling {function_name} failed:\n{user_traceback(error)}"
+            ) from error
