@@ -1,0 +1,104 @@
+"""What a study tells while it runs: plain facts for a terminal, a notebook or a log."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run began, or goes on.
+
+    Attributes:
+        name: the study.
+        folder: where the run is stored.
+        trials: how many finished trials it wants in all.
+        done: how many it has already.
+    """
+
+    name: str
+    folder: str
+    trials: int
+    done: int
+
+
+@dataclass(frozen=True)
+class Message:
+    """One line about what happens next."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class BaselineReady:
+    """The baseline is trained and measured: ``accuracy``, ``latency_ms``, ``parameters``, ..."""
+
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """One epoch of a training run ended.
+
+    Attributes:
+        stage: what is trained: ``"baseline"``, ``"teacher"``, ``"sparsify"`` or ``"recover"``.
+        epoch: its index, from 0.
+        epochs: length of this training run.
+        accuracy: on ``valid``, in [0, 1].
+    """
+
+    stage: str
+    epoch: int
+    epochs: int
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialDone:
+    """A trial ended.
+
+    Attributes:
+        number: its number in the study.
+        state: ``"complete"``, ``"pruned"`` or ``"failed"``.
+        reason: why it failed or was stopped.
+        metrics: what is known of it; empty if nothing.
+        best: metrics of the best balanced trial so far; empty before the first.
+        done: finished trials of the run.
+        total: wanted trials of the run.
+        elapsed_s: seconds since the first trial of this session began.
+        eta_s: expected seconds until the last trial ends.
+    """
+
+    number: int
+    state: str
+    reason: str | None
+    metrics: Mapping[str, Any]
+    best: Mapping[str, Any]
+    done: int
+    total: int
+    elapsed_s: float
+    eta_s: float
+
+
+@dataclass(frozen=True)
+class LastWord:
+    """One more member of the front was measured again and opened on ``test``."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run is over.
+
+    Attributes:
+        folder: where it is stored.
+        front: its baseline and front, as ``Run.front_document`` returns them.
+    """
+
+    folder: str
+    front: Mapping[str, Any]
+
+
+Event = Started | Message | BaselineReady | EpochDone | TrialDone | LastWord | Finished
