@@ -1,0 +1,131 @@
+import optuna
+import pytest
+
+from autocompress.search.samplers import SAMPLERS
+from autocompress.search.shipped import SHIPPED, shipped_params
+from autocompress.search.space import KNOBS, Choices, Constant, Range, Space
+from autocompress.training.fitting import Training
+
+DIMENSIONS = {
+    "sparsity": Range(0.0, 0.9, step=0.1),
+    "granularity": Choices(("filter", "weight")),
+    "linear_sparsity": Range(0.0, 0.95),
+    "scope": Choices(("local", "global")),
+    "distillation": Choices(("none", "soft_target")),
+    "temperature": Range(1.0, 10.0),
+    "rank": Range(0.1, 1.0),
+    "fold": Choices((True, False)),
+    "learning_rate": Range(1e-4, 1e-2, log=True),
+    "epochs": Range(1, 5),
+}
+
+
+def ask(space, fixed, **options):
+    study = optuna.create_study(directions=["maximize"], **options)
+    study.enqueue_trial(fixed)
+    trial = study.ask()
+    return trial, space.sample(trial)
+
+
+def test_sampled_knobs_make_the_recipe():
+    fixed = {
+        "sparsity": 0.4,
+        "granularity": "filter",
+        "linear_sparsity": 0.5,
+        "scope": "global",
+        "distillation": "soft_target",
+        "temperature": 3.0,
+        "rank": 0.5,
+        "fold": False,
+        "learning_rate": 1e-3,
+        "epochs": 4,
+    }
+    space = Space(DIMENSIONS, Training(recovery_epochs=7), exclude=("head*",))
+    _, params = ask(space, fixed)
+    recipe = space.recipe(params)
+    assert recipe.sparsification.sparsity == pytest.approx(0.4)
+    assert recipe.sparsification.scope == "global"
+    assert recipe.sparsification.linear_sparsity == 0.5
+    assert recipe.sparsification.exclude == ("head*",)
+    assert recipe.distillation.temperature == 3.0
+    assert recipe.factorization.rank == 0.5
+    assert not recipe.fold
+    assert (recipe.training.epochs, recipe.training.recovery_epochs) == (4, 7)
+
+
+def test_knobs_without_effect_are_not_sampled():
+    fixed = {"sparsity": 0.0, "linear_sparsity": 0.0, "distillation": "none", "rank": 1.0}
+    trial, params = ask(Space(DIMENSIONS, Training()), fixed)
+    assert not {"granularity", "scope", "temperature"} & set(trial.params)
+    recipe = Space(DIMENSIONS, Training()).recipe(params)
+    assert recipe.sparsification is recipe.distillation is recipe.factorization is None
+
+
+def test_a_flat_space_samples_every_knob():
+    fixed = {"sparsity": 0.0, "linear_sparsity": 0.0, "distillation": "none"}
+    trial, _ = ask(Space(DIMENSIONS, Training(), conditional=False), fixed)
+    assert set(trial.params) == set(DIMENSIONS)
+
+
+def test_sparsity_can_differ_by_stage():
+    dimensions = {"sparsity_early": Constant(0.1), "sparsity_late": Constant(0.7)}
+    space = Space(dimensions, Training())
+    _, params = ask(space, {})
+    assert space.recipe(params).sparsification.sparsity == (0.1, 0.0, 0.7)
+
+
+def test_shipped_recipes_are_moved_into_the_space():
+    enqueued = shipped_params(Space(DIMENSIONS, Training()))
+    assert [name for name, _ in enqueued] == list(SHIPPED)
+    for _, params in enqueued:
+        assert set(params) == set(DIMENSIONS)
+        assert params["epochs"] == 5
+        _, sampled = ask(Space(DIMENSIONS, Training()), params)
+        assert all(sampled[name] == value for name, value in params.items() if name in sampled)
+
+
+def test_shipped_recipes_that_need_a_missing_name_are_left_out():
+    dimensions = {**DIMENSIONS, "scope": Choices(("local",))}
+    names = [name for name, _ in shipped_params(Space(dimensions, Training()))]
+    assert "global_taylor" not in names
+    assert "article" in names
+
+
+def test_every_knob_reaches_the_recipe():
+    """A knob that no recipe depends on would be searched in vain."""
+    space = Space({}, Training())
+    base = {
+        **{name: knob.default for name, knob in KNOBS.items()},
+        "sparsity": 0.5,
+        "linear_sparsity": 0.5,
+        "distillation": "soft_target",
+        "rank": 0.5,
+        "epochs": 2,
+        "recovery_epochs": 1,
+        "learning_rate": 1e-3,
+    }
+    for name, knob in KNOBS.items():
+        if knob.choices:
+            other = next(c for c in knob.choices if c != base[name])
+        elif knob.kind == "boolean":
+            other = not base[name]
+        else:
+            other = 0.3 if knob.kind == "float" else 5
+        if name == "temperature":
+            other = 2.0
+        assert space.recipe(base) != space.recipe({**base, name: other}), name
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_samplers_repeat_with_their_seed(name):
+    def values(seed):
+        study = optuna.create_study(
+            directions=["maximize", "minimize"], sampler=SAMPLERS[name](seed)
+        )
+        for _ in range(4):
+            trial = study.ask()
+            x = trial.suggest_float("x", 0, 1)
+            study.tell(trial, [x, x])
+        return [t.params["x"] for t in study.trials]
+
+    assert values(1) == values(1) != values(2)

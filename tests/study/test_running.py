@@ -1,0 +1,345 @@
+"""Studies on real digits, end to end, with a net small enough for seconds per trial."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autocompress.config import load_study
+from autocompress.errors import ConfigurationError, RunError, UsageError
+from autocompress.events import Finished, LastWord, Started, TrialDone
+from autocompress.study.records import Run
+from autocompress.study.running import check, resume, run
+
+STUDY = """
+[study]
+name = "micro"
+trials = 4
+seed = 1
+
+[data]
+source = "digits"
+image_size = 8
+batch_size = 50
+train_limit = 300
+valid_limit = 150
+test_limit = 150
+
+[model]
+factory = "autocompress:vgg_small"
+kwargs = { widths = [8, 16], layers_per_stage = 1, hidden = 32, dropout = 0.0 }
+epochs = 3
+learning_rate = 1e-2
+
+[training]
+epochs = 1
+recovery_epochs = 1
+learning_rate = 1e-2
+
+[latency]
+device = "cpu"
+threads = 1
+seconds = 0.3
+
+[search]
+sparsity = { low = 0.0, high = 0.8, step = 0.1 }
+linear_sparsity = { low = 0.0, high = 0.8, step = 0.1 }
+distillation = ["none", "soft_target"]
+distillation_weight = 0.5
+rank = { low = 0.25, high = 1.0, step = 0.25 }
+"""
+
+
+def study_file(folder: Path, text: str = STUDY) -> Path:
+    path = folder / "study.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def events():
+    return []
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, events):
+    folder = tmp_path_factory.mktemp("study")
+    config = load_study(study_file(folder), [])
+    return run(config, directory=folder / "runs", progress=events.append)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    return shutil.copytree(finished.path, tmp_path / "micro")
+
+
+def test_a_run_holds_everything_it_found(finished):
+    assert finished.finished
+    assert [t.state for t in finished.trials()] == ["complete"] * 4
+    for trial in finished.trials():
+        names = {path.name for path in trial.folder.iterdir()}
+        assert names == {
+            "recipe.json",
+            "plan.json",
+            "weights.safetensors",
+            "measurement.json",
+            "curve.json",
+            "layers.json",
+        }
+    assert (finished.path / "baseline" / "weights.safetensors").exists()
+
+
+def test_the_first_trial_is_the_folded_baseline(finished):
+    first, baseline = finished.trial(0), finished.baseline
+    assert first.recipe["sparsification"] is None
+    assert first.metrics["parameters"] < baseline["parameters"]
+    assert first.metrics["parameter_ratio"] > 0.98
+
+
+def test_the_front_is_not_dominated_and_was_opened_on_test(finished):
+    front = finished.front()
+    assert front
+    keys = ("latency_ms", "parameters")
+    for one in front:
+        for other in finished.trials():
+            better = other.metrics["accuracy"] >= one.metrics["accuracy"] and all(
+                other.metrics[key] <= one.metrics[key] for key in keys
+            )
+            assert not better or other.metrics == one.metrics or other.number == one.number
+        assert 0 <= one.metrics["test_accuracy"] <= 1
+        assert one.metrics["final_latency_ms"] > 0
+    assert 0 <= finished.baseline["test_accuracy"] <= 1
+    off = [t for t in finished.trials() if t.number not in {f.number for f in front}]
+    assert all("test_accuracy" not in trial.metrics for trial in off)
+
+
+def test_parameters_are_those_of_the_saved_weights(finished):
+    from safetensors.torch import load_file
+
+    for trial in finished.front():
+        state = load_file(trial.folder / "weights.safetensors")
+        buffers = ("running_mean", "running_var", "num_batches_tracked")
+        count = sum(t.numel() for name, t in state.items() if not name.endswith(buffers))
+        assert count == trial.metrics["parameters"]
+
+
+def test_the_table_has_a_row_per_trial(finished):
+    table = finished.table()
+    assert list(table["trial"]) == [0, 1, 2, 3]
+    assert {"accuracy", "latency_ms", "parameters", "recipe.sparsity", "on_front"} <= {*table}
+
+
+def test_the_front_document_is_what_the_command_line_promises(finished):
+    document = json.loads(json.dumps(finished.front_document()))
+    assert set(document) == {"study", "objectives", "baseline", "front", "trials"}
+    assert document["trials"]["complete"] == 4
+    wanted = {"trial", "accuracy", "latency_ms", "latency_ratio", "parameters", "parameter_ratio"}
+    assert all(wanted | {"size_bytes", "macs", "feasible", "recipe"} <= set(m) for m in document["front"])
+    assert {"accuracy", "latency_ms", "parameters", "size_bytes"} <= set(document["baseline"])
+
+
+def test_progress_is_told(finished, events):
+    kinds = [type(event) for event in events]
+    assert kinds[0] is Started
+    assert kinds[-1] is Finished
+    assert kinds.count(TrialDone) == 4
+    assert kinds.count(LastWord) == len(finished.front())
+
+
+@pytest.mark.parametrize(
+    ("how", "key", "best"),
+    [("accurate", "accuracy", max), ("fast", "latency_ms", min), ("small", "parameters", min)],
+)
+def test_picks_are_extremes_of_the_front(finished, how, key, best):
+    front = finished.front()
+    assert finished.pick(how).metrics[key] == best(t.metrics[key] for t in front)
+
+
+def test_a_demand_that_nothing_meets_tells_what_is_there(finished):
+    with pytest.raises(UsageError, match="the fastest has"):
+        finished.pick("fast", max_latency_ms=1e-9)
+
+
+def test_a_second_run_of_the_same_name_is_refused(finished):
+    config = load_study(study_file(finished.path.parent.parent), [])
+    with pytest.raises(RunError, match="autocompress resume"):
+        run(config, directory=finished.path.parent)
+
+
+def test_resume_adds_trials_and_speaks_the_last_word_again(copied):
+    before = Run.open(copied)
+    kept = {t.number: t.metrics["accuracy"] for t in before.trials()}
+    after = resume(copied, trials=6)
+    assert len(after.trials()) == 6
+    assert all(after.trial(number).metrics["accuracy"] == a for number, a in kept.items())
+    assert after.finished
+    assert all("test_accuracy" in trial.metrics for trial in after.front())
+
+
+def test_a_finished_run_has_nothing_to_do(copied):
+    heard = []
+    resume(copied, progress=heard.append)
+    assert not [event for event in heard if isinstance(event, TrialDone)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "section"),
+    [
+        ("high = 0.8", "high = 0.7", "search"),
+        ("hidden = 32", "hidden = 40", "model"),
+        ("valid_limit = 150", "valid_limit = 140", "data"),
+        ("recovery_epochs = 1", "recovery_epochs = 2", "training"),
+    ],
+)
+def test_resuming_with_something_changed_is_refused(copied, old, new, section):
+    path = copied / "study.toml"
+    text = path.read_text()
+    assert old in text, text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(RunError, match=section):
+        resume(copied, trials=6)
+
+
+def test_resuming_on_other_hardware_is_refused(copied):
+    header = json.loads((copied / "run.json").read_text())
+    key = next(iter(header["fingerprint"]))
+    header["fingerprint"][key] = "something else"
+    (copied / "run.json").write_text(json.dumps(header))
+    with pytest.raises(RunError, match="other hardware or software"):
+        resume(copied, trials=6)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("run.json", b"{", "not valid JSON"),
+        ("run.json", b'{"format": 99}', "format"),
+        ("study.toml", b"[study", "cannot be read"),
+        ("study.db", b"no database", "damaged"),
+    ],
+)
+def test_a_damaged_run_is_told(copied, name, content, message):
+    for extra in copied.glob("study.db-*"):
+        extra.unlink()
+    (copied / name).write_bytes(content)
+    with pytest.raises(RunError, match=message):
+        Run.open(copied).trials()
+
+
+def test_a_folder_that_is_no_run_is_told(tmp_path):
+    with pytest.raises(RunError, match="not a run"):
+        Run.open(tmp_path)
+    with pytest.raises(RunError, match="not a folder"):
+        Run.open(tmp_path / "missing")
+
+
+def test_a_diverging_trial_fails_alone_with_its_reason(tmp_path):
+    text = STUDY.replace("[search]\n", "[search]\nlearning_rate = [1e-2, 9.0]\n")
+    text = text.replace("trials = 4", "trials = 2")
+    config = load_study(study_file(tmp_path, text), [])
+    import autocompress.study.running as running
+
+    original = running.shipped_params
+    try:
+        wishes = {"sparsity": 0.5, "linear_sparsity": 0.0, "distillation": "none", "rank": 1.0}
+        running.shipped_params = lambda _: [
+            ("diverges", {**wishes, "learning_rate": 9.0}),
+            ("works", {**wishes, "learning_rate": 1e-2}),
+        ]
+        config_nan = config
+        done = run(config_nan, directory=tmp_path / "runs")
+    finally:
+        running.shipped_params = original
+    states = [t.state for t in done.trials()]
+    assert states[1] == "complete"
+
+
+def test_the_same_recipe_is_not_trained_twice(tmp_path):
+    text = STUDY.split("[search]")[0] + "[search]\nsparsity = [0.5]\nlinear_sparsity = [0.5]\n"
+    config = load_study(study_file(tmp_path, text), ["study.trials=2"])
+    done = run(config, directory=tmp_path / "runs")
+    assert [t.state for t in done.trials()] == ["complete", "pruned"]
+    assert "same recipe as trial 0" in done.trial(1).reason
+
+
+def test_limits_stop_drafts_and_mark_the_infeasible(tmp_path):
+    text = STUDY + "\n[limits]\nparameter_ratio = 0.5\n"
+    config = load_study(study_file(tmp_path, text), ["study.trials=3"])
+    done = run(config, directory=tmp_path / "runs")
+    first = done.trial(0)  # the folded baseline is over the limit
+    assert first.state == "pruned"
+    assert "over the limit" in first.reason
+    assert all(trial.metrics["parameter_ratio"] <= 0.5 for trial in done.front())
+
+
+def test_check_trains_nothing_and_explains_the_model(tmp_path):
+    document = check(load_study(study_file(tmp_path), []))
+    assert document["data"]["train"] == 300
+    assert document["model"]["output_shape"][1] == 10
+    assert [unit["units"] for unit in document["units"]][:2] == [8, 16]
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_images_that_do_not_fit_are_told(tmp_path):
+    text = STUDY.replace('"autocompress:vgg_small"', '"torchvision:alexnet"')
+    text = text.replace("kwargs = { widths = [8, 16], layers_per_stage = 1, hidden = 32, dropout = 0.0 }\n", "")
+    with pytest.raises(ConfigurationError, match="do not fit the model"):
+        run(load_study(study_file(tmp_path, text), []), directory=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def _launch(folder: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "autocompress.cli", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait_for_trial(folder: Path, count: int) -> None:
+    database = folder / "runs" / "micro" / "study.db"
+    for _ in range(600):
+        time.sleep(0.1)
+        if not database.exists():
+            continue
+        try:
+            rows = sqlite3.connect(database).execute("select state from trials").fetchall()
+        except sqlite3.OperationalError:
+            continue
+        states = [state for (state,) in rows]
+        if states.count("COMPLETE") >= count and "RUNNING" in states:
+            return
+    raise AssertionError("no trial was running in time")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
+def test_an_interrupted_run_loses_only_its_running_trial(tmp_path, how):
+    study_file(tmp_path, STUDY.replace("trials = 4", "trials = 5"))
+    process = _launch(tmp_path, "run", "study.toml")
+    _wait_for_trial(tmp_path, 1)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL), errors
+    if how == signal.SIGINT:
+        assert "autocompress resume" in errors
+        assert "Traceback" not in errors
+    complete = {t.number for t in Run.open(tmp_path / "runs/micro").trials() if t.state == "complete"}
+    assert complete
+    after = resume(tmp_path / "runs" / "micro")
+    states = {t.number: t.state for t in after.trials()}
+    assert all(states[number] == "complete" for number in complete)
+    assert list(states.values()).count("interrupted") == 1
+    assert sum(state in ("complete", "pruned") for state in states.values()) == 5
+    lost = next(t for t in after.trials() if t.state == "interrupted")
+    retried = [t for t in after.trials() if t.params == lost.params and t.state == "complete"]
+    assert retried or not lost.params

@@ -1,0 +1,122 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from autocompress.errors import TrialError
+from autocompress.graph import Plan, find_units, rebuild
+from autocompress.pipeline import compress, draft
+from autocompress.recipe import Recipe
+from autocompress.techniques.distillation import Distillation
+from autocompress.techniques.factorization import Factorization
+from autocompress.techniques.pruning import Pruning
+from autocompress.techniques.sparsification import Sparsification
+from autocompress.training.evaluation import evaluate
+from autocompress.training.fitting import Training
+
+FULL = Recipe(
+    distillation=Distillation(),
+    sparsification=Sparsification(sparsity=0.5, linear_sparsity=0.5, end=0.6),
+    pruning=Pruning(),
+    factorization=Factorization(rank=0.25),
+    fold=True,
+    training=Training(epochs=3, recovery_epochs=2, learning_rate=1e-2),
+)
+
+
+def parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.fixture(scope="module")
+def compressed(batches, trained_state):
+    from tests.conftest import TinyVgg
+
+    baseline = TinyVgg()
+    baseline.load_state_dict(trained_state)
+    return compress(baseline.eval(), FULL, batches)
+
+
+def test_all_five_stages_shrink_the_model_and_keep_its_accuracy(
+    batches, trained_vgg, compressed
+):
+    model = compressed.model
+    assert model.features[0].out_channels == 6
+    assert isinstance(model.features[1], nn.Identity)
+    assert parameters(model) < parameters(trained_vgg) / 2
+    before = evaluate(trained_vgg, batches.valid).accuracy
+    assert evaluate(model, batches.valid).accuracy > before - 0.1
+    assert {r.stage for r in compressed.curve} == {"sparsify", "recover"}
+    assert set(compressed.seconds) == {"sparsify", "prune", "factorize", "recover", "fold"}
+
+
+def test_the_baseline_is_not_touched(batches, trained_vgg):
+    before = copy.deepcopy(trained_vgg.state_dict())
+    compress(trained_vgg, FULL, batches)
+    assert all(torch.equal(before[name], t) for name, t in trained_vgg.state_dict().items())
+
+
+def test_a_recipe_repeats(batches, trained_vgg, compressed):
+    again = compress(trained_vgg, FULL, batches)
+    first, second = compressed.model.state_dict(), again.model.state_dict()
+    assert again.curve == compressed.curve
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_plan_and_weights_rebuild_the_model(batches, compressed):
+    from tests.conftest import TinyVgg
+
+    fresh = TinyVgg()
+    rebuild(fresh, Plan.from_json(compressed.plan.to_json()))
+    fresh.load_state_dict(compressed.model.state_dict())
+    with torch.no_grad():
+        expected = compressed.model(batches.example)
+        assert torch.equal(fresh.eval()(batches.example), expected)
+
+
+def test_an_empty_recipe_gives_the_baseline_back(batches, trained_vgg):
+    recipe = Recipe(fold=False, training=Training(epochs=0, recovery_epochs=1))
+    same = compress(trained_vgg, recipe, batches)
+    assert same.plan.steps == ()
+    assert parameters(same.model) == parameters(trained_vgg)
+
+
+def test_without_training_batch_norms_are_reestimated(batches, trained_vgg):
+    sparse = Sparsification(sparsity=0.25)
+    recipe = Recipe(
+        sparsification=sparse,
+        pruning=Pruning(),
+        fold=False,
+        training=Training(epochs=0, recovery_epochs=0),
+    )
+    result = compress(trained_vgg, recipe, batches)
+    assert result.model.features[0].out_channels == 9
+    old = trained_vgg.features[5].running_mean
+    assert result.model.features[5].running_mean.shape == (18,)
+    assert not set(result.model.features[5].running_mean.tolist()) <= set(old.tolist())
+
+
+def test_remaining_zeros_survive_the_recovery(batches, trained_vgg):
+    recipe = Recipe(
+        sparsification=Sparsification(sparsity=0.5, granularity="weight"),
+        pruning=Pruning(),
+        fold=False,
+        training=Training(epochs=1, recovery_epochs=1),
+    )
+    weight = compress(trained_vgg, recipe, batches).model.features[4].weight
+    assert (weight == 0).float().mean().item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_draft_has_the_widths_of_the_candidate(batches, trained_vgg, compressed):
+    units = find_units(trained_vgg, batches.example)
+    sketch = draft(trained_vgg, FULL, batches.example, units.groups)
+    assert parameters(sketch) == parameters(compressed.model)
+
+
+def test_a_failing_stage_is_named(batches, trained_vgg):
+    recipe = Recipe(training=Training(epochs=1, learning_rate=1e30))
+    with pytest.raises(TrialError) as caught:
+        compress(trained_vgg, recipe, batches)
+    assert caught.value.stage == "sparsify"
+    assert "NaN" in caught.value.reason
