@@ -42,7 +42,7 @@ class EpochDone:
 
     Attributes:
         stage: what is trained: ``"baseline"``, ``"teacher"``, ``"sparsify"`` or ``"recover"``.
-        epoch: its index, from 0.
+        epoch: how many have ended, from 1.
         epochs: length of this training run.
         accuracy: on ``valid``, in [0, 1].
     """

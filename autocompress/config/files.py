@@ -1,0 +1,118 @@
+"""Read study files, with overrides from the command line; write resolved ones."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from autocompress.config import places
+from autocompress.config.problems import Place, tell
+from autocompress.config.schema import StudyConfig
+from autocompress.errors import ConfigurationError
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a study file.
+
+    Args:
+        path: a TOML file.
+        overrides: ``"section.key=VALUE"``, which replace what the file says; the value is TOML,
+            a bare word is a text.
+
+    Raises:
+        ConfigurationError: everything that is wrong, each with its line and what is allowed.
+    """
+    path = Path(path)
+    text = _read(path)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        where = f"{path}:{line.group(1)}" if line else str(path)
+        raise ConfigurationError(f"{where}: not valid TOML: {error}") from error
+    origins: dict[tuple[str, ...], str] = {
+        key: f"{path}:{line}: " for key, line in places.key_lines(text).items()
+    }
+    for override in overrides:
+        key, value = _parse_override(override)
+        _set(data, key, value)
+        origins[key] = f"--set {override}: "
+        for depth in range(1, len(key)):  # tables on the way that the file does not have
+            origins.setdefault(key[:depth], origins[key])
+
+    def place(key: tuple[str, ...]) -> str:
+        while key and key not in origins:
+            key = key[:-1]
+        return origins.get(key, f"{path}: ")
+
+    return study_from(data, place=place)
+
+
+def study_from(data: Mapping[str, Any], *, place: Place = lambda _: "") -> StudyConfig:
+    """Check the content of a study file, given as nested tables.
+
+    Args:
+        data: section to keys to values, as ``tomllib`` returns them.
+        place: names the place of a key in error messages.
+
+    Raises:
+        ConfigurationError: everything that is wrong, all at once.
+    """
+    try:
+        return StudyConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(tell(error, StudyConfig, place)) from None
+
+
+def to_toml(config: StudyConfig) -> str:
+    """Return a study file in which every default is written out; ``load_study`` reads it back."""
+    data = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return tomli_w.dumps(data)
+
+
+def template() -> str:
+    """Return a commented study file to start from."""
+    return resources.files(__package__).joinpath("template.toml").read_text(encoding="utf-8")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path}: no such file; `autocompress init` writes a study file to start from"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read as a study file: {error}") from error
+
+
+def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
+    name, equals, text = override.partition("=")
+    key = tuple(part.strip() for part in name.split("."))
+    if not equals or not all(key):
+        raise ConfigurationError(f"--set {override}: expected section.key=VALUE")
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError as error:
+        if re.fullmatch(r"\s*[\w.:/~+-][\w.:/~+ -]*", text):
+            return key, text.strip()
+        raise ConfigurationError(
+            f"--set {override}: {text!r} is not a TOML value: {error}"
+        ) from None
+    if list(parsed) != ["value"]:
+        raise ConfigurationError(f"--set {override}: expected a single value")
+    return key, parsed["value"]
+
+
+def _set(data: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
+    """Set a value in nested tables, in place; what is no table on the way is replaced by one."""
+    for part in key[:-1]:
+        if not isinstance(data.get(part), dict):
+            data[part] = {}
+        data = data[part]
+    data[key[-1]] = value

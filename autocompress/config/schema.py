@@ -1,0 +1,227 @@
+"""The sections of a study file, with their defaults and ranges."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from autocompress.config.knobs import dimension_of, refuse_bad_knobs, with_defaults
+
+if TYPE_CHECKING:
+    from autocompress.search.space import Space
+
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+
+
+def parse_duration(value: Any) -> Any:
+    """Return seconds for ``"90s"``, ``"30m"``, ``"1h30m"`` or ``"2d"``; pass on anything else.
+
+    Raises:
+        ValueError: a text that is not a duration.
+    """
+    if not isinstance(value, str):
+        return value
+    parts = _DURATION.findall(value)
+    if not parts or _DURATION.sub("", value).strip():
+        raise ValueError(f"expected seconds or a duration such as '30m' or '1h30m', got {value!r}")
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+LearningRate = Annotated[float, Field(gt=0, le=10)]
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
+
+
+class Section(BaseModel):
+    """A table of the study file: no unknown keys, no conversions, never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class StudySection(Section):
+    """``[study]``.
+
+    Attributes:
+        name: of the run's folder.
+        seed: everything random derives from it.
+        trials: how many recipes are tried.
+        timeout_s: seconds after which no new trial starts; ``timeout`` in the file.
+        sampler: who proposes recipes.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    trials: Positive = 30
+    timeout_s: Annotated[
+        Annotated[float, Field(gt=0)] | None,
+        BeforeValidator(parse_duration),
+        Field(alias="timeout"),
+    ] = None
+    sampler: Literal["auto", "tpe", "gp", "nsga2", "random"] = "auto"
+
+
+class DataSection(Section):
+    """``[data]``.
+
+    Attributes:
+        source: ``"digits"``, ``"fashion-mnist"``, ``"imagenette"``, ``"torchvision:NAME"``,
+            ``"folder:PATH"`` or ``"package.module:function"``.
+        image_size: side in pixels that images are brought to; ``None`` keeps the source's.
+        batch_size: images per training batch.
+        augmentation: what happens to training images.
+        train_limit: use at most so many training images.
+        valid_limit: the same for ``valid``, which the search sees.
+        test_limit: the same for ``test``, which is opened once.
+    """
+
+    source: Annotated[str, Field(min_length=1)]
+    image_size: Positive | None = None
+    batch_size: Positive = 64
+    augmentation: Literal["none", "shift", "shift_flip"] = "none"
+    train_limit: Positive | None = None
+    valid_limit: Positive | None = None
+    test_limit: Positive | None = None
+
+
+class ModelSection(Section):
+    """``[model]`` and ``[teacher]``.
+
+    Attributes:
+        factory: ``"torchvision:NAME"``, ``"autocompress:NAME"`` or ``"package.module:function"``.
+        kwargs: arguments of the factory.
+        weights: a ``.safetensors`` file, a state dict, or a name the factory knows.
+        epochs: how long the model is trained before it is compressed; 0 takes it as it is.
+        learning_rate: peak learning rate of that training.
+    """
+
+    factory: Annotated[str, Field(min_length=1)]
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    weights: str | None = None
+    epochs: Annotated[int, Field(ge=0)] = 10
+    learning_rate: LearningRate = 1e-3
+
+
+class TrainingSection(Section):
+    """``[training]`` of every trial; the knobs of the same names in ``[search]`` replace it.
+
+    Attributes:
+        epochs: length of the run that distils and sparsifies.
+        recovery_epochs: length of the fine-tuning after surgery.
+        learning_rate: peak learning rate of the first run.
+        recovery_learning_rate: peak in the second, as a fraction of the first's.
+        weight_decay: decoupled weight decay.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 6
+    recovery_epochs: Annotated[int, Field(ge=0)] = 2
+    learning_rate: LearningRate = 2e-3
+    recovery_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.5
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+
+
+class LatencySection(Section):
+    """``[latency]``: where and how latency is measured.
+
+    Attributes:
+        device: ``"auto"`` is the GPU where there is one, else the CPU.
+        runtime: what the model will be deployed in.
+        batch_size: images per call.
+        threads: of the CPU.
+        budget_s: seconds that measuring one model may take.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    runtime: Literal["torch", "torch-compile", "cuda-graph", "onnxruntime"] = "torch"
+    batch_size: Positive = 1
+    threads: Positive = 1
+    budget_s: Annotated[float, Field(gt=0)] = 5.0
+
+
+class LimitsSection(Section):
+    """``[limits]``: what a model of the front must keep; a limit that is left out is none.
+
+    Attributes:
+        accuracy_drop: fraction of accuracy that may be lost against the baseline, in [0, 1].
+        latency_ms: milliseconds per batch.
+        latency_ratio: latency as a fraction of the baseline's.
+        parameters: number of parameters.
+        parameter_ratio: parameters as a fraction of the baseline's.
+    """
+
+    accuracy_drop: Fraction | None = None
+    latency_ms: Annotated[float, Field(gt=0)] | None = None
+    latency_ratio: Annotated[float, Field(gt=0)] | None = None
+    parameters: Positive | None = None
+    parameter_ratio: Annotated[float, Field(gt=0)] | None = None
+
+
+class SearchSection(Section):
+    """``[search]``: one key per knob, each a constant, a list, or ``{low, high, step, log}``.
+
+    Knobs that the file does not name get their default as a constant.
+
+    Attributes:
+        exclude: patterns (``fnmatch``) of layers that no technique touches.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Any] = Field(init=False)
+
+    exclude: Patterns = ()
+
+    @property
+    def knobs(self) -> Mapping[str, Any]:
+        """Every knob with its constant, list of choices, or table ``{low, high, step, log}``."""
+        return dict(self.__pydantic_extra__)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _write_defaults_out(cls, data: Any) -> Any:
+        return with_defaults(data) if isinstance(data, Mapping) else data
+
+    @model_validator(mode="after")
+    def _knobs_are_valid(self) -> "SearchSection":
+        refuse_bad_knobs(self.__pydantic_extra__, type(self).__name__)
+        return self
+
+
+class StudyConfig(Section):
+    """A whole study file, checked; every default is filled in."""
+
+    study: StudySection
+    data: DataSection
+    model: ModelSection
+    teacher: ModelSection | None = None
+    training: TrainingSection = Field(default_factory=TrainingSection)
+    latency: LatencySection = Field(default_factory=LatencySection)
+    search: SearchSection
+    limits: LimitsSection = Field(default_factory=LimitsSection)
+
+    def space(self, *, conditional: bool = True) -> "Space":
+        """Return the search space that ``[search]`` and ``[training]`` describe.
+
+        Args:
+            conditional: leave out knobs without effect, instead of sampling all of them.
+        """
+        from autocompress.search.space import Space
+        from autocompress.training.fitting import Training
+
+        return Space(
+            dimensions={name: dimension_of(value) for name, value in self.search.knobs.items()},
+            training=Training(**self.training.model_dump()),
+            exclude=self.search.exclude,
+            conditional=conditional,
+        )
