@@ -1,0 +1,6 @@
+"""Labelled images by name, in three splits: ``train``, ``valid`` and ``test``."""
+
+from autocompress.datasets.loading import load
+from autocompress.datasets.splits import ImageFiles, Images, Splits
+
+__all__ = ["ImageFiles", "Images", "Splits", "load"]

@@ -1,0 +1,174 @@
+"""From a data set's name to its three splits."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from autocompress.datasets.custom import user_dataset
+from autocompress.datasets.cutting import complete, limit
+from autocompress.datasets.downloads import imagenette, torchvision_dataset
+from autocompress.datasets.folders import count_channels, read_folder
+from autocompress.datasets.sources import FASHION_FOLDER, Source, digits, fashion_mnist_files
+from autocompress.datasets.splits import ImageFiles, Images, Part, Splits, check_classes
+from autocompress.datasets.statistics import (
+    pad,
+    resize,
+    statistics_of_files,
+    statistics_of_images,
+)
+from autocompress.errors import ConfigurationError
+from autocompress.registry import did_you_mean
+
+NAMED = ("digits", "fashion-mnist", "imagenette")
+PREFIXED = ("torchvision:NAME", "folder:PATH", "package.module:function")
+FASHION_PADDED = 32  # pixels to which 28x28 images are padded instead of being blurred
+
+
+def load(
+    source: str,
+    *,
+    image_size: int | None = None,
+    train_limit: int | None = None,
+    valid_limit: int | None = None,
+    test_limit: int | None = None,
+    seed: int = 0,
+) -> Splits:
+    """Load a data set in three splits; the same arguments always give the same splits.
+
+    Splits that the data set does not come with are cut from ``train``, and limits are applied,
+    so that every split keeps the shares of the classes.
+
+    Args:
+        source: ``"digits"``, ``"fashion-mnist"``, ``"imagenette"``, ``"torchvision:NAME"``,
+            ``"folder:PATH"`` or ``"package.module:function"``.
+        image_size: height and width that images get, in pixels, at least 1. None keeps the size
+            of images that have one; a folder needs it.
+        train_limit: most images in ``train``, at least 1; None keeps all.
+        valid_limit: the same for ``valid``.
+        test_limit: the same for ``test``.
+        seed: of the cuts and limits.
+
+    Raises:
+        ConfigurationError: the source does not exist or can't be read, or its images or labels
+            are unusable; the message names the file, split or class.
+    """
+    limits = {"train": train_limit, "valid": valid_limit, "test": test_limit}
+    checked = {"image_size": image_size, **{f"{key}_limit": n for key, n in limits.items()}}
+    wrong = [
+        f"{key}: expected at least 1, not {value}"
+        for key, value in checked.items()
+        if value is not None and value < 1
+    ]
+    if wrong:
+        raise ConfigurationError(wrong)
+    found = _find(source, image_size)
+    if isinstance(found, Splits):
+        if image_size not in (None, found.image_size):
+            raise ConfigurationError(
+                f"data set {source!r} has images of {found.image_size} pixels and "
+                f"data.image_size is {image_size}"
+            )
+        return _limited(found, limits, seed)
+    parts = complete(found.parts, seed)
+    parts = {name: limit(part, limits[name], seed) for name, part in parts.items()}
+    check_classes(parts, found.classes)
+    if isinstance(parts["train"], ImageFiles):
+        return _file_splits(source, parts, found.classes, image_size)
+    return _image_splits(source, parts, found.classes, image_size)
+
+
+def _find(source: str, image_size: int | None) -> Source | Splits:
+    home, colon, name = source.partition(":")
+    if home == "folder" and name:
+        return read_folder(Path(name).expanduser())
+    if home == "torchvision" and name:
+        return torchvision_dataset(name, image_size)
+    if colon:
+        return user_dataset(source, image_size)
+    return _find_named(source, image_size)
+
+
+def _find_named(source: str, image_size: int | None) -> Source:
+    if source == "digits":
+        return digits()
+    if source == "fashion-mnist":
+        return _fashion_mnist(image_size)
+    if source == "imagenette":
+        return imagenette(image_size)
+    raise ConfigurationError(
+        f"unknown data set {source!r}{did_you_mean(source, NAMED)}; allowed: "
+        f"{', '.join([*NAMED, *PREFIXED])}"
+    )
+
+
+def _fashion_mnist(image_size: int | None) -> Source:
+    """Read Fashion-MNIST where Debian installs it, else download it; pad it to 32 pixels."""
+    if FASHION_FOLDER.is_dir():
+        source = fashion_mnist_files(FASHION_FOLDER)
+    else:
+        source = torchvision_dataset("FashionMNIST", image_size=None)
+    if image_size is None or image_size < FASHION_PADDED:
+        return source
+    padded = {
+        name: Images(pad(part.images, FASHION_PADDED), part.labels)
+        for name, part in source.parts.items()
+        if isinstance(part, Images)
+    }
+    return Source(padded, source.classes)
+
+
+def _limited(splits: Splits, limits: Mapping[str, int | None], seed: int) -> Splits:
+    return replace(
+        splits,
+        train=limit(splits.train, limits["train"], seed),
+        valid=limit(splits.valid, limits["valid"], seed),
+        test=limit(splits.test, limits["test"], seed),
+    )
+
+
+def _file_splits(
+    source: str, parts: dict[str, Part], classes: tuple[str, ...], image_size: int | None
+) -> Splits:
+    if image_size is None:
+        raise ConfigurationError(f"data set {source!r}: files of any size need data.image_size")
+    train = parts["train"]
+    assert isinstance(train, ImageFiles)
+    channels = count_channels(parts)
+    mean, std = statistics_of_files(train, channels, image_size)
+    return Splits(
+        train=train,
+        valid=parts["valid"],
+        test=parts["test"],
+        classes=classes,
+        channels=channels,
+        image_size=image_size,
+        mean=mean,
+        std=std,
+    )
+
+
+def _image_splits(
+    source: str, parts: Mapping[str, Part], classes: tuple[str, ...], image_size: int | None
+) -> Splits:
+    images = {name: part for name, part in parts.items() if isinstance(part, Images)}
+    shapes = {name: tuple(part.images.shape[1:]) for name, part in images.items()}
+    channels, height, width = shapes["train"]
+    if image_size is None and (height != width or len(set(shapes.values())) > 1):
+        raise ConfigurationError(
+            f"data set {source!r}: expected square images of one size, or data.image_size; the "
+            f"splits have {', '.join(f'{name} {list(s)}' for name, s in shapes.items())} "
+            f"(channels, height, width)"
+        )
+    side = image_size or height
+    resized = {name: Images(resize(p.images, side), p.labels) for name, p in images.items()}
+    mean, std = statistics_of_images(resized["train"])
+    return Splits(
+        train=resized["train"],
+        valid=resized["valid"],
+        test=resized["test"],
+        classes=classes,
+        channels=channels,
+        image_size=side,
+        mean=mean,
+        std=std,
+    )
