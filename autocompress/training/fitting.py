@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from fastai.callback.fp16 import MixedPrecision
-from fastai.callback.schedule import fit_one_cycle
 from fastai.learner import CastToTensor, Learner, Recorder, TrainEvalCallback
 from fastai.losses import CrossEntropyLossFlat
 from torch import Tensor, nn
@@ -143,7 +142,7 @@ def fit(
     )
     try:
         with learner.no_logging():
-            fit_one_cycle(learner, run.epochs, run.learning_rate, wd=run.weight_decay)
+            learner.fit_one_cycle(run.epochs, run.learning_rate, wd=run.weight_decay)
     finally:
         for callback in callbacks:
             if hasattr(callback, "close"):
