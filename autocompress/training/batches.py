@@ -8,7 +8,7 @@ import torch
 from fastai.data.core import DataLoaders
 from torch import Tensor
 
-from autocompress.datasets import ImageFiles, Images, Splits
+from autocompress.datasets import ImageFiles, Images, Part, Splits
 
 Augmentation = Literal["none", "shift", "shift_flip"]
 Batch = tuple[Tensor, Tensor]
@@ -66,7 +66,7 @@ class DeviceLoader:
             order = torch.arange(count, device=device)
         else:
             order = torch.randperm(count, generator=self.generator).to(device)
-        for chosen in order.split(self.settings.batch_size):
+        for chosen in torch.split(order, self.settings.batch_size):
             if self.generator is not None and len(chosen) == 1 and count > 1:
                 continue  # batch norm cannot train on one image
             yield self._normalised(self.images.images[chosen]), self.images.labels[chosen]
@@ -169,9 +169,15 @@ def make_batches(
     return Batches(splits, settings, device, loaders, example)
 
 
-def _to_device(split: Images | ImageFiles, device: torch.device) -> Images:
-    assert isinstance(split, Images)
-    return Images(split.images.to(device), split.labels.to(device))
+def _to_device(part: Part, device: torch.device) -> Images:
+    images = _in_memory(part)
+    return Images(images.images.to(device), images.labels.to(device))
+
+
+def _in_memory(part: Part) -> Images:
+    if not isinstance(part, Images):
+        raise TypeError("all splits of a data set are in memory, or all are files")
+    return part
 
 
 def _loaders(splits: Splits, settings: BatchSettings, device: torch.device, seed: int) -> Any:
@@ -180,5 +186,5 @@ def _loaders(splits: Splits, settings: BatchSettings, device: torch.device, seed
 
         return file_loaders(splits, settings, device)
     parts = zip((splits.train, splits.valid, splits.test), (seed, None, None), strict=True)
-    loaders = [DeviceLoader(part, splits, settings, seed=s) for part, s in parts]
+    loaders = [DeviceLoader(_in_memory(p), splits, settings, seed=s) for p, s in parts]
     return DataLoaders(*loaders, device=None)

@@ -9,7 +9,7 @@ from fastai.vision.augment import Flip, RandomResizedCrop, Resize
 from fastai.vision.core import PILImage, PILImageBW
 from fastai.vision.data import Normalize
 
-from autocompress.datasets import ImageFiles, Splits
+from autocompress.datasets import ImageFiles, Part, Splits
 
 
 class FileBatchSettings(Protocol):
@@ -44,7 +44,9 @@ def file_loaders(splits: Splits, settings: FileBatchSettings, device: torch.devi
     open_image = PILImage.create if splits.channels == 3 else PILImageBW.create
     workers = min(8, torch.get_num_threads()) if device.type == "cuda" else 0
 
-    def loader(part: ImageFiles, crop: Any, mirror: list[Any], *, training: bool) -> TfmdDL:
+    def loader(part: Part, crop: Any, mirror: list[Any], *, training: bool) -> TfmdDL:
+        if not isinstance(part, ImageFiles):
+            raise TypeError("all splits of a data set are in memory, or all are files")
         items = list(zip(part.paths, part.labels.tolist(), strict=True))
         dataset = Datasets(items, tfms=[[_path, open_image], [_label, torch.tensor]])
         return TfmdDL(
