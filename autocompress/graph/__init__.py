@@ -1,0 +1,27 @@
+"""The graph of a model: what belongs together in it, and the only code that edits a model."""
+
+from autocompress.graph.plan import Fold, LowRank, Plan, Remove
+from autocompress.graph.surgery import fold, plan_of, rebuild, remove, replace_low_rank
+from autocompress.graph.tracing import Trace, trace
+from autocompress.graph.units import Member, UnitGroup, Units, find_units
+from autocompress.graph.verification import check_equal, largest_difference
+
+__all__ = [
+    "Fold",
+    "LowRank",
+    "Member",
+    "Plan",
+    "Remove",
+    "Trace",
+    "UnitGroup",
+    "Units",
+    "check_equal",
+    "find_units",
+    "fold",
+    "largest_difference",
+    "plan_of",
+    "rebuild",
+    "remove",
+    "replace_low_rank",
+    "trace",
+]

@@ -1,0 +1,193 @@
+"""The only code that edits a model: it applies the steps of a plan, in place, and records them."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.errors import UsageError
+from autocompress.graph.attention import ElasticAttention, replace_module, why_not_elastic
+from autocompress.graph.folds import fold_tensors
+from autocompress.graph.low_rank import low_rank_layers
+from autocompress.graph.plan import Axis, Fold, LowRank, Plan, Remove
+from autocompress.graph.sizes import follow_sizes
+
+PLAN = "_autocompress_plan"
+
+
+def plan_of(model: nn.Module) -> Plan:
+    """Return what was done to a model so far; an empty plan if nothing was."""
+    plan = getattr(model, PLAN, None)
+    return plan if isinstance(plan, Plan) else Plan()
+
+
+def rebuild(model: nn.Module, plan: Plan) -> None:
+    """Apply a whole plan to a freshly built model, in place.
+
+    The weights are not part of a plan: load them afterwards with ``load_state_dict``.
+
+    Raises:
+        UsageError: a step does not fit the model.
+    """
+    for step in plan.steps:
+        match step:
+            case Remove():
+                remove(model, step)
+            case LowRank():
+                replace_low_rank(model, step, None)
+            case Fold():
+                fold(model, step)
+
+
+def remove(model: nn.Module, step: Remove) -> None:
+    """Remove slices of tensors and let the sizes that modules repeat follow, in place.
+
+    Parameters are new objects afterwards: an optimizer of the old ones is worthless.
+
+    Raises:
+        UsageError: the model has no such tensor, dimension, index or attribute.
+    """
+    masks = _masks(model, step)
+    _make_elastic(model, masks)
+    for name in dict.fromkeys(name for name, _ in masks):
+        dims = {dim: mask for (tensor, dim), mask in masks.items() if tensor == name}
+        _cut(model, name, dims)
+    for name, size in step.attributes.items():
+        _set_size(model, name, size)
+    _record(model, step)
+
+
+def replace_low_rank(model: nn.Module, step: LowRank, factors: tuple[Tensor, ...] | None) -> None:
+    """Replace a layer by two thinner ones, ``NAME.0`` and ``NAME.1``, in place.
+
+    Args:
+        model: the model.
+        step: which layer, how, and the rank between the two.
+        factors: weights of the first and the second layer; the second takes the old bias. Shapes:
+            ``linear``: [rank, in], [out, rank];
+            ``pointwise``: [rank, in, 1, 1], [out, rank, 1, 1];
+            ``spatial``: [rank, in, k, 1], [out, rank, 1, k];
+            ``channel``: [rank, in, k, k], [out, rank, 1, 1].
+            None leaves them uninitialised: their values come from a state dict.
+
+    Raises:
+        UsageError: no such layer, a layer that the kind does not fit, or that shares its tensors.
+    """
+    layer = _module(model, step.module)
+    _refuse_shared(model, step.module, layer)
+    pair = low_rank_layers(layer, step, factors)
+    pair.train(layer.training)
+    replace_module(model, step.module, pair)
+    _record(model, step)
+
+
+def fold(model: nn.Module, step: Fold) -> None:
+    """Fold a batch norm into a layer, in place; what follows inside the norm's module stays.
+
+    Raises:
+        UsageError: no such modules, types that don't fold, or tensors shared with other modules.
+    """
+    layer, norm = _module(model, step.convolution), _module(model, step.norm)
+    _refuse_shared(model, step.convolution, layer)
+    rest = fold_tensors(layer, norm, step)
+    if step.remove_norm:
+        replace_module(model, step.norm, rest)
+    _record(model, step)
+
+
+def _record(model: nn.Module, step: Remove | LowRank | Fold) -> None:
+    setattr(model, PLAN, plan_of(model).then(step))
+
+
+def _module(model: nn.Module, name: str) -> nn.Module:
+    try:
+        return model.get_submodule(name)
+    except AttributeError as error:
+        raise UsageError(f"{type(model).__name__} has no module {name!r}") from error
+
+
+def holders(model: nn.Module, tensor: Tensor) -> list[tuple[nn.Module, str, bool]]:
+    """Return every (module, attribute, is parameter) that holds a tensor."""
+    return [
+        (module, key, is_parameter)
+        for module in model.modules()
+        for table, is_parameter in ((module._parameters, True), (module._buffers, False))
+        for key, value in table.items()
+        if value is tensor
+    ]
+
+
+def _refuse_shared(model: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, _ = name.rpartition(".")
+    if isinstance(model.get_submodule(parent), nn.MultiheadAttention | ElasticAttention):
+        raise UsageError(f"{name} is read by its attention itself and cannot be replaced")
+    for key, tensor in layer.named_parameters(recurse=False):
+        if len(holders(model, tensor)) > 1:
+            raise UsageError(f"{name}.{key} is shared with another module: it cannot be changed")
+
+
+def _masks(model: nn.Module, step: Remove) -> dict[Axis, Tensor]:
+    return {
+        (name, dim): _mask(_tensor(model, name), name, dim, indices)
+        for (name, dim), indices in step.indices.items()
+        if indices
+    }
+
+
+def _tensor(model: nn.Module, name: str) -> Tensor:
+    parent, _, key = name.rpartition(".")
+    value = getattr(_module(model, parent), key, None)
+    if not isinstance(value, Tensor):
+        raise UsageError(f"{type(model).__name__} has no tensor {name!r}")
+    return value
+
+
+def _mask(tensor: Tensor, name: str, dim: int, indices: Sequence[int]) -> Tensor:
+    size = tensor.shape[dim] if dim < tensor.dim() else 0
+    if max(indices) >= size or min(indices) < 0:
+        raise UsageError(
+            f"{name} has shape {list(tensor.shape)}: index {max(indices)} of dimension {dim} "
+            "cannot be removed"
+        )
+    mask = torch.zeros(size, dtype=torch.bool)
+    mask[torch.tensor(indices)] = True
+    if bool(mask.all()):
+        raise UsageError(f"nothing of {name} would be left along dimension {dim}")
+    return mask
+
+
+def _make_elastic(model: nn.Module, masks: Mapping[Axis, Tensor]) -> None:
+    """Give every ``nn.MultiheadAttention`` that is cut free sizes, and resize it."""
+    touched = {name.rpartition(".")[0] for name, _ in masks}
+    for name, module in [*model.named_modules()]:
+        if isinstance(module, nn.MultiheadAttention) and touched & {name, f"{name}.out_proj"}:
+            reason = why_not_elastic(module)
+            if reason is not None:
+                raise UsageError(f"{name} is an attention {reason}: it cannot be cut")
+            replace_module(model, name, ElasticAttention(module))
+    for name, module in model.named_modules():
+        mask = masks.get((f"{name}.in_proj_weight", 0))
+        if isinstance(module, ElasticAttention) and mask is not None:
+            module.resize(mask)
+
+
+def _cut(model: nn.Module, name: str, masks: Mapping[int, Tensor]) -> None:
+    old = _tensor(model, name)
+    new = old.detach()
+    for dim, mask in masks.items():
+        new = new.index_select(dim, (~mask).nonzero().flatten().to(new.device))
+    new = new.contiguous()
+    if isinstance(old, nn.Parameter):
+        new = nn.Parameter(new, requires_grad=old.requires_grad)
+    for module, key, is_parameter in holders(model, old):
+        table: dict[str, Tensor | None] = module._parameters if is_parameter else module._buffers  # type: ignore[assignment]
+        table[key] = new
+        follow_sizes(module)
+
+
+def _set_size(model: nn.Module, name: str, size: int) -> None:
+    parent, _, key = name.rpartition(".")
+    module = _module(model, parent)
+    if not isinstance(getattr(module, key, None), int):
+        raise UsageError(f"{type(model).__name__} has no whole-number attribute {name!r}")
+    setattr(module, key, size)

@@ -1,0 +1,168 @@
+"""Units: all slices, in all tensors, that stand or fall together, and why some must stay."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.graph.grouping import grouped, settle_raw_parameters
+from autocompress.graph.propagation import Propagation, Role
+from autocompress.graph.rules import RULES
+from autocompress.graph.rules.weight_views import WEIGHT_VIEWS
+from autocompress.graph.tracing import Inputs, Trace, trace
+
+Kind = Literal["convolution", "linear"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One dimension of one tensor that a group's units cut.
+
+    Attributes:
+        tensor: canonical name in ``model.named_parameters()`` or ``model.named_buffers()``.
+        dim: the dimension.
+        role: a unit is zero when its slices of all members are, but for roles ``norm_statistic``
+            and ``consumer``.
+        indices: int64 ``[units, k]``: the indices along the dimension that belong to each unit.
+    """
+
+    tensor: str
+    dim: int
+    role: Role
+    indices: Tensor
+
+
+@dataclass(frozen=True)
+class UnitGroup:
+    """Units of the same kind: the population in which a local ranking chooses.
+
+    Attributes:
+        name: name of the layer of the first weight member, with ``:2``, ``:3`` … where a layer has
+            several groups.
+        kind: ``convolution`` when any weight member is a convolution's.
+        members: what the units cut.
+        size: number of units.
+        reasons: why removal would not be exact; empty if it is.
+        sizes: whole-number attributes of the model's own modules, as ``"module.attribute"``, that
+            shrink in proportion; those of standard PyTorch modules follow anyway.
+    """
+
+    name: str
+    kind: Kind
+    members: tuple[Member, ...]
+    size: int
+    reasons: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
+
+    @property
+    def removable(self) -> bool:
+        """Whether units of this group can be removed exactly."""
+        return not self.reasons
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of a model; iterates over its groups in forward order.
+
+    Attributes:
+        groups: all groups, those that are not removable included (they say why).
+        fixed: layer name to why some or all of its outputs belong to no unit at all.
+    """
+
+    groups: tuple[UnitGroup, ...]
+    fixed: Mapping[str, str]
+
+    def __iter__(self) -> Iterator[UnitGroup]:
+        return iter(self.groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @property
+    def removable(self) -> tuple[UnitGroup, ...]:
+        """The groups whose units can be removed exactly."""
+        return tuple(group for group in self.groups if group.removable)
+
+
+def find_units(model: nn.Module, example_inputs: Inputs) -> Units:
+    """Find all units of a model, and the reasons why some of them must stay.
+
+    Args:
+        model: the model; it is not changed.
+        example_inputs: a batch as the model takes it, or a tuple of all positional arguments.
+
+    Raises:
+        UsageError: the inputs don't fit the model, or it cannot be traced.
+    """
+    graph = trace(model, example_inputs)
+    first = _propagated(graph, grid_choice=0)
+    groups = _groups(first)
+    if first.had_choice:
+        known = {_signature(group) for group in groups}
+        other = _groups(_propagated(graph, grid_choice=1))
+        groups += [g for g in other if g.removable and _signature(g) not in known]
+    return Units(_named(groups), _fixed(first))
+
+
+def _propagated(graph: Trace, *, grid_choice: int) -> Propagation:
+    propagation = Propagation(graph, RULES, WEIGHT_VIEWS, grid_choice=grid_choice)
+    propagation.run()
+    settle_raw_parameters(propagation)
+    return propagation
+
+
+def _signature(group: UnitGroup) -> tuple[object, ...]:
+    return tuple((m.tensor, m.dim, m.indices.numpy().tobytes()) for m in group.members)
+
+
+def _groups(p: Propagation) -> list[UnitGroup]:
+    inexact = p.labels.reasons(p.labels.flags)
+    found = []
+    for members in grouped(p, inexact):
+        slices = tuple(
+            Member(tensor, dim, p.roles.get((tensor, dim), "raw"), indices)
+            for (tensor, dim), indices in members.indices.items()
+        )
+        weights = [m.tensor for m in slices if m.role == "weight" and m.tensor in p.layers]
+        kinds = {p.layers[tensor] for tensor in weights}
+        name = _layer(weights[0]) if weights else slices[0].tensor
+        size = slices[0].indices.shape[0]
+        reasons = members.reasons or (("it is the only unit of its kind",) if size == 1 else ())
+        kind: Kind = "convolution" if "convolution" in kinds else "linear"
+        found.append(UnitGroup(name, kind, slices, size, reasons))
+    return found
+
+
+def _layer(tensor: str) -> str:
+    return tensor.rpartition(".")[0]
+
+
+def _named(groups: list[UnitGroup]) -> tuple[UnitGroup, ...]:
+    """Make names unique."""
+    count: dict[str, int] = {}
+    named = []
+    for group in groups:
+        number = count[group.name] = count.get(group.name, 0) + 1
+        named.append(group if number == 1 else replace(group, name=f"{group.name}:{number}"))
+    return tuple(named)
+
+
+def _fixed(p: Propagation) -> dict[str, str]:
+    """Say, for each layer with outputs that belong to no unit, why."""
+    reasons = p.labels.reasons(p.labels.fixes)
+    found: dict[str, str] = {}
+    for (tensor, dim), role in p.roles.items():
+        if role != "weight" or tensor not in p.layers:
+            continue
+        labels = p.axes[tensor, dim]
+        lost = labels[p.labels.units(labels) == 0]
+        if not len(lost):
+            continue
+        why: dict[str, None] = {}
+        for root in torch.unique(p.labels.roots(lost)).tolist():
+            why.update(dict.fromkeys(reasons.get(root, ())))
+        share = "" if len(lost) == len(labels) else f"{len(lost)} of {len(labels)} outputs: "
+        found[_layer(tensor)] = share + "; ".join(why)
+    return found

@@ -1,0 +1,1 @@
+"""Compression techniques: tensors and modules in, tensors and modules out."""

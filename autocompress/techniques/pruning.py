@@ -1,0 +1,212 @@
+"""Pruning: physically remove every unit that is exactly zero. Outputs stay equal."""
+
+import copy
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.errors import ConfigurationError, UsageError, VerificationError
+from autocompress.graph.removal import Choice, removal
+from autocompress.graph.surgery import remove
+from autocompress.graph.tracing import Inputs, named_tensors
+from autocompress.graph.units import UnitGroup, find_units
+from autocompress.graph.verification import difference, float64_outputs
+
+TOLERANCE = 1e-9
+NOT_ZEROED = ("consumer", "norm_statistic")
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """How zero units are removed.
+
+    Attributes:
+        round_to: widths that are left are multiples of this (8, 16 … suit most hardware): some
+            zero units stay for it. 1 removes all of them.
+    """
+
+    round_to: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if isinstance(self.round_to, bool) or not isinstance(self.round_to, int):
+            raise ConfigurationError(f"round_to must be a whole number, not {self.round_to!r}")
+        if self.round_to < 1:
+            raise ConfigurationError(f"round_to must be at least 1, not {self.round_to}")
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What pruning did.
+
+    Attributes:
+        model: the new, smaller model.
+        removed: group name to the number of units removed.
+        refused: group name to why its zero units stay although they were thought removable.
+        difference: largest difference of the outputs before and after, in standard deviations.
+    """
+
+    model: nn.Module
+    removed: Mapping[str, int]
+    refused: Mapping[str, str]
+    difference: float
+
+
+class RefusedUnitsWarning(UserWarning):
+    """Zero units stay because the model without them computes something else."""
+
+
+def zero_units(model: nn.Module, units: Iterable[UnitGroup]) -> dict[str, Tensor]:
+    """Return for each group, by name, which of its units are exactly zero: bool ``[units]``.
+
+    A unit is zero when its slices of all members are, but for running statistics and for what only
+    reads the unit.
+    """
+    tensors = named_tensors(model)
+    lines: dict[tuple[str, int], Tensor] = {}
+    found = {}
+    for group in units:
+        zero = torch.ones(group.size, dtype=torch.bool)
+        for member in group.members:
+            if member.role in NOT_ZEROED:
+                continue
+            axis = (member.tensor, member.dim)
+            if axis not in lines:
+                lines[axis] = _nonzero_along(tensors[member.tensor], member.dim)
+            zero &= ~lines[axis][member.indices].any(1)
+        found[group.name] = zero
+    return found
+
+
+def _nonzero_along(tensor: Tensor, dim: int) -> Tensor:
+    """Return for each index of a dimension whether anything in its slice is not zero, on CPU."""
+    others = [d for d in range(tensor.dim()) if d != dim]
+    nonzero = tensor.detach() != 0
+    return (nonzero.any(others) if others else nonzero).cpu()
+
+
+def prune(
+    model: nn.Module,
+    example_inputs: Inputs,
+    settings: Pruning | None = None,
+    *,
+    units: Sequence[UnitGroup] | None = None,
+) -> nn.Module:
+    """Return a new model without the units that are exactly zero; its outputs are equal.
+
+    Args:
+        model: the model; it is not changed.
+        example_inputs: a batch as the model takes it, or a tuple of all positional arguments. The
+            outputs of both models are compared on it in float64.
+        settings: how units are removed.
+        units: the model's units, if they were found before.
+
+    Warns:
+        RefusedUnitsWarning: zero units stay because removing them changed the outputs.
+    """
+    result = prune_with_report(model, example_inputs, settings, units=units)
+    for name, reason in result.refused.items():
+        warnings.warn(f"zero units of {name} stay: {reason}", RefusedUnitsWarning, stacklevel=2)
+    return result.model
+
+
+def prune_with_report(
+    model: nn.Module,
+    example_inputs: Inputs,
+    settings: Pruning | None = None,
+    *,
+    units: Sequence[UnitGroup] | None = None,
+) -> Pruned:
+    """Prune as :func:`prune` does, and say what went, what had to stay and why."""
+    groups = tuple(find_units(model, example_inputs)) if units is None else tuple(units)
+    choices = choose(model, groups, settings or Pruning())
+    return _Attempt(model, example_inputs).prune(choices)
+
+
+def choose(model: nn.Module, units: Sequence[UnitGroup], settings: Pruning) -> list[Choice]:
+    """Choose the zero units to remove: at least one stays in each group, widths are rounded up."""
+    removable = [group for group in units if group.removable]
+    zero = zero_units(model, removable)
+    choices = [
+        Choice(
+            group, _trimmed(zero[group.name], _stay(zero[group.name], group, settings.round_to))
+        )
+        for group in removable
+    ]
+    return [choice for choice in choices if bool(choice.removed.any())]
+
+
+def _stay(zero: Tensor, group: UnitGroup, round_to: int) -> int:
+    """Return how many units stay: a multiple of the step that makes every width a multiple."""
+    step = math.lcm(
+        *(
+            round_to // math.gcd(round_to, member.indices.shape[1])
+            for member in group.members
+            if member.role == "weight"
+        )
+    )
+    needed = max(1, int((~zero).sum()))
+    return min(group.size, math.ceil(needed / step) * step)
+
+
+def _trimmed(zero: Tensor, stay: int) -> Tensor:
+    """Keep the first zero units where more units have to stay than are not zero."""
+    spare = stay - int((~zero).sum())
+    removed = zero.clone()
+    removed[zero.nonzero().flatten()[: max(spare, 0)]] = False
+    return removed
+
+
+class _Attempt:
+    """Removes choices that keep the outputs; the fewest possible where some of them don't."""
+
+    def __init__(self, model: nn.Module, inputs: Inputs) -> None:
+        self.model, self.inputs = model, inputs
+        self.expected = float64_outputs(model, inputs)
+        self.refused: dict[str, str] = {}
+
+    def prune(self, choices: Sequence[Choice]) -> Pruned:
+        accepted = self.acceptable(list(choices))
+        pruned, found = self.without(accepted)
+        removed = {choice.group.name: int(choice.removed.sum()) for choice in accepted}
+        return Pruned(pruned, removed, self.refused, found)
+
+    def acceptable(self, choices: list[Choice]) -> list[Choice]:
+        """Return the choices that can go together; halve them where they cannot."""
+        reason = self.why_not(choices)
+        if reason is None:
+            return choices
+        if len(choices) == 1:
+            self.refused[choices[0].group.name] = reason
+            return []
+        middle = len(choices) // 2
+        first, second = self.acceptable(choices[:middle]), self.acceptable(choices[middle:])
+        if self.why_not(first + second) is None:
+            return first + second
+        for choice in second:  # each half is fine, but not both
+            reason = self.why_not([*first, choice])
+            if reason is None:
+                first.append(choice)
+            else:
+                self.refused[choice.group.name] = reason
+        return first
+
+    def why_not(self, choices: list[Choice]) -> str | None:
+        try:
+            _, found = self.without(choices)
+        except (UsageError, VerificationError) as error:
+            return str(error)
+        if found <= TOLERANCE:
+            return None
+        return f"outputs without them differ by {found:.3g} standard deviations"
+
+    def without(self, choices: list[Choice]) -> tuple[nn.Module, float]:
+        pruned = copy.deepcopy(self.model)
+        step = removal(self.model, choices)
+        if step.indices:
+            remove(pruned, step)
+        return pruned, difference(self.expected, float64_outputs(pruned, self.inputs))
