@@ -59,7 +59,11 @@ def refuse_bad_knobs(search: Mapping[str, Any], title: str) -> None:
         problems.append(((), text + "such as sparsity = { low = 0.0, high = 0.9 }"))
     if problems:
         errors = [
-            InitErrorDetails(type=PydanticCustomError("knob", "{text}", {"text": text}), loc=path)
+            InitErrorDetails(
+                type=PydanticCustomError("knob", "{text}", {"text": text}),
+                loc=path,
+                input=search,
+            )
             for path, text in problems
         ]
         raise ValidationError.from_exception_data(title, errors)

@@ -20,11 +20,11 @@ def key_lines(text: str) -> dict[Path, int]:
         paths = list(_paths(parsed))
         if statement.lstrip().startswith("["):
             header = paths[-1] if paths else header
-            paths, prefix = [header[:depth] for depth in range(1, len(header) + 1)], ()
+            paths = [header[:depth] for depth in range(1, len(header) + 1)]
         else:
-            prefix = header
+            paths = [header + path for path in paths]
         for path in paths:
-            lines.setdefault(prefix + path, number)
+            lines.setdefault(path, number)
     return lines
 
 

@@ -146,8 +146,8 @@ round_to = []
         "study.toml:3: study.trails: unknown key 'trails' (did you mean 'trials'?); "
         "allowed: name, seed, trials, timeout, sampler",
         "study.toml:7: data.batch_size: expected a whole number, got '64'",
-        "study.toml:8: data.augmentation: expected one of none, shift, shift_flip, got 'shift_flop' "
-        "(did you mean 'shift_flip'?)",
+        "study.toml:8: data.augmentation: expected one of none, shift, shift_flip, "
+        "got 'shift_flop' (did you mean 'shift_flip'?)",
         "study.toml:12: model.trials: unknown key 'trials' (did you mean 'study.trials'?); "
         "allowed: factory, kwargs, weights, epochs, learning_rate",
         "study.toml:18: latency.threads: must be at least 1, got 0",

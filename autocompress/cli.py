@@ -1,0 +1,336 @@
+"""The command line: parse, call, print, and turn errors into exit codes."""
+
+import json
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from autocompress.artifacts import read_json, write_bytes
+from autocompress.errors import AutocompressError, ConfigurationError, UsageError
+from autocompress.terminal import views
+from autocompress.terminal.interrupts import INTERRUPTED, stop_cleanly_first
+from autocompress.terminal.progress import Listener, progress_on
+from autocompress.terminal.tables import show_line, show_table
+
+if TYPE_CHECKING:
+    from autocompress.study import Run, TrialRecord
+
+FAILED, MISUSED, NOTHING_FEASIBLE = 1, 2, 3  # exit codes
+
+app = typer.Typer(
+    name="autocompress",
+    help="Search for smaller, faster versions of a vision model, measured on your hardware.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _duration(text: str) -> float:
+    from autocompress.config import parse_duration
+
+    try:
+        return float(parse_duration(text if not text.isdigit() else int(text)))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: runs/NAME.")]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
+Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all, instead of the study's.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(parser=_duration, metavar="30m", help="Start no new trial after this time."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the study file."),
+]
+Pick = Literal["accurate", "fast", "small", "balanced"]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it)
+    if wanted:
+        show_line(f"autocompress {metadata.version('autocompress')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Search for smaller, faster versions of a vision model, measured on your hardware."""
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    *,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a study and show its front.
+
+    Example: autocompress run studies/quickstart.toml --trials 10 --set study.name=first
+    """
+    from autocompress.config import load_study
+
+    config = load_study(study, overrides or [])
+    folder = Path("runs") / config.study.name
+
+    def search(listen: Listener) -> "Run":
+        from autocompress.study.running import run
+
+        return run(config, trials=trials, timeout_s=timeout, progress=listen)
+
+    _search(folder, search, as_json=as_json)
+
+
+@app.command()
+def resume(
+    run: RunFolder, *, trials: Trials = None, timeout: Timeout = None, as_json: AsJson = False
+) -> None:
+    """Go on with an interrupted run, or add trials to a finished one.
+
+    Example: autocompress resume runs/quickstart --trials 60
+    """
+    _open(run)
+
+    def search(listen: Listener) -> "Run":
+        from autocompress.study.running import resume
+
+        return resume(run, trials=trials, timeout_s=timeout, progress=listen)
+
+    _search(run, search, as_json=as_json)
+
+
+def _search(folder: Path, search: Callable[[Listener], "Run"], *, as_json: bool) -> None:
+    try:
+        with stop_cleanly_first(), progress_on() as listen:
+            finished = search(listen)
+    except KeyboardInterrupt:
+        _say("interrupted; go on by: autocompress resume " + str(folder))
+        raise typer.Exit(INTERRUPTED) from None
+    document = finished.front_document()
+    _show_front(document, as_json=as_json)
+    if document["front"]:
+        _say(f"next: autocompress report {folder} -o report.html")
+        return
+    counts = document["trials"]
+    if counts["complete"] or counts["pruned"]:
+        _say("no trial met the limits; loosen [limits], or widen [search] and resume")
+        raise typer.Exit(NOTHING_FEASIBLE)
+    _say(f"no trial was completed; reasons: autocompress status {folder}")
+    raise typer.Exit(FAILED)
+
+
+@app.command()
+def plan(study: StudyFile, *, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Check a study: its space, data and model, and one batch. Trains nothing.
+
+    Example: autocompress plan studies/quickstart.toml
+    """
+    from autocompress.config import load_study
+
+    config = load_study(study, overrides or [])
+    from autocompress.study.running import check
+
+    found = check(config)
+    if as_json:
+        _show_json(found)
+        return
+    for line in views.plan_lines(found):
+        show_line(line)
+    show_line()
+    show_table(views.space_rows(config.model_dump()["search"]), title="search space")
+    show_line()
+    show_table(views.unit_rows(found), title="units: what pruning can remove")
+
+
+@app.command()
+def status(run: RunFolder, *, as_json: AsJson = False) -> None:
+    """Show how far a run is: trials by state with reasons, best so far, time per stage, ETA.
+
+    Example: autocompress status runs/quickstart
+    """
+    found = _open(run).status()
+    if as_json:
+        _show_json(found)
+        return
+    for line in views.status_lines(found):
+        show_line(line)
+    if found["reasons"]:
+        show_line()
+        show_table(views.reason_rows(found), title="trials without a result")
+
+
+@app.command()
+def front(run: RunFolder, *, as_json: AsJson = False) -> None:
+    """Show the baseline and the models that no other model beats.
+
+    Example: autocompress front runs/quickstart --json
+    """
+    _show_front(_open(run).front_document(), as_json=as_json)
+
+
+@app.command()
+def show(
+    run: RunFolder,
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="Its number.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show one trial: its recipe, layers before and after, training curve and latency.
+
+    Example: autocompress show runs/quickstart 12
+    """
+    opened = _open(run)
+    record = opened.trial(trial)
+    details = _details(record)
+    if as_json:
+        _show_json(details)
+        return
+    where = f" in {record.stage}" if record.stage else ""
+    show_line(f"trial {record.number}: {record.state}{where}")
+    if record.reason:
+        show_line(f"reason: {record.reason}")
+    if details["measurement"]:
+        show_line(views.latency_line(details["measurement"]))
+    sections = {
+        "metrics": views.metric_rows(record.metrics, opened.baseline),
+        "recipe": views.setting_rows(record.recipe),
+        "layers": views.layer_rows(details["layers"]),
+        "training": views.curve_rows(details["curve"]),
+    }
+    for title, rows in sections.items():
+        if rows:
+            show_line()
+            show_table(rows, title=title)
+
+
+def _details(record: "TrialRecord") -> dict[str, Any]:
+    files: dict[str, Any] = {"layers": [], "curve": [], "measurement": {}}
+    for name in files:
+        if record.folder is not None and (record.folder / f"{name}.json").exists():
+            files[name] = read_json(record.folder / f"{name}.json")
+    facts = ("state", "stage", "reason", "feasible", "metrics", "recipe", "params", "seconds")
+    return {"trial": record.number, **{key: getattr(record, key) for key in facts}, **files}
+
+
+@app.command()
+def report(
+    run: RunFolder,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path(
+        "report.html"
+    ),
+) -> None:
+    """Write a run as one HTML page that opens without a network.
+
+    Example: autocompress report runs/quickstart -o report.html
+    """
+    from autocompress.dashboard.report import write_report
+
+    write_report(_open(run), output)
+    show_line(str(output))
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
+    trial: Annotated[int | None, typer.Option(min=0, help="Export this trial.")] = None,
+    pick: Annotated[Pick, typer.Option(help="Choose from the front.")] = "balanced",
+    max_latency_ms: Annotated[float | None, typer.Option(help="Leave out slower models.")] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Leave out less accurate models.")
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Comma-separated formats of the model.")
+    ] = "pt2",
+) -> None:
+    """Export one model as a bundle of files, each reloaded and checked.
+
+    Example: autocompress export runs/quickstart --pick small --min-accuracy 0.97 -o bundle
+    """
+    opened = _open(run)
+    if trial is None:
+        chosen = opened.pick(pick, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
+    else:
+        chosen = opened.trial(trial)
+    from autocompress.export import export_trial
+
+    wanted = tuple(name.strip() for name in formats.split(","))
+    show_table(views.setting_rows(export_trial(opened, chosen.number, output, formats=wanted)))
+
+
+@app.command()
+def init(
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where to write it.")
+    ] = Path(),
+) -> None:
+    """Write a commented study.toml to start from.
+
+    Example: autocompress init my_project
+    """
+    from autocompress.config import template
+
+    path = directory / "study.toml"
+    if path.exists():
+        raise ConfigurationError(f"{path} exists; it is left as it is")
+    directory.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, template().encode())
+    show_line(str(path))
+    _say(f"next: autocompress plan {path}")
+
+
+def _open(path: Path) -> "Run":
+    from autocompress.study import Run
+
+    return Run.open(path)
+
+
+def _show_front(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _show_json(document)
+        return
+    show_table(views.front_rows(document), title=f"{document['study']}: the Pareto front")
+    if not document["front"]:
+        show_line("no finished trial that meets the limits yet")
+
+
+def _show_json(data: Any) -> None:
+    show_line(json.dumps(data, indent=2))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line; errors that we raise become a message and an exit code."""
+    try:
+        app()
+    except UsageError as error:
+        _say(f"autocompress: {error}")
+        raise SystemExit(MISUSED) from None
+    except (AutocompressError, OSError) as error:
+        _say(f"autocompress: {error}")
+        raise SystemExit(FAILED) from None
+
+
+if __name__ == "__main__":
+    main()

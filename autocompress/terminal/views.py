@@ -1,0 +1,210 @@
+"""What each command shows: rows and lines of text, made from a run's plain data."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from autocompress.terminal.tables import Row
+from autocompress.wording import (
+    UNKNOWN,
+    count,
+    duration,
+    milliseconds,
+    percent,
+    ratio,
+    ratio_interval,
+    recipe_in_short,
+)
+
+Data = Mapping[str, Any]
+
+
+def front_rows(document: Data) -> list[Row]:
+    """Return the baseline and the front (``Run.front_document``), one row each."""
+    members = [_measured(member) for member in document["front"]]
+    tested = any("test_accuracy" in member for member in document["front"])
+    rows: list[Row] = [
+        {"trial": "baseline", **_numbers(document["baseline"], tested=tested), "recipe": ""},
+        *(
+            {
+                "trial": str(member["trial"]),
+                **_numbers(member, tested=tested),
+                "recipe": recipe_in_short(member["recipe"]),
+            }
+            for member in members
+        ),
+    ]
+    return rows if document["baseline"] else rows[1:]
+
+
+def _measured(member: Data) -> Data:
+    """Return a member of the front with the latency of the last word, where it was spoken."""
+    last = {
+        key: member.get(f"final_{key}")
+        for key in ("latency_ms", "latency_ratio", "latency_ratio_low", "latency_ratio_high")
+    }
+    return {**member, **last} if last["latency_ms"] is not None else member
+
+
+def _numbers(metrics: Data, *, tested: bool) -> dict[str, str]:
+    test = {"test": percent(metrics.get("test_accuracy"))} if tested else {}
+    return {
+        "accuracy": percent(metrics.get("accuracy")),
+        **test,
+        "latency": milliseconds(metrics.get("latency_ms")),
+        "of baseline (95 %)": ratio_interval(metrics),
+        "parameters": count(metrics.get("parameters")),
+        "of baseline": ratio(metrics.get("parameter_ratio")),
+        "size": count(metrics.get("size_bytes"), "B"),
+    }
+
+
+def status_lines(status: Data) -> Iterator[str]:
+    """Return what ``Run.status`` says, without the table of reasons."""
+    trials = status["trials"]
+    states = ", ".join(f"{n} {name}" for name, n in trials.items() if n and name != "wanted")
+    yield f"{status['study']}: {'finished' if status['finished'] else 'not finished'}"
+    yield f"trials: {states or 'none yet'}, of {trials['wanted']} wanted"
+    if not status["finished"] and status["eta_s"] is not None:
+        yield f"ETA: {duration(status['eta_s'])}"
+    yield f"front: {status['front_size']} models"
+    if status["best"]:
+        yield "best: " + ", ".join(f"{how} is trial {n}" for how, n in status["best"].items())
+    if status["seconds_per_stage"]:
+        spent = status["seconds_per_stage"].items()
+        yield "mean time: " + ", ".join(f"{stage} {duration(s)}" for stage, s in spent)
+
+
+def reason_rows(status: Data) -> list[Row]:
+    """Return why trials failed or were stopped."""
+    return [
+        {
+            "trial": str(entry["trial"]),
+            "state": entry["state"],
+            "stage": entry["stage"] or UNKNOWN,
+            "reason": entry["reason"],
+        }
+        for entry in status["reasons"]
+    ]
+
+
+def metric_rows(metrics: Data, baseline: Data) -> list[Row]:
+    """Return a trial's metrics beside the baseline's."""
+    shown: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "accuracy": ("accuracy", percent),
+        "test accuracy": ("test_accuracy", percent),
+        "latency": ("latency_ms", milliseconds),
+        "latency, last word": ("final_latency_ms", milliseconds),
+        "parameters": ("parameters", count),
+        "nonzero parameters": ("nonzero", count),
+        "multiply-adds": ("macs", count),
+        "size": ("size_bytes", lambda value: count(value, "B")),
+    }
+    rows: list[Row] = []
+    for name, (key, write) in shown.items():
+        value, reference = metrics.get(key), baseline.get(key.removeprefix("final_"))
+        if value is not None:
+            of = ratio(value / reference) if reference and "accuracy" not in key else ""
+            rows.append(
+                {"": name, "trial": write(value), "baseline": write(reference), "ratio": of}
+            )
+    return rows
+
+
+def setting_rows(settings: Data, prefix: str = "") -> list[Row]:
+    """Return nested settings, one row for each value, under its dotted name."""
+    rows: list[Row] = []
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            rows += setting_rows(value, f"{name}.")
+        else:
+            rows.append({"setting": name, "value": "off" if value is None else str(value)})
+    return rows
+
+
+def layer_rows(layers: Sequence[Data]) -> list[Row]:
+    """Return each layer's shape, rank and sparsity before and after."""
+    return [
+        {
+            "layer": layer["name"],
+            "type": layer["type"],
+            "before": _shape(layer["before"]),
+            "after": " + ".join(_shape(shape) for shape in layer["after"]) or "removed",
+            "rank": UNKNOWN if layer["rank"] is None else str(layer["rank"]),
+            "parameters": count(layer["parameters_after"]),
+            "of baseline": ratio(layer["parameters_after"] / layer["parameters_before"]),
+            "zeros": percent(layer["sparsity"], 0),
+        }
+        for layer in layers
+    ]
+
+
+def curve_rows(curve: Sequence[Data]) -> list[Row]:
+    """Return the training curve, one row per epoch."""
+    return [
+        {
+            "stage": point["stage"],
+            "epoch": str(point["epoch"]),
+            "train loss": f"{point['train_loss']:.4f}",
+            "valid loss": f"{point['valid_loss']:.4f}",
+            "accuracy": percent(point["accuracy"]),
+        }
+        for point in curve
+    ]
+
+
+def _shape(sizes: Sequence[int]) -> str:
+    return "x".join(str(size) for size in sizes)
+
+
+def latency_line(measurement: Data) -> str:
+    """Return the distribution of a latency measurement in one line."""
+    spread = ", ".join(
+        f"{name.removesuffix('_ms')} {milliseconds(measurement[name])}"
+        for name in ("p10_ms", "p50_ms", "p90_ms")
+        if measurement.get(name) is not None
+    )
+    samples = f" of {measurement['n']} calls" if measurement.get("n") else ""
+    flag = f"; flagged: {measurement['flag']}" if measurement.get("flag") else ""
+    return f"latency{samples}: {spread}{flag}"
+
+
+def plan_lines(plan: Data) -> Iterator[str]:
+    """Return what ``autocompress plan`` found about data and model."""
+    data, model = plan["data"], plan["model"]
+    sizes = ", ".join(f"{data[name]} {name}" for name in ("train", "valid", "test"))
+    yield f"study {plan['study']}: {plan['trials']} trials, training on {plan['device']}"
+    classes, shape = len(data["classes"]), _shape(data["images"])
+    yield f"data {data['source']}: {sizes}; {classes} classes; images {shape}"
+    parameters, outputs = count(model["parameters"]), _shape(model["output_shape"])
+    yield f"model {model['factory']}: {parameters} parameters; outputs {outputs}"
+
+
+def unit_rows(plan: Data) -> list[Row]:
+    """Return the groups of units, and why some of them stay."""
+    return [
+        {
+            "layer": group["layer"],
+            "kind": group["kind"],
+            "units": str(group["units"]),
+            "removable": "; ".join(group["not_removable"]) or "yes",
+        }
+        for group in plan["units"]
+    ] + [
+        {"layer": layer, "kind": "", "units": "", "removable": str(reason)}
+        for layer, reason in plan["fixed"].items()
+    ]
+
+
+def space_rows(search: Data) -> list[Row]:
+    """Return the knobs that vary, then those that are fixed."""
+
+    def words(value: Any) -> str:
+        if isinstance(value, Mapping):
+            more = f" in steps of {value['step']}" if value.get("step") else ""
+            return f"{value['low']} to {value['high']}{more}{', log' if value.get('log') else ''}"
+        return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+    varying = [name for name, value in search.items() if isinstance(value, Mapping | list)]
+    fixed = [name for name in search if name not in varying and name != "exclude"]
+    return [{"knob": name, "values": words(search[name])} for name in varying + fixed]

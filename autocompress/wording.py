@@ -1,0 +1,107 @@
+"""How numbers and recipes are written for people, alike in the terminal and in the report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+UNKNOWN = "-"  # where there is no number
+_PREFIXES = (("G", 1e9), ("M", 1e6), ("k", 1e3))
+
+
+def count(number: float | None, unit: str = "") -> str:
+    """Return a count with three digits and a prefix: ``61.4 M``, ``980``; bytes with ``"B"``."""
+    if number is None:
+        return UNKNOWN
+    for prefix, size in _PREFIXES:
+        if abs(number) >= 0.9995 * size:
+            return f"{_three_digits(number / size)} {prefix}{unit}"
+    return f"{number:.0f} {unit}".rstrip()
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a latency with three digits and its unit: ``1.23 ms``."""
+    return UNKNOWN if value is None else f"{_three_digits(value)} ms"
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """Return a fraction as a percentage: ``98.24 %``."""
+    return UNKNOWN if fraction is None else f"{100 * fraction:.{digits}f} %"
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio to the baseline: ``0.46x``."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.2f}x" if value >= 0.1 else f"{value:.3f}x"
+
+
+def ratio_interval(metrics: Mapping[str, Any]) -> str:
+    """Return the latency ratio with its 95 % interval: ``0.46x (0.44 to 0.48)``."""
+    value = ratio(metrics.get("latency_ratio"))
+    low, high = metrics.get("latency_ratio_low"), metrics.get("latency_ratio_high")
+    return value if low is None or high is None else f"{value} ({low:.2f} to {high:.2f})"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time span: ``48 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def recipe_in_short(recipe: Mapping[str, Any]) -> str:
+    """Return the stages of a recipe (nested, as JSON) in one line; ``nothing`` for none."""
+    parts = [
+        *_sparsification(recipe.get("sparsification")),
+        *_factorization(recipe.get("factorization")),
+        *_distillation(recipe.get("distillation")),
+        *(["fold"] if recipe.get("fold") else []),
+    ]
+    return " · ".join(parts) or "nothing"
+
+
+def _sparsification(settings: Mapping[str, Any] | None) -> list[str]:
+    if not settings:
+        return []
+    parts = []
+    if _any(settings.get("sparsity")):
+        parts.append(f"{settings.get('granularity')} {_fractions(settings['sparsity'])}")
+    if _any(settings.get("linear_sparsity")):
+        fractions = _fractions(settings["linear_sparsity"])
+        parts.append(f"linear {settings.get('linear_granularity')} {fractions}")
+    how = (settings.get(key) for key in ("scope", "criterion", "schedule"))
+    return [*parts, " ".join(str(word) for word in how if word)] if parts else []
+
+
+def _factorization(settings: Mapping[str, Any] | None) -> list[str]:
+    named = {"rank": "rank", "convolution_rank": "convolution rank"}
+    values = {words: (settings or {}).get(key) for key, words in named.items()}
+    return [f"{words} {value:.2g}" for words, value in values.items() if value is not None]
+
+
+def _distillation(settings: Mapping[str, Any] | None) -> list[str]:
+    if not settings:
+        return []
+    text = str(settings.get("loss"))
+    weight = settings.get("weight")
+    return [text if weight is None else f"{text} {weight:.2g}"]
+
+
+def _any(value: float | Sequence[float] | None) -> bool:
+    return any(value) if isinstance(value, Sequence) else bool(value)
+
+
+def _fractions(value: float | Sequence[float]) -> str:
+    values = value if isinstance(value, Sequence) else [value]
+    return "/".join(f"{100 * number:.0f}" for number in values) + " %"
+
+
+def _three_digits(number: float) -> str:
+    digits = 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0
+    return f"{number:.{digits}f}" if abs(number) >= 0.1 or number == 0 else f"{number:.3g}"
