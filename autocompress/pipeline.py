@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from autocompress.errors import failing_as
+from autocompress.errors import VerificationError, failing_as
 from autocompress.graph import Plan, UnitGroup, find_units, plan_of
 from autocompress.recipe import Recipe
 from autocompress.techniques.factorization import factorize
 from autocompress.techniques.folding import fold_batch_norms
-from autocompress.techniques.pruning import prune
+from autocompress.techniques.pruning import Pruning, prune_with_report
 from autocompress.techniques.sparsification import sparsify
 from autocompress.training.batches import Batches
 from autocompress.training.callbacks import HoldZeros, KnowledgeDistillation, Sparsify
@@ -102,7 +102,7 @@ def compress(
 
     if recipe.pruning is not None:
         with clock.stage("prune"):
-            model = prune(model, example, recipe.pruning, units=units)
+            model = prune_exactly(model, example, recipe.pruning, units)
 
     if recipe.factorization is not None:
         with clock.stage("factorize"):
@@ -122,6 +122,22 @@ def compress(
     return CompressedModel(model, plan_of(model), tuple(curve), clock.seconds)
 
 
+def prune_exactly(
+    model: nn.Module, example: torch.Tensor, settings: Pruning, units: Sequence[UnitGroup]
+) -> nn.Module:
+    """Prune, and refuse a model of which some zero units could not be removed exactly.
+
+    Raises:
+        VerificationError: outputs before and after differ; it names the units and the difference.
+    """
+    pruned = prune_with_report(model, example, settings, units=units)
+    if pruned.refused:
+        raise VerificationError(
+            "; ".join(f"units of {name}: {reason}" for name, reason in pruned.refused.items())
+        )
+    return pruned.model
+
+
 def draft(
     baseline: nn.Module, recipe: Recipe, example: torch.Tensor, units: Sequence[UnitGroup]
 ) -> nn.Module:
@@ -137,7 +153,7 @@ def draft(
             settings = recipe.sparsification
             model = sparsify(model, settings, units, example_inputs=example)
         if recipe.pruning is not None:
-            model = prune(model, example, recipe.pruning, units=units)
+            model = prune_exactly(model, example, recipe.pruning, units)
         if recipe.factorization is not None:
             model = factorize(model, recipe.factorization)
         if recipe.fold:

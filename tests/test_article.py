@@ -1,4 +1,4 @@
-"""The article's whole path, by hand, on a tiny VGG: distil and sparsify, prune, factorize, fold."""
+"""The article's whole path on a tiny VGG: distil and sparsify, prune, factorize, fold."""
 
 import copy
 

@@ -38,9 +38,7 @@ def compressed(batches, trained_state):
     return compress(baseline.eval(), FULL, batches)
 
 
-def test_all_five_stages_shrink_the_model_and_keep_its_accuracy(
-    batches, trained_vgg, compressed
-):
+def test_all_five_stages_shrink_the_model_and_keep_its_accuracy(batches, trained_vgg, compressed):
     model = compressed.model
     assert model.features[0].out_channels == 6
     assert isinstance(model.features[1], nn.Identity)

@@ -8,11 +8,12 @@ from typing import Any
 
 import optuna
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import nn
 
 from autocompress.artifacts import write_folder
-from autocompress.errors import TrialError, failing_as
+from autocompress.errors import RunError, TrialError, failing_as
 from autocompress.graph import Units
 from autocompress.measurement.latency import Latency
 from autocompress.measurement.layers import compare_layers
@@ -209,3 +210,18 @@ def own_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
             seen.add(id(tensor))
             state[name] = tensor.detach().cpu().contiguous().clone()
     return state
+
+
+def load_tensors(model: nn.Module, path: Path) -> None:
+    """Load what ``own_tensors`` returned, saved as safetensors, into a model in place.
+
+    Raises:
+        RunError: the file is damaged or belongs to another model.
+    """
+    try:
+        missing, unexpected = model.load_state_dict(load_file(path), strict=False)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise RunError(f"{path} cannot be loaded: {error}") from error
+    tied = own_tensors(model).keys()
+    if unexpected or set(missing) & tied:
+        raise RunError(f"{path} does not belong to this model: {[*missing, *unexpected][:5]}")

@@ -2,33 +2,31 @@
 
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import nn
 
-from autocompress.artifacts import read_json
-from autocompress.config import StudyConfig
+from autocompress.config import ModelSection, StudyConfig
+from autocompress.datasets import Splits
 from autocompress.errors import RunError
 from autocompress.events import LastWord
 from autocompress.graph import Plan, rebuild
-from autocompress.search.objective import Workbench
-from autocompress.study.preparation import Listener, build_model
+from autocompress.search.objective import Workbench, load_tensors
+from autocompress.study.preparation import Listener, build_structure
 from autocompress.study.records import Run, TrialRecord
 from autocompress.training.evaluation import evaluate
 
 
-def reload_trial(record: TrialRecord, config: StudyConfig, bench_like: Any) -> nn.Module:
-    """Rebuild a trial's model from factory, plan and weights, in eval mode.
+def reload_trial(record: TrialRecord, section: ModelSection, splits: Splits) -> nn.Module:
+    """Rebuild a trial's model from factory, plan and weights, on the CPU, in eval mode.
 
     Raises:
-        RunError: the trial has no folder; only complete trials have one.
+        RunError: the trial has no folder (only complete trials have one), or it is damaged.
     """
     if record.folder is None:
         raise RunError(f"trial {record.number} is {record.state} and has no model")
-    batches = bench_like.batches
-    model = build_model(config.model, batches.splits, seed=config.study.seed)
+    model = build_structure(section, splits)
     rebuild(model, Plan.from_json((record.folder / "plan.json").read_text(encoding="utf-8")))
-    model.load_state_dict(load_file(record.folder / "weights.safetensors"), strict=False)
-    return model.to(batches.device).eval()
+    load_tensors(model, record.folder / "weights.safetensors")
+    return model.eval()
 
 
 def last_word(run: Run, config: StudyConfig, bench: Workbench, tell: Listener) -> dict[str, Any]:
@@ -44,7 +42,8 @@ def last_word(run: Run, config: StudyConfig, bench: Workbench, tell: Listener) -
         "trials": {},
     }
     for done, record in enumerate(front, start=1):
-        model = reload_trial(record, config, bench)
+        model = reload_trial(record, config.model, bench.batches.splits)
+        model.to(bench.batches.device)
         latency = bench.measure(model)
         words["trials"][str(record.number)] = {
             "test_accuracy": evaluate(model, bench.batches.test).accuracy,

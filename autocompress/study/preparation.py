@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
 from autocompress import datasets, models
-from autocompress.artifacts import digest_of, read_json, write_folder
+from autocompress.artifacts import digest_of, read_json, write_folder, write_json
 from autocompress.config import ModelSection, StudyConfig
 from autocompress.datasets import Images, Splits
 from autocompress.errors import AutocompressError, ConfigurationError, DivergedError
@@ -23,7 +23,7 @@ from autocompress.measurement.latency import (
     measure_reference,
 )
 from autocompress.search.limits import Limits
-from autocompress.search.objective import Workbench, own_tensors, size_metrics
+from autocompress.search.objective import Workbench, load_tensors, own_tensors, size_metrics
 from autocompress.training.batches import Batches, BatchSettings, make_batches
 from autocompress.training.evaluation import evaluate
 from autocompress.training.fitting import EpochRecord, Fit, fit, seed_everything
@@ -68,6 +68,16 @@ def data_digest(splits: Splits) -> str:
     return digest_of(facts)
 
 
+def build_structure(section: ModelSection, splits: Splits) -> nn.Module:
+    """Build the study's model for its data, with random weights.
+
+    Raises:
+        ConfigurationError: factory or arguments do not exist or do not fit.
+    """
+    classes, channels = len(splits.classes), splits.channels
+    return models.build(section.factory, section.kwargs, num_classes=classes, channels=channels)
+
+
 def build_model(section: ModelSection, splits: Splits, *, seed: int) -> nn.Module:
     """Build the study's model for its data, with the weights that the study names.
 
@@ -75,14 +85,10 @@ def build_model(section: ModelSection, splits: Splits, *, seed: int) -> nn.Modul
         ConfigurationError: factory, arguments or weights do not exist or do not fit.
     """
     seed_everything(seed)
-    classes, channels = len(splits.classes), splits.channels
-    return models.create(
-        section.factory,
-        section.kwargs,
-        num_classes=classes,
-        channels=channels,
-        weights=section.weights,
-    )
+    model = build_structure(section, splits)
+    if section.weights is not None:
+        models.load_weights(model, section.weights, factory=section.factory)
+    return model
 
 
 def check_batch(model: nn.Module, batches: Batches) -> tuple[int, ...]:
@@ -120,13 +126,13 @@ def trained(
     A model without weights is trained for ``section.epochs`` and kept in ``folder``, together
     with its curve.
     """
-    model = build_model(section, batches.splits, seed=config.study.seed)
-    check_batch(model, batches)
     kept = folder / "weights.safetensors"
     if kept.exists():
-        model.load_state_dict(load_file(kept), strict=False)
+        model = build_structure(section, batches.splits)
+        load_tensors(model, kept)
         return model.to(batches.device).eval()
-    model.to(batches.device)
+    model = build_model(section, batches.splits, seed=config.study.seed).to(batches.device)
+    check_batch(model, batches)
     role = folder.name
     epochs = section.epochs
     if epochs:
@@ -228,7 +234,5 @@ def _baseline_metrics(
         **size_metrics(model, batches.example),
         "latency": latency.to_dict(),
     }
-    from autocompress.artifacts import write_json
-
     write_json(path, metrics)
     return metrics

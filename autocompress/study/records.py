@@ -200,7 +200,7 @@ class Run:
         """Choose one member of the front.
 
         ``balanced`` takes, among the models within one point of the baseline's accuracy, the one
-        with the smallest latency ratio × parameter ratio; if there is none, the most accurate.
+        with the smallest product of latency and parameter ratio; if there is none, the most accurate.
 
         Args:
             how: ``accurate``, ``fast``, ``small`` or ``balanced``.
@@ -231,11 +231,13 @@ class Run:
         return max(fitting, key=lambda trial: self._merit(how, trial.metrics))
 
     def status(self) -> dict[str, Any]:
-        """Return trials by state, reasons of those that failed, the best so far, time per stage."""
+        """Return trials by state, reasons of failures, the best so far, and time per stage."""
         trials = self.trials()
         done = [trial for trial in trials if trial.state in ("complete", "pruned", "failed")]
         wanted = int(self.config["study"]["trials"])
-        durations = [(t.finished - t.started).total_seconds() for t in done if t.finished and t.started]
+        durations = [
+            (t.finished - t.started).total_seconds() for t in done if t.finished and t.started
+        ]
         left = max(0, wanted - len(done))
         eta = left * sum(durations) / len(durations) if durations else None
         front = self.front()

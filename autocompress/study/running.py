@@ -41,7 +41,7 @@ def ignore(_: Event) -> None:
 
 
 def run(
-    config: StudyConfig,
+    study: StudyConfig | str | Path,
     *,
     directory: Path = Path("runs"),
     trials: int | None = None,
@@ -51,7 +51,7 @@ def run(
     """Run a study from the start.
 
     Args:
-        config: the study.
+        study: the study, or the file where it stands.
         directory: where the run's folder, named like the study, is made.
         trials: number of trials, instead of the study's.
         timeout_s: seconds after which no new trial starts, instead of the study's.
@@ -64,6 +64,7 @@ def run(
         RunError: there is a run of this name already.
         ConfigurationError: data or model do not exist or do not fit.
     """
+    config = study if isinstance(study, StudyConfig) else load_study(study)
     folder = directory / config.study.name
     if folder.exists() and any(folder.iterdir()):
         raise RunError(
@@ -101,7 +102,7 @@ def resume(
             changed since the run began.
     """
     old = Run.open(path)
-    config = load_study(old.path / STUDY_FILE, [])
+    config = load_study(old.path / STUDY_FILE)
     batches = load_batches(config)
     _refuse_changes(old, config, batches)
     with only_writer(old.path):
@@ -170,8 +171,14 @@ def _header(config: StudyConfig, batches: Batches) -> dict[str, Any]:
 def _digests(config: StudyConfig, batches: Batches) -> dict[str, str]:
     """Return what must not change while a run is resumed."""
     sections = config.model_dump(mode="json")
-    frozen = {name: digest_of(sections[name]) for name in ("search", "model", "training", "latency")}
-    return {**frozen, "teacher": digest_of(sections["teacher"]), "data": data_digest(batches.splits)}
+    frozen = {
+        name: digest_of(sections[name]) for name in ("search", "model", "training", "latency")
+    }
+    return {
+        **frozen,
+        "teacher": digest_of(sections["teacher"]),
+        "data": data_digest(batches.splits),
+    }
 
 
 def _refuse_changes(old: Run, config: StudyConfig, batches: Batches) -> None:

@@ -55,7 +55,9 @@ def only_writer(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise RunError(f"{folder} is being run by another process; wait for it or stop it") from None
+        raise RunError(
+            f"{folder} is being run by another process; wait for it or stop it"
+        ) from None
     try:
         yield
     finally:

@@ -141,7 +141,9 @@ def test_the_front_document_is_what_the_command_line_promises(finished):
     assert set(document) == {"study", "objectives", "baseline", "front", "trials"}
     assert document["trials"]["complete"] == 4
     wanted = {"trial", "accuracy", "latency_ms", "latency_ratio", "parameters", "parameter_ratio"}
-    assert all(wanted | {"size_bytes", "macs", "feasible", "recipe"} <= set(m) for m in document["front"])
+    assert all(
+        wanted | {"size_bytes", "macs", "feasible", "recipe"} <= set(m) for m in document["front"]
+    )
     assert {"accuracy", "latency_ms", "parameters", "size_bytes"} <= set(document["baseline"])
 
 
@@ -240,25 +242,35 @@ def test_a_folder_that_is_no_run_is_told(tmp_path):
         Run.open(tmp_path / "missing")
 
 
-def test_a_diverging_trial_fails_alone_with_its_reason(tmp_path):
-    text = STUDY.replace("[search]\n", "[search]\nlearning_rate = [1e-2, 9.0]\n")
-    text = text.replace("trials = 4", "trials = 2")
-    config = load_study(study_file(tmp_path, text), [])
-    import autocompress.study.running as running
+BRITTLE = """
+from autocompress.models import vgg_small
 
-    original = running.shipped_params
-    try:
-        wishes = {"sparsity": 0.5, "linear_sparsity": 0.0, "distillation": "none", "rank": 1.0}
-        running.shipped_params = lambda _: [
-            ("diverges", {**wishes, "learning_rate": 9.0}),
-            ("works", {**wishes, "learning_rate": 1e-2}),
-        ]
-        config_nan = config
-        done = run(config_nan, directory=tmp_path / "runs")
-    finally:
-        running.shipped_params = original
+class Brittle(vgg_small(num_classes=10, channels=1).__class__):
+    def forward(self, x):
+        return super().forward(x) * (1.0 if self[0][0].out_channels == 8 else float("nan"))
+
+def net(num_classes, channels):
+    model = vgg_small(
+        num_classes=num_classes, channels=channels, widths=(8, 16), layers_per_stage=1, hidden=32
+    )
+    model.__class__ = Brittle
+    return model
+"""
+
+
+def test_a_trial_that_breaks_fails_alone_with_stage_and_reason(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "brittle.py").write_text(BRITTLE)
+    lines = [line for line in STUDY.splitlines() if not line.startswith("kwargs")]
+    text = "\n".join(lines).replace("autocompress:vgg_small", "brittle:net")
+    done = run(load_study(study_file(tmp_path, text), []), directory=tmp_path / "runs")
     states = [t.state for t in done.trials()]
-    assert states[1] == "complete"
+    assert states[0] == "complete"
+    assert "failed" in states
+    failed = next(t for t in done.trials() if t.state == "failed")
+    assert failed.stage in ("prune", "recover")
+    assert failed.reason
+    assert done.finished
 
 
 def test_the_same_recipe_is_not_trained_twice(tmp_path):
@@ -289,7 +301,9 @@ def test_check_trains_nothing_and_explains_the_model(tmp_path):
 
 def test_images_that_do_not_fit_are_told(tmp_path):
     text = STUDY.replace('"autocompress:vgg_small"', '"torchvision:alexnet"')
-    text = text.replace("kwargs = { widths = [8, 16], layers_per_stage = 1, hidden = 32, dropout = 0.0 }\n", "")
+    text = text.replace(
+        "kwargs = { widths = [8, 16], layers_per_stage = 1, hidden = 32, dropout = 0.0 }\n", ""
+    )
     with pytest.raises(ConfigurationError, match="do not fit the model"):
         run(load_study(study_file(tmp_path, text), []), directory=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
@@ -333,7 +347,9 @@ def test_an_interrupted_run_loses_only_its_running_trial(tmp_path, how):
     if how == signal.SIGINT:
         assert "autocompress resume" in errors
         assert "Traceback" not in errors
-    complete = {t.number for t in Run.open(tmp_path / "runs/micro").trials() if t.state == "complete"}
+    complete = {
+        t.number for t in Run.open(tmp_path / "runs/micro").trials() if t.state == "complete"
+    }
     assert complete
     after = resume(tmp_path / "runs" / "micro")
     states = {t.number: t.state for t in after.trials()}

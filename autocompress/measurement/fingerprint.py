@@ -1,0 +1,81 @@
+"""The hardware and software that a latency belongs to."""
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from autocompress.measurement.latency import LatencySettings
+
+
+def fingerprint(settings: LatencySettings) -> dict[str, Any]:
+    """Describe what latencies measured with these settings, here and now, depend on.
+
+    Plain data; two measurements are comparable where :func:`differences` finds none.
+
+    Raises:
+        ConfigurationError: the device is not available.
+    """
+    device = settings.torch_device()
+    facts: dict[str, Any] = {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpu": _cpu_name(),
+        "physical_cores": psutil.cpu_count(logical=False),
+        "usable_cores": _usable_cores(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device.type,
+        "runtime": settings.runtime,
+        "threads": settings.threads,
+        "batch_size": settings.batch_size,
+        "channels_last": settings.channels_last,
+    }
+    if device.type == "cuda":
+        facts |= {
+            "gpu": torch.cuda.get_device_name(device),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+        }
+    if settings.runtime == "onnxruntime":
+        facts["onnxruntime"] = _version("onnxruntime")
+    return facts
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say in which facts two fingerprints differ; empty where their latencies are comparable."""
+    return tuple(
+        f"{key}: {before.get(key)!r} before, {now.get(key)!r} now"
+        for key in dict.fromkeys([*before, *now])
+        if before.get(key) != now.get(key)
+    )
+
+
+def _cpu_name() -> str:
+    """Return the CPU's model name; the architecture where the system does not tell it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _usable_cores() -> int | None:
+    """Return the cores that this process may run on, where the system tells; else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

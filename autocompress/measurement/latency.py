@@ -1,0 +1,200 @@
+"""Latency of a model: how long one call takes, alone or compared with a baseline.
+
+The protocol and why: a call-by-call alternation measures cold caches, so blocks alternate; under
+load medians collapse where the 10th percentile holds, so contention is watched; and machines
+drift, so what is measured is the ratio to a baseline timed in the same seconds, and the latency
+is that ratio times the baseline's own reference.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.errors import ConfigurationError
+from autocompress.measurement.lock import DeviceLock
+from autocompress.measurement.runtimes import RUNTIMES, Call
+from autocompress.measurement.sampling import Effort, Outcome, TimedCalls, sample
+from autocompress.measurement.statistics import Statistic, percentiles_ms
+from autocompress.registry import did_you_mean
+
+DEVICES = ("auto", "cpu", "cuda")
+STORED = 1000  # samples kept in a Latency, evenly spaced over all that were taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySettings:
+    """How latency is measured.
+
+    Attributes:
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: the GPU where there is one.
+        runtime: name in ``RUNTIMES``: what the model will be deployed in.
+        batch_size: images per call, at least 1.
+        threads: of the CPU, at least 1.
+        budget_s: seconds that one measurement may take, above 0, after preparing the models.
+        width: half the 95 % interval of the ratio, as a fraction, at which measuring ends.
+        contention: fraction of time that other processes may take, in [0, 1], before medians
+            are given up for 10th percentiles.
+        channels_last: lay images and convolutions out with their channels last.
+    """
+
+    device: str = "auto"
+    runtime: str = "torch"
+    batch_size: int = 1
+    threads: int = 1
+    budget_s: float = 5.0
+    width: float = 0.02
+    contention: float = 0.1
+    channels_last: bool = False
+
+    def __post_init__(self) -> None:
+        checks = {
+            f"device: expected one of {', '.join(DEVICES)}, not {self.device!r}"
+            f"{did_you_mean(self.device, DEVICES)}": self.device in DEVICES,
+            f"runtime: expected one of {', '.join(RUNTIMES)}, not {self.runtime!r}"
+            f"{did_you_mean(self.runtime, RUNTIMES)}": self.runtime in RUNTIMES,
+            f"batch_size: expected at least 1, not {self.batch_size}": self.batch_size >= 1,
+            f"threads: expected at least 1, not {self.threads}": self.threads >= 1,
+            f"budget_s: expected more than 0, not {self.budget_s}": self.budget_s > 0,
+            f"width: expected more than 0, not {self.width}": self.width > 0,
+            f"contention: expected 0 to 1, not {self.contention}": 0 <= self.contention <= 1,
+        }
+        problems = [problem for problem, passed in checks.items() if not passed]
+        if problems:
+            raise ConfigurationError(problems)
+
+    def torch_device(self) -> torch.device:
+        """Return the device.
+
+        Raises:
+            ConfigurationError: it is ``"cuda"`` and there is none.
+        """
+        available = torch.cuda.is_available()
+        if self.device == "cuda" and not available:
+            raise ConfigurationError("device 'cuda': PyTorch finds no CUDA device here")
+        return torch.device("cuda" if available and self.device != "cpu" else "cpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """One measured model.
+
+    Attributes:
+        latency_ms: milliseconds per call: ratio x reference of the baseline.
+        ratio: candidate / baseline; 1 for the baseline itself.
+        ratio_low: lower end of the ratio's 95 % interval.
+        ratio_high: upper end.
+        p10_ms: 10th percentile of the model's own calls.
+        p50_ms: median.
+        p90_ms: 90th percentile.
+        n: calls that count.
+        contention: mean fraction of time that other processes took, in [0, 1].
+        flag: why the number should be read with care, None where there is no reason.
+        statistic: of the blocks: ``"median"``, or ``"p10"`` under contention.
+        samples_ms: up to 1,000 of the calls, evenly spaced in time.
+    """
+
+    latency_ms: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    p10_ms: float
+    p50_ms: float
+    p90_ms: float
+    n: int
+    contention: float
+    flag: str | None
+    statistic: Statistic
+    samples_ms: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {**asdict(self), "samples_ms": [round(value, 6) for value in self.samples_ms]}
+
+
+def measure_reference(model: nn.Module, example: Tensor, settings: LatencySettings) -> Latency:
+    """Measure a model by itself: the reference that candidates are later compared with.
+
+    Waits for the device and has it alone meanwhile. The model itself is not changed: a copy in
+    evaluation mode is run.
+
+    Args:
+        model: any model.
+        example: images [batch_size, channels, height, width].
+        settings: device, runtime and effort.
+
+    Raises:
+        ConfigurationError: device or runtime are not available, the example has another batch
+            size, or the runtime can't run the model.
+    """
+    with _set_up(example, settings) as (device, images):
+        timed = _timed(RUNTIMES[settings.runtime](_laid_out(model, settings), images), device)
+        with DeviceLock(device).exclusive():
+            outcome = sample(timed, _effort(settings))
+    found = outcome.interval
+    return _latency(
+        outcome, found.value, (1.0, found.low / found.value, found.high / found.value)
+    )
+
+
+def measure_paired(
+    baseline: nn.Module,
+    candidate: nn.Module,
+    example: Tensor,
+    settings: LatencySettings,
+    *,
+    reference_ms: float,
+) -> Latency:
+    """Measure a candidate in alternation with the baseline.
+
+    Waits for the device and has it alone meanwhile. Neither model is changed.
+
+    Args:
+        baseline: the model to compare with.
+        candidate: the model to measure.
+        example: images [batch_size, channels, height, width].
+        settings: device, runtime and effort.
+        reference_ms: the baseline's own latency, from :func:`measure_reference`.
+
+    Raises:
+        ConfigurationError: as :func:`measure_reference`.
+    """
+    with _set_up(example, settings) as (device, images):
+        prepare = RUNTIMES[settings.runtime]
+        first, second = (
+            _timed(prepare(_laid_out(model, settings), images), device)
+            for model in (baseline, candidate)
+        )
+        with DeviceLock(device).exclusive():
+            outcome = sample(second, _effort(settings), baseline=first)
+    ratio = outcome.interval
+    return _latency(outcome, ratio.value * reference_ms, (ratio.value, ratio.low, ratio.high))
+
+
+@contextmanager
+def _set_up(
+    example: Tensor, settings: LatencySettings
+) -> Iterator[tuple[torch.device, Tensor]]:
+    """Give the device and the images on it, with the threads set and autograd off meanwhile."""
+    device = settings.torch_device()
+    if example.ndim == 0 or len(example) != settings.batch_size:
+        raise ConfigurationError(
+            f"expected {settings.batch_size} example images (batch_size), not shape "
+            f"{list(example.shape)}"
+        )
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        with torch.inference_mode():
+            yield device, example.to(device).contiguous(memory_format=layout)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _laid_out(model: nn.Module, settings: LatencySettings) -> nn.Module:
+    return model
