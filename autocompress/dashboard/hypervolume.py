@@ -1,0 +1,45 @@
+"""How much of the trade-off a front covers: one number that only grows while a study runs."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+
+
+def dominated_volume(points: Points) -> float:
+    """Return the volume of the unit cube that lies above at least one point.
+
+    Args:
+        points: [n, 3], to be minimised; what lies outside the unit cube is ignored or clipped.
+
+    Returns:
+        the hypervolume with reference point (1, 1, 1), in [0, 1]: the area that the points up to
+        each height dominate, summed over slices of the third coordinate.
+    """
+    inside = np.clip(points[(points < 1).all(axis=1)], 0, None)
+    ordered = inside[np.argsort(inside[:, 2], kind="stable")]
+    tops = np.append(ordered[1:, 2], 1.0)
+    slices = zip(range(1, len(ordered) + 1), ordered[:, 2], tops, strict=True)
+    return float(sum(_area(ordered[:n, :2]) * (top - low) for n, low, top in slices if top > low))
+
+
+def _area(points: Points) -> float:
+    area, edge = 0.0, 1.0
+    for x, y in points[np.lexsort((points[:, 1], points[:, 0]))]:
+        if y < edge:
+            area += (1 - x) * (edge - y)
+            edge = y
+    return area
+
+
+def volumes_over_time(points: Sequence[Sequence[float] | None]) -> Iterator[float]:
+    """Return the volume dominated after each trial; ``None`` is a trial without a point."""
+    known: list[Sequence[float]] = []
+    volume = 0.0
+    for point in points:
+        if point is not None:
+            known.append(point)
+            volume = max(volume, dominated_volume(np.array(known, dtype=np.float64)))
+        yield volume

@@ -1,0 +1,85 @@
+"""How figures look: metrics with their units, colours that colour-blind people can tell apart."""
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+# The palette of Okabe and Ito, 2008: Color Universal Design.
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
+GREY, FAINT = "rgba(128,128,128,0.75)", "rgba(128,128,128,0.35)"
+STAGE_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
+SCALE = "Viridis"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How one metric is drawn.
+
+    Attributes:
+        title: name and unit.
+        format: of its numbers, in d3's notation.
+        spreads: whether values spread over magnitudes, so that a logarithmic axis suits.
+    """
+
+    title: str
+    format: str
+    spreads: bool = False
+
+
+AXES = {
+    "accuracy": Axis("accuracy on valid", ".1%"),
+    "test_accuracy": Axis("accuracy on test", ".1%"),
+    "latency_ms": Axis("latency (ms per batch)", "~g"),
+    "latency_ratio": Axis("latency (of the baseline)", "~g"),
+    "parameters": Axis("parameters", "~s", spreads=True),
+    "parameter_ratio": Axis("parameters (of the baseline)", "~g", spreads=True),
+    "size_bytes": Axis("size (bytes)", "~s", spreads=True),
+    "macs": Axis("multiply-adds", "~s", spreads=True),
+    "nonzero": Axis("nonzero parameters", "~s", spreads=True),
+}
+_LOG_FROM = 8.0  # largest over smallest value
+
+
+def axis_of(metric: str) -> Axis:
+    """Return how a metric is drawn; one that is not listed gets its own name."""
+    return AXES.get(metric, Axis(metric, "~g"))
+
+
+def axis_layout(metric: str, values: Any) -> dict[str, Any]:
+    """Return plotly's settings of an axis that shows ``values`` of a metric."""
+    axis = axis_of(metric)
+    positive = [value for value in values if value is not None and value > 0]
+    logarithmic = axis.spreads and positive and max(positive) / min(positive) > _LOG_FROM
+    layout: dict[str, Any] = {"title": {"text": axis.title}, "tickformat": axis.format}
+    return layout | ({"type": "log", "dtick": "D2"} if logarithmic else {})
+
+
+def figure(title: str, **layout: Any) -> go.Figure:
+    """Return an empty figure in the common style."""
+    made = go.Figure()
+    made.update_layout(
+        template="none",
+        title={"text": title, "x": 0, "xref": "paper", "font": {"size": 15}},
+        font={"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 12},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 60, "r": 20, "t": 50, "b": 50},
+        hoverlabel={"align": "left"},
+        legend={"orientation": "h", "y": -0.2, "x": 0},
+        **layout,
+    )
+    grid = {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False, "automargin": True}
+    made.update_xaxes(**grid)
+    made.update_yaxes(**grid)
+    return made
+
+
+def empty(title: str, why: str) -> go.Figure:
+    """Return a figure that says why there is nothing to draw yet."""
+    made = figure(title, xaxis={"visible": False}, yaxis={"visible": False})
+    made.add_annotation(
+        text=escape(why), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
+    )
+    return made
