@@ -40,7 +40,7 @@ def fingerprint(settings: LatencySettings) -> dict[str, Any]:
         facts |= {
             "gpu": torch.cuda.get_device_name(device),
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         }
     if settings.runtime == "onnxruntime":
         facts["onnxruntime"] = _version("onnxruntime")

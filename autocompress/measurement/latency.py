@@ -6,8 +6,8 @@ drift, so what is measured is the ratio to a baseline timed in the same seconds,
 is that ratio times the baseline's own reference.
 """
 
-import time
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from autocompress.errors import ConfigurationError
 from autocompress.measurement.lock import DeviceLock
-from autocompress.measurement.runtimes import RUNTIMES, Call
+from autocompress.measurement.runtimes import RUNTIMES
 from autocompress.measurement.sampling import Effort, Outcome, TimedCalls, sample
-from autocompress.measurement.statistics import Statistic, percentiles_ms
+from autocompress.measurement.statistics import Interval, Statistic, percentiles_ms
+from autocompress.measurement.timing import timed_by_clock, timed_by_events
 from autocompress.registry import did_you_mean
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -131,13 +132,14 @@ def measure_reference(model: nn.Module, example: Tensor, settings: LatencySettin
         ConfigurationError: device or runtime are not available, the example has another batch
             size, or the runtime can't run the model.
     """
-    with _set_up(example, settings) as (device, images):
-        timed = _timed(RUNTIMES[settings.runtime](_laid_out(model, settings), images), device)
-        with DeviceLock(device).exclusive():
-            outcome = sample(timed, _effort(settings))
+    with _threads(settings.threads):
+        (timed,) = _prepare([model], example, settings)
+        outcome = _sample_alone(timed, None, settings)
     found = outcome.interval
     return _latency(
-        outcome, found.value, (1.0, found.low / found.value, found.high / found.value)
+        outcome,
+        latency_ms=found.value,
+        ratio=Interval(1.0, found.low / found.value, found.high / found.value),
     )
 
 
@@ -151,7 +153,8 @@ def measure_paired(
 ) -> Latency:
     """Measure a candidate in alternation with the baseline.
 
-    Waits for the device and has it alone meanwhile. Neither model is changed.
+    Waits for the device and has it alone meanwhile. Neither model is changed: copies in
+    evaluation mode are run.
 
     Args:
         baseline: the model to compare with.
@@ -163,23 +166,28 @@ def measure_paired(
     Raises:
         ConfigurationError: as :func:`measure_reference`.
     """
-    with _set_up(example, settings) as (device, images):
-        prepare = RUNTIMES[settings.runtime]
-        first, second = (
-            _timed(prepare(_laid_out(model, settings), images), device)
-            for model in (baseline, candidate)
-        )
-        with DeviceLock(device).exclusive():
-            outcome = sample(second, _effort(settings), baseline=first)
+    with _threads(settings.threads):
+        first, second = _prepare([baseline, candidate], example, settings)
+        outcome = _sample_alone(second, first, settings)
     ratio = outcome.interval
-    return _latency(outcome, ratio.value * reference_ms, (ratio.value, ratio.low, ratio.high))
+    return _latency(outcome, latency_ms=ratio.value * reference_ms, ratio=ratio)
 
 
 @contextmanager
-def _set_up(
-    example: Tensor, settings: LatencySettings
-) -> Iterator[tuple[torch.device, Tensor]]:
-    """Give the device and the images on it, with the threads set and autograd off meanwhile."""
+def _threads(count: int) -> Iterator[None]:
+    """Let PyTorch use this many CPU threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _prepare(
+    models: Sequence[nn.Module], example: Tensor, settings: LatencySettings
+) -> list[TimedCalls]:
+    """Copy the models to the device and hand them to the runtime."""
     device = settings.torch_device()
     if example.ndim == 0 or len(example) != settings.batch_size:
         raise ConfigurationError(
@@ -187,14 +195,43 @@ def _set_up(
             f"{list(example.shape)}"
         )
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
-        with torch.inference_mode():
-            yield device, example.to(device).contiguous(memory_format=layout)
-    finally:
-        torch.set_num_threads(threads)
+    images = example.detach().to(device).contiguous(memory_format=layout)
+    timed = []
+    for model in models:
+        own = copy.deepcopy(model).eval().to(device)
+        if settings.channels_last:
+            own = own.to(memory_format=layout)
+        call = RUNTIMES[settings.runtime](own, images)
+        queued = device.type == "cuda" and settings.runtime != "onnxruntime"
+        timed.append(timed_by_events(call, device) if queued else timed_by_clock(call))
+    return timed
 
 
-def _laid_out(model: nn.Module, settings: LatencySettings) -> nn.Module:
-    return model
+def _sample_alone(
+    candidate: TimedCalls, baseline: TimedCalls | None, settings: LatencySettings
+) -> Outcome:
+    effort = Effort(
+        budget_s=settings.budget_s, width=settings.width, contention=settings.contention
+    )
+    with DeviceLock(settings.torch_device()).exclusive():
+        return sample(candidate, effort, baseline=baseline)
+
+
+def _latency(outcome: Outcome, *, latency_ms: float, ratio: Interval) -> Latency:
+    samples = [value for block in outcome.candidate for value in block.samples_ms]
+    step = max(1, -(-len(samples) // STORED))
+    p10, p50, p90 = percentiles_ms(outcome.candidate)
+    return Latency(
+        latency_ms=latency_ms,
+        ratio=ratio.value,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
+        p10_ms=p10,
+        p50_ms=p50,
+        p90_ms=p90,
+        n=len(samples),
+        contention=outcome.contention,
+        flag=outcome.flag,
+        statistic=outcome.statistic,
+        samples_ms=tuple(samples[::step]),
+    )

@@ -32,7 +32,9 @@ def lock_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"autocompress-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise ConfigurationError(f"{folder} belongs to another user; set TMPDIR to a folder of yours")
+        raise ConfigurationError(
+            f"{folder} belongs to another user; set TMPDIR to a folder of yours"
+        )
     return folder
 
 

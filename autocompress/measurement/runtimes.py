@@ -1,6 +1,10 @@
-"""What a model is run by: each runtime turns a model and an example into a call to time."""
+"""What a model is run by: each runtime turns a model and an example into a call to time.
 
-import copy
+A runtime receives a model in evaluation mode, which it may keep and change, on the device of the
+example.
+"""
+
+import importlib.util
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +18,13 @@ from autocompress.registry import Registry
 
 Call = Callable[[], Any]
 Prepare = Callable[[nn.Module, Tensor], Call]
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 GRAPH_WARM_UPS = 3  # calls before a CUDA graph is captured, as PyTorch's documentation asks for
-
-
-def _copy(model: nn.Module, example: Tensor) -> nn.Module:
-    return copy.deepcopy(model).eval().requires_grad_(requires_grad=False).to(example.device)
 
 
 def torch_eager(model: nn.Module, example: Tensor) -> Call:
     """PyTorch as it is, operator by operator."""
-    prepared = _copy(model, example)
-    return lambda: prepared(example)
+    return lambda: model(example)
 
 
 def torch_compiled(model: nn.Module, example: Tensor) -> Call:
@@ -37,9 +37,10 @@ def torch_compiled(model: nn.Module, example: Tensor) -> Call:
         ConfigurationError: the model can't be exported or compiled here.
     """
     try:
-        exported = torch.export.export(_copy(model, example), (example,)).module()
+        exported = torch.export.export(model, (example,)).module()
         compiled = torch.compile(exported, dynamic=False, fullgraph=True)
-        compiled(example)
+        with torch.inference_mode():
+            compiled(example)
     except Exception as error:
         raise ConfigurationError(
             f"runtime 'torch-compile' can't run this model here: {type(error).__name__}: {error}"
@@ -55,17 +56,16 @@ def cuda_graph(model: nn.Module, example: Tensor) -> Call:
     """
     if example.device.type != "cuda":
         raise ConfigurationError("runtime 'cuda-graph' needs latency.device = 'cuda'")
-    prepared = _copy(model, example)
-    stream = torch.cuda.Stream(example.device)
+    stream = torch.cuda.Stream(example.device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(example.device))
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.stream(stream):
+        with torch.no_grad(), torch.cuda.stream(stream):
             for _ in range(GRAPH_WARM_UPS):
-                prepared(example)
+                model(example)
         torch.cuda.current_stream(example.device).wait_stream(stream)
-        with torch.cuda.graph(graph):
-            output = prepared(example)
+        with torch.no_grad(), torch.cuda.graph(graph):
+            output = model(example)
     except RuntimeError as error:
         raise ConfigurationError(
             f"runtime 'cuda-graph' can't capture this model: {error}"
@@ -85,13 +85,13 @@ def onnx_runtime(model: nn.Module, example: Tensor) -> Call:
         ConfigurationError: the extra packages are not installed, the device is not supported by
             the installed build, or the model can't be exported.
     """
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401 - the exporter needs it
-    except ImportError as error:
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
         raise ConfigurationError(
-            "runtime 'onnxruntime' needs more packages: pip install 'autocompress[onnx]'"
-        ) from error
+            f"runtime 'onnxruntime' needs {', '.join(missing)}: pip install 'autocompress[onnx]'"
+        )
+    import onnxruntime
+
     provider = "CUDAExecutionProvider" if example.is_cuda else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
         raise ConfigurationError(
@@ -104,9 +104,7 @@ def onnx_runtime(model: nn.Module, example: Tensor) -> Call:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         try:
-            torch.onnx.export(
-                _copy(model, example), (example,), path, dynamo=True, verbose=False
-            )
+            torch.onnx.export(model, (example,), path, dynamo=True, verbose=False)
         except Exception as error:
             raise ConfigurationError(
                 f"the model can't be exported to ONNX: {type(error).__name__}: {error}"

@@ -76,7 +76,9 @@ class _Taken:
 
     def contentions(self) -> list[float]:
         first = self.baseline or self.candidate
-        return [max(a.contention, b.contention) for a, b in zip(first, self.candidate, strict=True)]
+        return [
+            max(a.contention, b.contention) for a, b in zip(first, self.candidate, strict=True)
+        ]
 
     def quiet(self, limit: float) -> "_Taken":
         """Return the pairs in which nothing disturbed either block."""

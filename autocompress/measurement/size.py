@@ -92,11 +92,11 @@ def count_macs(model: nn.Module, example_inputs: Tensor | tuple[Tensor, ...]) ->
     return Macs(counter.get_total_flops() // 2, tuple(sorted(seen.names)))
 
 
-class _Uncounted(TorchDispatchMode):
+class _Uncounted(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Collects the names of operators whose multiplications the FLOP counter would miss."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
 
     def __torch_dispatch__(
