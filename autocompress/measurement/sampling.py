@@ -161,7 +161,7 @@ def _calls_per_block(call_ms: float, pair_ms: float, effort: Effort) -> int:
 
 def _block(model: TimedCalls, calls: int) -> Block:
     durations, contention = model(calls)
-    return Block(tuple(durations[DROPPED:]), contention)
+    return Block.of_calls(durations, contention)
 
 
 def _disturbed(taken: _Taken, effort: Effort) -> Outcome:

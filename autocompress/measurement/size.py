@@ -1,12 +1,14 @@
 """Sizes of a model: parameters, nonzero parameters, bytes, multiply-accumulates."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
@@ -82,14 +84,22 @@ def count_macs(model: nn.Module, example_inputs: Tensor | tuple[Tensor, ...]) ->
     """
     inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
     model = copy.deepcopy(model).eval()
-    fast_attention = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it is one fused operator without a formula
-    try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter, _Uncounted() as seen:
-            model(*inputs)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_attention)
+    counter, seen = FlopCounterMode(display=False), _Uncounted()
+    with torch.no_grad(), _plain_attention(), counter, seen:
+        model(*inputs)
     return Macs(counter.get_total_flops() // 2, tuple(sorted(seen.names)))
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Compute attention by matrix products: the fused operators have no formulas on the CPU."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
 class _Uncounted(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -106,6 +116,7 @@ class _Uncounted(TorchDispatchMode):  # type: ignore[no-untyped-call]
         space, _, name = func.name().partition("::")
         name = name.split(".")[0]
         foreign = space not in ("aten", "prim", "prims")
-        if packet not in flop_registry and (foreign or name in MULTIPLYING):
+        multiplies = foreign or name in MULTIPLYING or "attention" in name
+        if multiplies and packet not in flop_registry:
             self.names.add(f"{space}::{name}")
         return func(*args, **(kwargs or {}))

@@ -21,14 +21,25 @@ class Block:
         samples_ms: duration of each call in milliseconds, without the first two.
         contention: fraction of the block's time in which the calling thread wanted to run but
             did not, in [0, 1]: 1 - CPU time / wall time.
+        median_ms: median of the samples.
+        p10_ms: their 10th percentile.
     """
 
     samples_ms: tuple[float, ...]
     contention: float
+    median_ms: float
+    p10_ms: float
+
+    @classmethod
+    def of_calls(cls, durations_ms: Sequence[float], contention: float) -> "Block":
+        """Summarise the calls of a block, all of them: at least three."""
+        samples = tuple(durations_ms[DROPPED:])
+        p10, median = np.percentile(samples, [10, 50])
+        return cls(samples, contention, float(median), float(p10))
 
     def value_ms(self, statistic: Statistic) -> float:
-        """Summarise the block: its median, or its 10th percentile."""
-        return float(np.percentile(self.samples_ms, 50 if statistic == "median" else 10))
+        """Return the block's median, or its 10th percentile."""
+        return self.median_ms if statistic == "median" else self.p10_ms
 
 
 @dataclass(frozen=True, slots=True)

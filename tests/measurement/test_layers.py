@@ -1,0 +1,47 @@
+import torch
+from torch import nn
+
+from autocompress.measurement import compare_layers
+
+
+def test_every_layer_with_a_weight_is_described():
+    before = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Linear(8, 6))
+    after = nn.Sequential(
+        nn.Conv2d(3, 5, 3),
+        nn.Identity(),
+        nn.ReLU(),
+        nn.Sequential(nn.Linear(5, 2, bias=False), nn.Linear(2, 6)),
+    )
+    with torch.no_grad():
+        for weight in (after[0].weight, after[3][0].weight, after[3][1].weight):
+            weight.fill_(1)
+        after[0].weight[0] = 0
+    assert compare_layers(before, after) == [
+        {
+            "name": "0", "type": "Conv2d", "shape_before": [8, 3, 3, 3],
+            "shape_after": [5, 3, 3, 3], "parameters_before": 224, "parameters_after": 140,
+            "rank": None, "sparsity": 0.2,
+        },
+        {
+            "name": "1", "type": "BatchNorm2d", "shape_before": [8], "shape_after": None,
+            "parameters_before": 16, "parameters_after": 0, "rank": None, "sparsity": 0.0,
+        },
+        {
+            "name": "3", "type": "Linear", "shape_before": [6, 8], "shape_after": [6, 5],
+            "parameters_before": 54, "parameters_after": 28, "rank": 2, "sparsity": 0.0,
+        },
+    ]  # fmt: skip
+
+
+def test_a_factorized_convolution_has_the_shape_of_the_product():
+    before = nn.Sequential(nn.Conv2d(4, 8, 3))
+    after = nn.Sequential(nn.Sequential(nn.Conv2d(4, 2, (3, 1)), nn.Conv2d(2, 7, (1, 3))))
+    (layer,) = compare_layers(before, after)
+    assert layer["shape_after"] == [7, 4, 3, 3]
+    assert layer["rank"] == 2
+
+
+def test_a_layer_that_is_gone_is_said_so():
+    (layer,) = compare_layers(nn.Sequential(nn.Linear(2, 2)), nn.Sequential())
+    assert layer["shape_after"] is None
+    assert layer["parameters_after"] == 0
