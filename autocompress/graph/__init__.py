@@ -3,7 +3,8 @@
 from autocompress.graph.plan import Fold, LowRank, Plan, Remove
 from autocompress.graph.surgery import fold, plan_of, rebuild, remove, replace_low_rank
 from autocompress.graph.tracing import Trace, trace
-from autocompress.graph.units import Member, UnitGroup, Units, find_units
+from autocompress.graph.unit_groups import Member, UnitGroup, Units
+from autocompress.graph.units import find_units
 from autocompress.graph.verification import check_equal, largest_difference
 
 __all__ = [

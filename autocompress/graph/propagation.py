@@ -1,9 +1,9 @@
 """Labels on every activation of a traced model: which removable unit each element belongs to.
 
 Every activation carries a label tensor of its own shape. View-like operators are simply executed
-on the labels; layers start new labels for their outputs and tie the columns of their weights to the
-incoming ones; element-wise operators tie their operands. A second tensor says which elements are
-exactly 0 once their unit is zero. An operator without a rule fixes what it reads.
+on the labels; layers start new labels for their outputs and tie the columns of their weights to
+the incoming ones; element-wise operators tie their operands. A second tensor says which elements
+are exactly 0 once their unit is zero. An operator without a rule fixes what it reads.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -189,7 +189,7 @@ class Propagation:
             return _fixed(value.shape)
         if name not in self.elements:
             self.elements[name] = self.labels.new(value.numel()).view(value.shape)
-        return State(self.elements[name], torch.ones(1, dtype=torch.bool).expand(value.shape))
+        return State(self.elements[name], torch.ones((), dtype=torch.bool).expand(value.shape))
 
     def set(self, node: fx.Node, labels: Tensor, zero: Tensor) -> None:
         """Store the state of an activation; both tensors broadcast to its shape."""
@@ -296,8 +296,8 @@ class Propagation:
 
 def _fixed(shape: torch.Size) -> State:
     return State(
-        torch.zeros(1, dtype=torch.int64).expand(shape),
-        torch.zeros(1, dtype=torch.bool).expand(shape),
+        torch.zeros((), dtype=torch.int64).expand(shape),
+        torch.zeros((), dtype=torch.bool).expand(shape),
     )
 
 
@@ -332,8 +332,8 @@ def arguments(node: fx.Node) -> dict[str, Any]:
     schema = getattr(node.target, "_schema", None)
     if schema is None:
         return {**{str(i): arg for i, arg in enumerate(node.args)}, **node.kwargs}
-    bound = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
     names = [a.name for a in schema.arguments]
+    bound: dict[str, Any] = {a.name: a.default_value for a in schema.arguments}
     bound.update(zip(names, node.args, strict=False))
     bound.update(node.kwargs)
     return bound

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from autocompress.errors import UsageError
 from autocompress.graph.plan import Axis, Remove
-from autocompress.graph.units import UnitGroup
+from autocompress.graph.unit_groups import UnitGroup
 
 
 @dataclass(frozen=True)

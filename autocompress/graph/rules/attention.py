@@ -72,7 +72,7 @@ def contract(
     letter = first.letter or second.letter
     dims = len(out)
     if not letter:
-        p.set(node, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool))
+        p.set(node, torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.bool))
         return
     if letter in shared:
         p.labels.tie(
@@ -89,7 +89,7 @@ def contract(
             State(labels, zero.expand(labels.shape)),
             f"still counts when it is zero in {place(node)}",
         )
-        p.set(node, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool))
+        p.set(node, torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.bool))
         return
     shape = [1] * dims
     shape[out.index(letter)] = -1

@@ -36,7 +36,7 @@ def total(p: Propagation, node: fx.Node, args: Arguments) -> None:
         p.read(state, f"still counts when it is zero in {place(node)}")
         if varying - set(dims):
             p.labels.fix(state.labels, f"summed across axes in {place(node)}")
-        p.set(node, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.bool))
+        p.set(node, torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.bool))
         return
     _reduce(p, node, state, (dims, bool(args.get("keepdim"))))
 
