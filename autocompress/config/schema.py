@@ -141,6 +141,10 @@ class LatencySection(Section):
         batch_size: images per call.
         threads: of the CPU.
         budget_s: seconds that measuring one model may take.
+        width: half the 95 % interval of the ratio, as a fraction, at which measuring ends.
+        contention: fraction of time, in [0, 1], that other processes may take before medians
+            are given up for 10th percentiles.
+        channels_last: lay images and convolutions out with their channels last.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -148,6 +152,9 @@ class LatencySection(Section):
     batch_size: Positive = 1
     threads: Positive = 1
     budget_s: Annotated[float, Field(gt=0)] = 5.0
+    width: Annotated[float, Field(gt=0)] = 0.02
+    contention: Fraction = 0.1
+    channels_last: bool = False
 
 
 class LimitsSection(Section):

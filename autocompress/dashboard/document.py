@@ -71,20 +71,23 @@ def _state(status: Data) -> dict[str, str]:
     return {"kind": "unfinished", "text": f"not finished, {progress}"}
 
 
-def _facts(run: Run, status: Data, trials: Sequence[TrialRecord]) -> list[list[str]]:
+def _facts(run: Run, status: Data, trials: Sequence[TrialRecord]) -> list[str]:
     counts = status["trials"]
     states = ", ".join(f"{n} {name}" for name, n in counts.items() if n and name != "wanted")
-    spent = sum(
-        (t.finished - t.started).total_seconds() for t in trials if t.finished and t.started
-    )
-    facts = [["model", run.config["model"]["factory"]], ["data", run.config["data"]["source"]]]
-    facts += [["trials", states or "none yet"], ["front", f"{status['front_size']} models"]]
-    if spent:
-        facts.append(["time in trials", duration(spent)])
+    spent = sum(seconds for trial in trials if (seconds := _seconds(trial)) is not None)
     limits = run.config.get("limits", {})
-    if limits:
-        facts.append(["limits", ", ".join(f"{key} {value:g}" for key, value in limits.items())])
-    return facts
+    return [
+        f"{run.config['model']['factory']} on {run.config['data']['source']}",
+        f"trials: {states or 'none yet'}",
+        *([f"{duration(spent)} in trials"] if spent else []),
+        *(f"limit: {name.replace('_', ' ')} {value:g}" for name, value in limits.items()),
+    ]
+
+
+def _seconds(trial: TrialRecord) -> float | None:
+    if trial.started is None or trial.finished is None:
+        return None
+    return (trial.finished - trial.started).total_seconds()
 
 
 def _card(metrics: Data) -> list[list[str]]:
@@ -160,11 +163,7 @@ def _trial_table(trials: Sequence[TrialRecord], on_front: set[int]) -> dict[str,
     for trial in trials:
         row = _row(trial.metrics, str(trial.number), recipe_in_short(trial.recipe))
         row["trial"]["sort"] = trial.number
-        seconds = (
-            (trial.finished - trial.started).total_seconds()
-            if trial.finished and trial.started
-            else None
-        )
+        seconds = _seconds(trial)
         stage = f"{trial.stage}: " if trial.stage and trial.reason else ""
         row |= {
             "state": {"text": _state_of(trial, on_front)},
@@ -172,6 +171,8 @@ def _trial_table(trials: Sequence[TrialRecord], on_front: set[int]) -> dict[str,
             "reason": {"text": stage + (trial.reason or "")},
         }
         rows.append(row)
+    if not any(trial.reason for trial in trials):
+        del columns["reason"]
     return _table(columns, rows)
 
 

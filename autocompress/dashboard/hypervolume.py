@@ -20,7 +20,7 @@ def dominated_volume(points: Points) -> float:
     """
     inside = np.clip(points[(points < 1).all(axis=1)], 0, None)
     ordered = inside[np.argsort(inside[:, 2], kind="stable")]
-    tops = np.append(ordered[1:, 2], 1.0)
+    tops = np.append(ordered[:, 2], 1.0)[1:]
     slices = zip(range(1, len(ordered) + 1), ordered[:, 2], tops, strict=True)
     return float(sum(_area(ordered[:n, :2]) * (top - low) for n, low, top in slices if top > low))
 

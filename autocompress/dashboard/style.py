@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 # The palette of Okabe and Ito, 2008: Color Universal Design.
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
-GREY, FAINT = "rgba(128,128,128,0.75)", "rgba(128,128,128,0.35)"
+GREY, FAINT = "rgba(128,128,128,0.75)", "rgba(128,128,128,0.45)"
 STAGE_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 SCALE = "Viridis"
 
@@ -61,13 +61,14 @@ def figure(title: str, **layout: Any) -> go.Figure:
     made = go.Figure()
     made.update_layout(
         template="none",
-        title={"text": title, "x": 0, "xref": "paper", "font": {"size": 15}},
+        title={"text": title, "x": 0.01, "y": 0.97, "yanchor": "top", "font": {"size": 15}},
         font={"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 12},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 60, "r": 20, "t": 50, "b": 50},
+        margin={"l": 60, "r": 20, "t": 64, "b": 50},
         hoverlabel={"align": "left"},
-        legend={"orientation": "h", "y": -0.2, "x": 0},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
         **layout,
     )
     grid = {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False, "automargin": True}

@@ -46,7 +46,7 @@ def pareto(
     """
     title = f"{axis_of(y).title.split(' (')[0]} and {axis_of(x).title.split(' (')[0]}"
     complete = _complete(table, (x, y))
-    if complete.empty and not baseline:
+    if complete.empty:
         return empty(title, _NOTHING)
     made = figure(title)
     made.update_layout(
@@ -54,7 +54,7 @@ def pareto(
         yaxis=axis_layout(y, [*complete[y], baseline.get(y)]),
         hovermode="closest",
     )
-    front = complete[complete["on_front"]] if len(complete) else complete
+    front = complete[complete["on_front"]]
     for rows, name, symbol in (
         (complete[~complete["feasible"]], "breaks a limit", "x-thin-open"),
         (complete[complete["feasible"] & ~complete["on_front"]], "dominated", "circle"),
@@ -88,10 +88,10 @@ def pareto_3d(table: pd.DataFrame, baseline: Metrics) -> go.Figure:
     """
     title = "all three objectives"
     complete = _complete(table, OBJECTIVES)
-    if complete.empty and not baseline:
+    if complete.empty:
         return empty(title, _NOTHING)
     made = figure(title)
-    on_front = complete["on_front"].astype(bool)
+    on_front = complete["on_front"]
     for rows, name, colour, size in (
         (complete[~on_front], "others", FAINT, 3),
         (complete[on_front], "front", BLUE, 6),
@@ -123,10 +123,19 @@ def pareto_3d(table: pd.DataFrame, baseline: Metrics) -> go.Figure:
         for axis, metric in axes.items()
     }
     for axis in scene.values():
-        axis |= {"gridcolor": FAINT, "backgroundcolor": "rgba(0,0,0,0)"}
-    camera = {"eye": {"x": 1.5, "y": -1.6, "z": 0.8}}
-    margin = {"l": 0, "r": 0, "t": 50, "b": 0}
-    made.update_layout(scene={**scene, "camera": camera}, margin=margin)
+        lines = {
+            "showgrid": True,
+            "gridcolor": "#9aa4b0",
+            "showline": True,
+            "linecolor": "#9aa4b0",
+        }
+        axis |= {**lines, "showbackground": False, "tickfont": {"size": 10}, "nticks": 5}
+    camera = {"eye": {"x": 1.55, "y": -1.75, "z": 0.7}, "center": {"z": -0.12}}
+    made.update_layout(
+        scene={**scene, "camera": camera, "aspectmode": "cube"},
+        margin={"l": 0, "r": 0, "t": 40, "b": 30},
+        legend={"y": 0, "yanchor": "top"},
+    )
     return made
 
 
@@ -161,7 +170,8 @@ def history(table: pd.DataFrame, baseline: Metrics) -> go.Figure:
 
 def _complete(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     if table.empty or not {*metrics, *OBJECTIVES} <= set(table.columns):
-        return pd.DataFrame(columns=["trial", "on_front", "feasible", *OBJECTIVES, *metrics])
+        names = dict.fromkeys(["trial", "on_front", "feasible", *OBJECTIVES, *metrics])
+        return pd.DataFrame(columns=list(names)).astype({"on_front": bool, "feasible": bool})
     complete = table[table["state"] == "complete"].dropna(subset=list(metrics))
     return complete.astype({"on_front": bool, "feasible": bool})
 

@@ -1,7 +1,7 @@
 "use strict";
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const drawn = new Set();
+const drawn = new Map(); // the home of a figure -> the element that Plotly drew into
 
 /* Make an element; texts are set as text, never as HTML. */
 function element(tag, { text, className, ...attributes } = {}, children = []) {
@@ -60,7 +60,7 @@ function fillTable(home, table) {
       const cells = row.map((cell, index) => {
         const { number, title } = table.columns[index];
         const state = title === "state" ? ` state-${cell.text.replaceAll(" ", "-")}` : "";
-        return element("td", { text: cell.text, className: (number ? "number" : "") + state });
+        return element("td", { text: cell.text, className: (number ? "number" : title) + state });
       });
       return element("tr", { className: row[0].text === "baseline" ? "baseline" : "" }, cells);
     }));
@@ -91,16 +91,18 @@ function ink() {
 }
 
 function draw(home, figure) {
+  const inner = element("div", { className: "plot" });
+  home.replaceChildren(inner);
   const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
-  Plotly.newPlot(home, figure.data, figure.layout, config);
-  Plotly.relayout(home, ink());
-  drawn.add(home);
+  Plotly.newPlot(inner, figure.data, figure.layout, config);
+  Plotly.relayout(inner, ink());
+  drawn.set(home, inner);
 }
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   document.getElementById("theme").textContent = theme === "dark" ? "Light" : "Dark";
-  for (const home of drawn) Plotly.relayout(home, ink());
+  for (const plot of drawn.values()) Plotly.relayout(plot, ink());
 }
 
 function preferredTheme() {
@@ -143,7 +145,7 @@ function start() {
   state.textContent = data.state.text;
   state.classList.add(data.state.kind);
   const cards = document.getElementById("cards");
-  cards.append(card("study", data.facts));
+  document.getElementById("facts").textContent = data.facts.join(" · ");
   if (data.baseline.length) cards.append(card("baseline", data.baseline));
   for (const pick of data.picks) {
     cards.append(card(`${pick.names.join(", ")}: trial ${pick.trial}`, pick.numbers, "card pick"));
