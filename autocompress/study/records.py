@@ -200,7 +200,7 @@ class Run:
         """Choose one member of the front.
 
         ``balanced`` takes, among the models within one point of the baseline's accuracy, the one
-        with the smallest product of latency and parameter ratio; if there is none, the most accurate.
+        with the smallest product of latency and parameter ratio; if none is, the most accurate.
 
         Args:
             how: ``accurate``, ``fast``, ``small`` or ``balanced``.

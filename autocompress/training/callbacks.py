@@ -9,6 +9,7 @@ from fastai.callback.core import Callback, CancelFitException
 from torch import Tensor, nn
 
 from autocompress.graph import UnitGroup, find_units
+from autocompress.measurement.lock import DeviceLock
 from autocompress.techniques.distillation import Distillation, Distiller
 from autocompress.techniques.sparsification import Sparsification, Sparsifier
 
@@ -215,3 +216,27 @@ class EpochReport(Callback):
         """Report the epoch that ended."""
         train_loss, valid_loss, accuracy = self.learn.recorder.values[-1]
         self.on_epoch(self.learn.epoch, float(train_loss), float(valid_loss), float(accuracy))
+
+
+class ShareDevice(Callback):
+    """Hold the device together with other training runs, batch by batch.
+
+    A measurement that waits for the device alone gets it between two batches.
+    """
+
+    order = -100  # before anything computes
+
+    def __init__(self, lock: DeviceLock) -> None:
+        super().__init__()
+        self.lock = lock
+        self.held = ExitStack()
+
+    def before_batch(self) -> None:
+        """Wait while somebody measures."""
+        self.held.enter_context(self.lock.shared())
+
+    def after_batch(self) -> None:
+        """Let somebody measure."""
+        self.held.close()
+
+    close = after_batch

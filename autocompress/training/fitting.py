@@ -13,8 +13,9 @@ from fastai.losses import CrossEntropyLossFlat
 from torch import Tensor, nn
 
 from autocompress.errors import ConfigurationError, DivergedError
+from autocompress.measurement.lock import DeviceLock
 from autocompress.training.batches import Batches
-from autocompress.training.callbacks import EpochReport, StopOnNaN
+from autocompress.training.callbacks import EpochReport, ShareDevice, StopOnNaN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +128,8 @@ def fit(
         if on_epoch is not None:
             on_epoch(curve[-1])
 
-    guard = StopOnNaN()
-    own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor()]
+    guard, share = StopOnNaN(), ShareDevice(DeviceLock(batches.device))
+    own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor(), share, guard]
     if batches.device.type == "cuda":
         own.append(MixedPrecision())
         model.to(memory_format=torch.channels_last)
@@ -137,14 +138,14 @@ def fit(
         model,
         loss_func=CrossEntropyLossFlat(),
         metrics=[accuracy],
-        cbs=[*own, guard, *callbacks, EpochReport(record)],
+        cbs=[*own, *callbacks, EpochReport(record)],
         default_cbs=False,
     )
     try:
         with learner.no_logging():
             learner.fit_one_cycle(run.epochs, run.learning_rate, wd=run.weight_decay)
     finally:
-        for callback in callbacks:
+        for callback in (share, *callbacks):
             if hasattr(callback, "close"):
                 callback.close()
     if guard.stopped:

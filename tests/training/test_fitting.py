@@ -72,7 +72,9 @@ def test_batch_norms_are_fitted_to_the_data(batches):
     reestimate_batch_norms(model, batches.valid)
     images = torch.cat([x for x, _ in batches.valid]).double()
     means = [x.double().mean() for x, _ in batches.valid]
-    assert model[0].running_mean.item() == pytest.approx(torch.stack(means).mean().item(), abs=1e-6)
+    assert model[0].running_mean.item() == pytest.approx(
+        torch.stack(means).mean().item(), abs=1e-6
+    )
     assert model[0].running_var.item() == pytest.approx(images.var().item(), rel=0.05)
     assert model[0].momentum == 0.3
 

@@ -1,0 +1,140 @@
+"""Run trials of a prepared study: in this process, or as one of several workers."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+
+from autocompress.config import StudyConfig, load_study
+from autocompress.errors import TrialError
+from autocompress.events import Event, TrialDone
+from autocompress.search.objective import OBJECTIVES, Objective
+from autocompress.search.samplers import FLAT, SAMPLERS
+from autocompress.search.shipped import shipped_params
+from autocompress.search.space import Space
+from autocompress.study.preparation import Listener, load_batches, prepare
+from autocompress.study.records import INTERRUPTED, STUDY_FILE, Run
+from autocompress.study.storage import open_storage
+
+COUNTED = ("complete", "pruned", "failed")
+
+
+def ignore(_: Event) -> None:
+    """Hear an event and do nothing."""
+
+
+def space_of(config: StudyConfig) -> Space:
+    """Return the study's search space, flat where its sampler wants that."""
+    return config.space(conditional=_sampler_name(config) not in FLAT)
+
+
+def _sampler_name(config: StudyConfig) -> str:
+    return "tpe" if config.study.sampler == "auto" else config.study.sampler
+
+
+def open_bench(folder: Path, *, worker: int) -> tuple[optuna.Study, Objective]:
+    """Open a prepared run in a worker: its study, with a sampler of its own, and the objective."""
+    config = load_study(folder / STUDY_FILE)
+    bench = prepare(config, folder, load_batches(config), ignore)
+    return open_study(config, folder, worker=worker), Objective(space_of(config), bench)
+
+
+def open_study(config: StudyConfig, folder: Path, *, worker: int = 0) -> optuna.Study:
+    """Open the run's study, or create it with the shipped recipes enqueued.
+
+    The sampler's seed derives from the study's, the worker, and the trials that are there.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = open_storage(folder)
+    name, seed = config.study.name, config.study.seed + 1000 * worker
+    fresh = name not in optuna.get_all_study_names(storage)
+    if not fresh:
+        seed += len(optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False))
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage,
+        sampler=SAMPLERS[_sampler_name(config)](seed),
+        directions=list(OBJECTIVES.values()),
+        load_if_exists=True,
+    )
+    if fresh:
+        study.set_metric_names(list(OBJECTIVES))
+        for shipped, params in shipped_params(space_of(config)):
+            study.enqueue_trial(params, user_attrs={"shipped": shipped})
+    return study
+
+
+def retry_interrupted(study: optuna.Study) -> None:
+    """Close trials that a dead process left running, and enqueue their recipes again."""
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        live = optuna.trial.Trial(study, trial._trial_id)
+        mark_interrupted(live)
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
+
+
+def mark_interrupted(trial: optuna.Trial) -> None:
+    """Write into a trial that it ended from outside, not by a fault of its own."""
+    trial.set_user_attr("stage", INTERRUPTED)
+    trial.set_user_attr("reason", "the run was interrupted; resume tries this recipe again")
+
+
+def optimize(
+    study: optuna.Study,
+    objective: Objective,
+    trials: int,
+    timeout_s: float | None,
+    look: Callable[[], None],
+) -> None:
+    """Run trials in this process; ``look`` is called after each."""
+
+    def attempt(trial: optuna.Trial) -> tuple[float, float, float]:
+        try:
+            return objective(trial)
+        except KeyboardInterrupt:
+            mark_interrupted(trial)
+            study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
+            raise
+
+    study.optimize(
+        attempt,
+        n_trials=trials,
+        timeout=timeout_s,
+        catch=(TrialError,),
+        callbacks=[lambda _, __: look()],
+    )
+
+
+class Watch:
+    """Tells about trials that ended since it looked last, whichever process ran them."""
+
+    def __init__(self, folder: Path, wanted: int, tell: Listener) -> None:
+        self.run = Run.open(folder)
+        self.wanted = wanted
+        self.tell = tell
+        self.start = time.perf_counter()
+        self.known = {t.number for t in self.run.trials() if t.state in COUNTED}
+        self.before = len(self.known)
+
+    def look(self) -> None:
+        """Tell about what ended since the last look."""
+        ended = [t for t in self.run.trials() if t.state in COUNTED and t.number not in self.known]
+        for record in ended:
+            self.known.add(record.number)
+            done = len(self.known)
+            elapsed = time.perf_counter() - self.start
+            best = self.run.pick("balanced").metrics if self.run.front() else {}
+            self.tell(
+                TrialDone(
+                    number=record.number,
+                    state=record.state,
+                    reason=record.reason,
+                    metrics=dict(record.metrics),
+                    best=dict(best),
+                    done=done,
+                    total=self.wanted,
+                    elapsed_s=elapsed,
+                    eta_s=elapsed / (done - self.before) * (self.wanted - done),
+                )
+            )
