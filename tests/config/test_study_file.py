@@ -326,7 +326,12 @@ def test_the_template_is_valid_and_names_every_key(real_knobs, tmp_path):
     named = set(key_lines(everything.read_text()))
     for section in keys_of(StudyConfig, ()):
         if section != "search":
-            keys = set(keys_of(StudyConfig, (section,))) - {"budget_s", "width", "contention", "channels_last"}
+            keys = set(keys_of(StudyConfig, (section,))) - {
+                "budget_s",
+                "width",
+                "contention",
+                "channels_last",
+            }
             written = {path[1] for path in named if len(path) == 2 and path[0] == section}
             optional = {"kwargs", "learning_rate"} if section == "teacher" else set()
             assert keys - written <= optional, section

@@ -1,0 +1,270 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import types
+
+import pytest
+from made_up_runs import BASELINE, REASON, made_up_run
+
+from autocompress import cli, errors, events
+
+COMMANDS = ("run", "resume", "plan", "status", "front", "show", "report", "export", "init")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return made_up_run(tmp_path_factory.mktemp("runs") / "made_up", complete=8)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["autocompress", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        told = capsys.readouterr()
+        return left.value.code or 0, told.out, told.err
+
+    return call
+
+
+@pytest.fixture
+def study(monkeypatch, tmp_path):
+    """A study with a valid file and a made-up search: ``study.run`` decides how it ends."""
+    fake = types.ModuleType("autocompress.study.running")
+    config = types.SimpleNamespace(study=types.SimpleNamespace(name="made_up"))
+    monkeypatch.setitem(sys.modules, "autocompress.study.running", fake)
+    monkeypatch.setattr("autocompress.config.load_study", lambda path, overrides: config)
+    fake.config = config
+    return fake
+
+
+def test_every_command_explains_itself_with_an_example(call):
+    for command in COMMANDS:
+        code, out, _ = call(command, "--help")
+        assert code == 0
+        assert f"Example: autocompress {command} " in " ".join(out.split())
+
+
+def test_help_and_version(call):
+    code, out, _ = call("--help")
+    assert code == 0
+    assert all(command in out for command in COMMANDS)
+    code, out, _ = call("--version")
+    assert (code, out.split()[0]) == (0, "autocompress")
+
+
+def test_wrong_usage_is_exit_code_2(call):
+    for arguments in (["compress"], ["run"], ["run", "study.toml", "--trials", "none"]):
+        code, out, err = call(*arguments)
+        assert code == 2
+        assert out == ""
+        assert "Usage" in err
+    code, _, err = call("run", "study.toml", "--timeout", "soon")
+    assert code == 2
+    assert "duration such as" in " ".join(err.split())
+
+
+def test_a_wrong_study_file_tells_all_problems_without_a_traceback(call, monkeypatch):
+    def fail(path, overrides):
+        raise errors.ConfigurationError(["study.toml:3: first", "study.toml:9: second"])
+
+    monkeypatch.setattr("autocompress.config.load_study", fail)
+    code, out, err = call("run", "study.toml")
+    assert (code, out) == (2, "")
+    assert err == "autocompress: study.toml:3: first\nstudy.toml:9: second\n"
+
+
+@pytest.mark.parametrize("command", [["status"], ["front"], ["show", "0"], ["resume"], ["report"]])
+def test_a_folder_that_is_no_run_is_told(call, tmp_path, command):
+    code, out, err = call(command[0], tmp_path, *command[1:])
+    assert (code, out) == (2, "")
+    assert err.startswith(f"autocompress: {tmp_path} is not a run")
+
+
+def test_front_shows_baseline_and_members(call, finished):
+    code, out, err = call("front", finished.path)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[2].startswith("baseline")
+    assert len(lines) == 3 + len(finished.front())
+    assert "98.20 %" in lines[2]
+    assert "test" in lines[1]
+
+
+def test_front_as_json_is_the_document_and_nothing_else(call, finished):
+    code, out, err = call("front", finished.path, "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert {"study", "objectives", "baseline", "front", "trials"} <= set(told)
+    assert [member["trial"] for member in told["front"]] == [t.number for t in finished.front()]
+    assert told["baseline"]["latency_ms"] == BASELINE["latency_ms"]
+
+
+def test_status_tells_states_and_reasons(call, finished):
+    code, out, _ = call("status", finished.path)
+    assert code == 0
+    assert "8 complete, 3 pruned, 2 failed, of 30 wanted" in out
+    assert REASON in out
+    assert json.loads(call("status", finished.path, "--json")[1])["trials"]["failed"] == 2
+
+
+def test_show_tells_recipe_layers_curve_and_latency(call, finished):
+    number = finished.front()[0].number
+    code, out, _ = call("show", finished.path, number)
+    assert code == 0
+    for text in ("sparsification.criterion", "features.0", "recover", "p50 ", "accuracy"):
+        assert text in out
+    told = json.loads(call("show", finished.path, number, "--json")[1])
+    assert told["layers"][0]["name"] == "features.0"
+
+
+def test_show_of_a_failed_trial_tells_its_reason(call, finished):
+    failed = next(trial for trial in finished.trials() if trial.state == "failed")
+    code, out, _ = call("show", finished.path, failed.number)
+    assert code == 0
+    assert out.startswith(f"trial {failed.number}: failed in prune\nreason: {REASON}")
+
+
+def test_an_unknown_trial_is_told(call, finished):
+    code, _, err = call("show", finished.path, 99)
+    assert code == 2
+    assert "has no trial 99" in err
+
+
+def test_an_empty_run_is_shown(call, tmp_path):
+    run = made_up_run(tmp_path / "empty", complete=0, failed=0, pruned=0, finished=False)
+    assert "none yet, of 30 wanted" in call("status", run.path)[1]
+    assert "no finished trial" in call("front", run.path)[1]
+
+
+def test_report_writes_one_page(call, finished, tmp_path):
+    code, out, _ = call("report", finished.path, "-o", tmp_path / "page.html")
+    assert (code, out) == (0, f"{tmp_path / 'page.html'}\n")
+    assert (tmp_path / "page.html").stat().st_size > 1_000_000
+
+
+def test_export_exports_the_pick(call, finished, monkeypatch, tmp_path):
+    calls = []
+
+    def export_trial(run, number, output, *, formats):
+        calls.append((number, output, formats))
+        return {"bundle": str(output)}
+
+    fake = types.ModuleType("autocompress.export")
+    fake.export_trial = export_trial
+    monkeypatch.setitem(sys.modules, "autocompress.export", fake)
+    arguments = ("export", finished.path, "-o", tmp_path / "bundle")
+    assert call(*arguments, "--pick", "small")[0] == 0
+    assert call(*arguments, "--trial", finished.front()[-1].number)[0] == 0
+    small, last = finished.pick("small").number, finished.front()[-1].number
+    assert [number for number, *_ in calls] == [small, last]
+    assert calls[0][1:] == (tmp_path / "bundle", ("pt2",))
+    code, _, err = call(*arguments, "--min-accuracy", "1.0")
+    assert code == 2
+    assert "no model on the front meets the demands" in err
+
+
+def test_init_writes_a_study_and_never_replaces_one(call, tmp_path):
+    code, out, _ = call("init", tmp_path / "new")
+    assert (code, out) == (0, f"{tmp_path / 'new' / 'study.toml'}\n")
+    assert "[search]" in (tmp_path / "new" / "study.toml").read_text()
+    code, _, err = call("init", tmp_path / "new")
+    assert code == 2
+    assert "exists" in err
+
+
+def test_run_passes_options_and_shows_the_front(call, study, finished):
+    def run(config, *, trials, timeout_s, progress):
+        assert (config, trials, timeout_s) == (study.config, 3, 90)
+        progress(events.Message("on its way"))
+        return finished
+
+    study.run = run
+    code, out, err = call("run", "study.toml", "--trials", 3, "--timeout", "90s")
+    assert code == 0
+    assert "baseline" in out
+    assert err.startswith("on its way\n")
+    code, out, err = call("run", "study.toml", "--trials", 3, "--timeout", "90", "--json")
+    assert json.loads(out)["study"] == "made_up"
+
+
+@pytest.mark.parametrize(
+    ("states", "code"),
+    [
+        ({"complete": 0, "failed": 0, "pruned": 2}, 3),
+        ({"complete": 0, "failed": 2, "pruned": 0}, 1),
+    ],
+)
+def test_the_exit_code_tells_why_there_is_no_front(call, study, tmp_path, states, code):
+    made_up = made_up_run(tmp_path / "run", **states, finished=False)
+    study.run = lambda config, **_: made_up
+    assert call("run", "study.toml")[0] == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ConfigurationError("model: no such model"), 2),
+        (errors.RunError("runs/made_up exists"), 2),
+        (errors.AutocompressError("the baseline diverged"), 1),
+        (OSError(28, "No space left on device"), 1),
+    ],
+)
+def test_errors_become_messages_and_exit_codes(call, study, error, code):
+    def run(config, **_):
+        raise error
+
+    study.run = run
+    assert call("run", "study.toml") == (code, "", f"autocompress: {error}\n")
+
+
+def test_the_first_interrupt_ends_cleanly_and_tells_how_to_go_on(call, study):
+    saved = []
+
+    def run(config, **_):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            saved.append("saved")
+
+    study.run = run
+    before = signal.getsignal(signal.SIGINT)
+    code, out, err = call("run", "study.toml")
+    assert (code, out, saved) == (130, "", ["saved"])
+    assert err.rstrip().endswith("go on by: autocompress resume runs/made_up")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_second_interrupt_leaves_at_once():
+    script = """
+import os, signal
+from autocompress.terminal.interrupts import stop_cleanly_first
+with stop_cleanly_first():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        print("still here")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["status"], ["front"], ["show", "0"], ["report"]], ids=lambda a: a[0]
+)
+def test_reading_a_run_loads_neither_torch_nor_fastai(finished, tmp_path, arguments):
+    where = [] if arguments == ["--help"] else [str(finished.path)]
+    argv = ["autocompress", arguments[0], *where, *arguments[1:]]
+    script = (
+        f"import sys; sys.argv = {argv!r}\nfrom autocompress import cli\n"
+        "try: cli.main()\nexcept SystemExit as left: assert not left.code, left.code\n"
+        "print([m for m in ('torch', 'fastai') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
