@@ -15,14 +15,14 @@ def compare_layers(before: nn.Module, after: nn.Module) -> list[dict[str, Any]]:
 
     Returns:
         in the order of definition, one dictionary of plain data per layer of ``before``:
-        ``name``; ``type`` (class); ``shape_before`` and ``shape_after`` of the weight, the latter
-        that of the product where the layer was factorized and None where it is gone;
-        ``parameters_before`` and ``parameters_after``; ``rank`` of a factorized layer, else None;
+        ``name``; ``type`` (class); ``before``, the shape of its weight; ``after``, the shapes of
+        the weights in its place: one, two where it was factorized, none where it is gone;
+        ``rank`` between those two, else None; ``parameters_before`` and ``parameters_after``;
         ``sparsity`` of the weights that are left, the fraction of exact zeros, in [0, 1].
     """
     later = dict(after.named_modules())
     return [
-        _describe(name, layer, later.get(name))
+        _describe(name, layer, later.get(name, nn.Identity()))
         for name, layer in before.named_modules()
         if _own_weight(layer) is not None
     ]
@@ -33,31 +33,21 @@ def _own_weight(layer: nn.Module) -> Tensor | None:
     return weight if isinstance(weight, Tensor) else None
 
 
-def _describe(name: str, before: nn.Module, after: nn.Module | None) -> dict[str, Any]:
-    weight = _own_weight(before)
-    assert weight is not None
-    weights = (
-        [] if after is None else [w for m in after.modules() if (w := _own_weight(m)) is not None]
-    )
-    factorized = len(weights) == 2
-    zeros = sum(w.numel() - int(w.count_nonzero()) for w in weights)
-    left = sum(w.numel() for w in weights)
+def _weights(layer: nn.Module) -> list[Tensor]:
+    return [weight for part in layer.modules() if (weight := _own_weight(part)) is not None]
+
+
+def _describe(name: str, before: nn.Module, after: nn.Module) -> dict[str, Any]:
+    weights = _weights(after)
+    zeros = sum(weight.numel() - int(weight.count_nonzero()) for weight in weights)
+    left = sum(weight.numel() for weight in weights)
     return {
         "name": name,
         "type": type(before).__name__,
-        "shape_before": list(weight.shape),
-        "shape_after": _shape(weights),
+        "before": list(_weights(before)[0].shape),
+        "after": [list(weight.shape) for weight in weights],
+        "rank": weights[0].shape[0] if len(weights) == 2 else None,
         "parameters_before": sum(p.numel() for p in before.parameters()),
-        "parameters_after": 0 if after is None else sum(p.numel() for p in after.parameters()),
-        "rank": weights[0].shape[0] if factorized else None,
+        "parameters_after": sum(p.numel() for p in after.parameters()),
         "sparsity": zeros / left if left else 0.0,
     }
-
-
-def _shape(weights: list[Tensor]) -> list[int] | None:
-    """Return the shape of a weight, or of the product of the two that replaced it."""
-    if not weights:
-        return None
-    first, last = weights[0], weights[-1]
-    kernel = [max(sizes) for sizes in zip(first.shape[2:], last.shape[2:], strict=True)]
-    return [last.shape[0], *first.shape[1:2], *kernel]
