@@ -47,6 +47,7 @@ Timeout = Annotated[
     float | None,
     typer.Option(parser=_duration, metavar="30m", help="Start no new trial after this time."),
 ]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that run trials side by side.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the study file."),
@@ -77,6 +78,7 @@ def run(
     *,
     trials: Trials = None,
     timeout: Timeout = None,
+    workers: Workers = 1,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -92,14 +94,19 @@ def run(
     def search(listen: Listener) -> "Run":
         from autocompress.study.running import run
 
-        return run(config, trials=trials, timeout_s=timeout, progress=listen)
+        return run(config, trials=trials, timeout_s=timeout, workers=workers, progress=listen)
 
     _search(folder, search, as_json=as_json)
 
 
 @app.command()
 def resume(
-    run: RunFolder, *, trials: Trials = None, timeout: Timeout = None, as_json: AsJson = False
+    run: RunFolder,
+    *,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    workers: Workers = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Go on with an interrupted run, or add trials to a finished one.
 
@@ -110,7 +117,7 @@ def resume(
     def search(listen: Listener) -> "Run":
         from autocompress.study.running import resume
 
-        return resume(run, trials=trials, timeout_s=timeout, progress=listen)
+        return resume(run, trials=trials, timeout_s=timeout, workers=workers, progress=listen)
 
     _search(run, search, as_json=as_json)
 

@@ -177,17 +177,19 @@ def test_init_writes_a_study_and_never_replaces_one(call, tmp_path):
 
 
 def test_run_passes_options_and_shows_the_front(call, study, finished):
-    def run(config, *, trials, timeout_s, progress):
-        assert (config, trials, timeout_s) == (study.config, 3, 90)
+    def run(config, *, trials, timeout_s, workers, progress):
+        assert (config, trials, timeout_s, workers) == (study.config, 3, 90, 2)
         progress(events.Message("on its way"))
         return finished
 
     study.run = run
-    code, out, err = call("run", "study.toml", "--trials", 3, "--timeout", "90s")
+    code, out, err = call("run", "study.toml", "--trials", 3, "--timeout", "90s", "--workers", 2)
     assert code == 0
     assert "baseline" in out
     assert err.startswith("on its way\n")
-    code, out, err = call("run", "study.toml", "--trials", 3, "--timeout", "90", "--json")
+    code, out, err = call(
+        "run", "study.toml", "--trials", 3, "--timeout", "90", "--workers", 2, "--json"
+    )
     assert json.loads(out)["study"] == "made_up"
 
 
