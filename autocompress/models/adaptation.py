@@ -36,17 +36,12 @@ def _can_be_head(module: nn.Module) -> bool:
 def fit_head(model: nn.Module, num_classes: int) -> None:
     """Give the model ``num_classes`` outputs by replacing its head where it has others, in place.
 
-    The new layer's weights are random; a message says which layer it is.
-
-    Raises:
-        ConfigurationError: the model has no linear layer and no 1x1 convolution.
+    The new layer's weights are random; a message says which layer it is. A model without a linear
+    layer or 1x1 convolution is left as it is.
     """
     name = find_head(model)
     if name is None:
-        raise ConfigurationError(
-            f"the model has no linear layer and no 1x1 convolution that could be given "
-            f"{num_classes} outputs; let its function take num_classes"
-        )
+        return
     old = model.get_submodule(name)
     width = old.out_features if isinstance(old, nn.Linear) else old.out_channels
     if width == num_classes:
@@ -66,18 +61,15 @@ def fit_head(model: nn.Module, num_classes: int) -> None:
 def fit_stem(model: nn.Module, channels: int) -> None:
     """Let the model read ``channels`` channels by replacing its first convolution, in place.
 
-    Nothing happens where it reads them already. The new weights are random; a message says which
-    layer it is.
+    Nothing happens where it reads them already, or has no convolution. The new weights are random;
+    a message says which layer it is.
 
     Raises:
-        ConfigurationError: the model has no convolution, or its first one is grouped.
+        ConfigurationError: the model's first convolution reads other channels and is grouped.
     """
     name = find_stem(model)
     if name is None:
-        raise ConfigurationError(
-            f"the model has no convolution that could be given {channels} input channels; let "
-            f"its function take channels"
-        )
+        return
     old = model.get_submodule(name)
     assert isinstance(old, nn.Conv2d)
     if old.in_channels == channels:

@@ -29,7 +29,8 @@ def build(
     The function that the name stands for receives ``num_classes`` and ``channels`` where its
     signature names them and ``kwargs`` does not. What it does not receive is fitted afterwards:
     the head (last linear layer or 1x1 convolution) and the first convolution are replaced where
-    their sizes differ, with a message through :mod:`logging`.
+    their sizes differ, with a message through :mod:`logging`. Whether the model then reads the
+    images and gives one output per class shows only when it runs.
 
     Args:
         factory: ``"torchvision:NAME"`` for an image classifier of torchvision,

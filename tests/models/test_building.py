@@ -138,3 +138,26 @@ def test_what_a_users_function_does_wrong_is_said(user_module, source, function,
     name = user_module(source)
     with pytest.raises(ConfigurationError, match=told):
         models.build(f"{name}:{function}", num_classes=2, channels=1)
+
+
+def test_models_without_layers_to_fit_are_left_as_they_are(user_module):
+    name = user_module("""
+        from torch import nn
+        def dense(num_classes):
+            return nn.Sequential(nn.Flatten(), nn.Linear(16, num_classes))
+        def convolutions(channels):
+            return nn.Sequential(nn.Conv2d(channels, 5, 4), nn.Flatten())
+        """)
+    for function in ("dense", "convolutions"):
+        model = models.build(f"{name}:{function}", num_classes=5, channels=1)
+        assert model(torch.rand(2, 1, 4, 4)).shape == (2, 5)
+
+
+def test_a_grouped_first_convolution_is_not_replaced(user_module):
+    name = user_module("""
+        from torch import nn
+        def net():
+            return nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.Flatten(), nn.Linear(6, 2))
+        """)
+    with pytest.raises(ConfigurationError, match="first convolution, 0, reads 3 channels in 3"):
+        models.build(f"{name}:net", num_classes=2, channels=1)
