@@ -1,6 +1,7 @@
 """Run trials of a prepared study: in this process, or as one of several workers."""
 
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,7 +60,9 @@ def open_study(config: StudyConfig, folder: Path, *, worker: int = 0) -> optuna.
         load_if_exists=True,
     )
     if fresh:
-        study.set_metric_names(list(OBJECTIVES))
+        with warnings.catch_warnings():  # names may still change in Optuna; nothing reads ours
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(list(OBJECTIVES))
         for shipped, params in shipped_params(space_of(config)):
             study.enqueue_trial(params, user_attrs={"shipped": shipped})
     return study
