@@ -1,6 +1,5 @@
 """The command line: parse, call, print, and turn errors into exit codes."""
 
-import json
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -9,17 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from autocompress.artifacts import read_json, write_bytes
+from autocompress.artifacts import write_bytes
 from autocompress.errors import AutocompressError, ConfigurationError, UsageError
 from autocompress.terminal import views
 from autocompress.terminal.interrupts import INTERRUPTED, stop_cleanly_first
 from autocompress.terminal.progress import Listener, progress_on
-from autocompress.terminal.tables import show_line, show_table
+from autocompress.terminal.tables import show_json, show_line, show_table
 
 if TYPE_CHECKING:
-    from autocompress.study import Run, TrialRecord
+    from autocompress.study import Run
 
 FAILED, MISUSED, NOTHING_FEASIBLE = 1, 2, 3  # exit codes
+_SHOWN = ("state", "stage", "reason", "feasible", "metrics", "recipe", "params", "seconds")
 
 app = typer.Typer(
     name="autocompress",
@@ -155,13 +155,11 @@ def plan(study: StudyFile, *, overrides: Overrides = None, as_json: AsJson = Fal
 
     found = check(config)
     if as_json:
-        _show_json(found)
+        show_json(found)
         return
     for line in views.plan_lines(found):
         show_line(line)
-    show_line()
     show_table(views.space_rows(config.model_dump()["search"]), title="search space")
-    show_line()
     show_table(views.unit_rows(found), title="units: what pruning can remove")
 
 
@@ -173,13 +171,11 @@ def status(run: RunFolder, *, as_json: AsJson = False) -> None:
     """
     found = _open(run).status()
     if as_json:
-        _show_json(found)
+        show_json(found)
         return
     for line in views.status_lines(found):
         show_line(line)
-    if found["reasons"]:
-        show_line()
-        show_table(views.reason_rows(found), title="trials without a result")
+    show_table(views.reason_rows(found), title="trials without a result")
 
 
 @app.command()
@@ -202,37 +198,25 @@ def show(
 
     Example: autocompress show runs/quickstart 12
     """
+    from autocompress.dashboard.stored import stored_files
+
     opened = _open(run)
     record = opened.trial(trial)
-    details = _details(record)
+    files = stored_files(record)
     if as_json:
-        _show_json(details)
+        facts = {key: getattr(record, key) for key in _SHOWN}
+        show_json({"trial": record.number, **facts, **files})
         return
-    where = f" in {record.stage}" if record.stage else ""
-    show_line(f"trial {record.number}: {record.state}{where}")
-    if record.reason:
-        show_line(f"reason: {record.reason}")
-    if details["measurement"]:
-        show_line(views.latency_line(details["measurement"]))
+    for line in views.trial_lines(record, files["measurement"]):
+        show_line(line)
     sections = {
         "metrics": views.metric_rows(record.metrics, opened.baseline),
         "recipe": views.setting_rows(record.recipe),
-        "layers": views.layer_rows(details["layers"]),
-        "training": views.curve_rows(details["curve"]),
+        "layers": views.layer_rows(files["layers"]),
+        "training": views.curve_rows(files["curve"]),
     }
     for title, rows in sections.items():
-        if rows:
-            show_line()
-            show_table(rows, title=title)
-
-
-def _details(record: "TrialRecord") -> dict[str, Any]:
-    files: dict[str, Any] = {"layers": [], "curve": [], "measurement": {}}
-    for name in files:
-        if record.folder is not None and (record.folder / f"{name}.json").exists():
-            files[name] = read_json(record.folder / f"{name}.json")
-    facts = ("state", "stage", "reason", "feasible", "metrics", "recipe", "params", "seconds")
-    return {"trial": record.number, **{key: getattr(record, key) for key in facts}, **files}
+        show_table(rows, title=title)
 
 
 @app.command()
@@ -312,15 +296,11 @@ def _open(path: Path) -> "Run":
 
 def _show_front(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        _show_json(document)
+        show_json(document)
         return
     show_table(views.front_rows(document), title=f"{document['study']}: the Pareto front")
     if not document["front"]:
         show_line("no finished trial that meets the limits yet")
-
-
-def _show_json(data: Any) -> None:
-    show_line(json.dumps(data, indent=2))
 
 
 def _say(text: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autocompress.artifacts import read_json
 from autocompress.dashboard import figures
+from autocompress.dashboard.stored import stored_files
 from autocompress.study.records import PICKS, STUDY_FILE, Run, TrialRecord
 from autocompress.wording import (
     count,
@@ -196,7 +196,7 @@ def _figures(run: Run, front: Sequence[TrialRecord]) -> dict[str, go.Figure]:
         table["recipe"] = [recipe_in_short(trial.recipe) for trial in run.trials()]
     samples = {"baseline": baseline.get("latency", {}).get("samples_ms", [])}
     for trial in front:
-        measured = _file(trial, "measurement.json", {})
+        measured = stored_files(trial)["measurement"]
         samples[f"trial {trial.number}"] = measured.get("samples_ms", [])
     return {
         "latency": figures.pareto(table, baseline, x="latency_ms", color="parameters"),
@@ -210,14 +210,15 @@ def _figures(run: Run, front: Sequence[TrialRecord]) -> dict[str, go.Figure]:
 def _details(run: Run, trial: TrialRecord) -> dict[str, Any]:
     target = shlex.quote(f"{run.name}-{trial.number}")
     folder = shlex.quote(str(run.path))
+    files = stored_files(trial)
     return {
         "trial": trial.number,
         "title": f"trial {trial.number}: {recipe_in_short(trial.recipe)}",
         "numbers": _card(_last_word(trial.metrics)),
         "export": f"autocompress export {folder} --trial {trial.number} -o {target}",
         "recipe": _settings(trial.recipe),
-        "widths": _plain(figures.widths(_file(trial, "layers.json", []))),
-        "curve": _plain(figures.curve(_file(trial, "curve.json", []))),
+        "widths": _plain(figures.widths(files["layers"])),
+        "curve": _plain(figures.curve(files["curve"])),
     }
 
 
@@ -229,11 +230,6 @@ def _settings(recipe: Data, prefix: str = "") -> list[list[str]]:
         else:
             rows.append([f"{prefix}{key}", "off" if value is None else str(value)])
     return rows
-
-
-def _file(trial: TrialRecord, name: str, missing: Any) -> Any:
-    path = None if trial.folder is None else trial.folder / name
-    return read_json(path) if path is not None and path.exists() else missing
 
 
 def _plain(made: go.Figure) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Tables on standard output: framed in a terminal, plain aligned text elsewhere."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,18 +13,26 @@ Row = Mapping[str, str]
 
 
 def show_table(rows: Sequence[Row], *, title: str = "") -> None:
-    """Write rows to standard output, under the keys of the first one; nothing for no rows."""
+    """Write rows to standard output, under the keys of the first one; nothing for no rows.
+
+    A title is preceded by an empty line.
+    """
     if not rows:
         return
     if sys.stdout.isatty():
-        Console(file=sys.stdout).print(_framed(rows, title))
+        Console(file=sys.stdout).print(*([""] if title else []), _framed(rows, title), sep="\n")
     else:
-        sys.stdout.write((f"{title}\n" if title else "") + aligned(rows) + "\n")
+        sys.stdout.write((f"\n{title}\n" if title else "") + aligned(rows) + "\n")
 
 
 def show_line(text: str = "") -> None:
     """Write one line to standard output, as it is."""
     sys.stdout.write(text + "\n")
+
+
+def show_json(data: Any) -> None:
+    """Write plain data to standard output as one JSON document."""
+    show_line(json.dumps(data, indent=2))
 
 
 def aligned(rows: Sequence[Row]) -> str:

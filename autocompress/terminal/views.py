@@ -1,7 +1,7 @@
 """What each command shows: rows and lines of text, made from a run's plain data."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autocompress.terminal.tables import Row
 from autocompress.wording import (
@@ -14,6 +14,9 @@ from autocompress.wording import (
     ratio_interval,
     recipe_in_short,
 )
+
+if TYPE_CHECKING:
+    from autocompress.study import TrialRecord
 
 Data = Mapping[str, Any]
 
@@ -157,8 +160,16 @@ def _shape(sizes: Sequence[int]) -> str:
     return "x".join(str(size) for size in sizes)
 
 
-def latency_line(measurement: Data) -> str:
-    """Return the distribution of a latency measurement in one line."""
+def trial_lines(record: "TrialRecord", measurement: Data) -> Iterator[str]:
+    """Return how a trial ended, and the distribution of its latency."""
+    yield f"trial {record.number}: {record.state}{f' in {record.stage}' if record.stage else ''}"
+    if record.reason:
+        yield f"reason: {record.reason}"
+    if measurement:
+        yield _latency_line(measurement)
+
+
+def _latency_line(measurement: Data) -> str:
     spread = ", ".join(
         f"{name.removesuffix('_ms')} {milliseconds(measurement[name])}"
         for name in ("p10_ms", "p50_ms", "p90_ms")

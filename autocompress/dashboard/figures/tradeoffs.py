@@ -93,7 +93,7 @@ def pareto_3d(table: pd.DataFrame, baseline: Metrics) -> go.Figure:
     made = figure(title)
     on_front = complete["on_front"]
     for rows, name, colour, size in (
-        (complete[~on_front], "others", FAINT, 3),
+        (complete[~on_front], "others", GREY, 3.5),
         (complete[on_front], "front", BLUE, 6),
     ):
         made.add_scatter3d(

@@ -1,6 +1,7 @@
 "use strict";
 
 const data = JSON.parse(document.getElementById("data").textContent);
+const narrow = innerWidth <= 700;
 const drawn = new Map(); // the home of a figure -> the element that Plotly drew into
 
 /* Make an element; texts are set as text, never as HTML. */
@@ -93,9 +94,13 @@ function ink() {
 function draw(home, figure) {
   const inner = element("div", { className: "plot" });
   home.replaceChildren(inner);
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  const config = {
+    responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover",
+    modeBarButtonsToRemove: ["lasso2d", "select2d"],
+  };
   Plotly.newPlot(inner, figure.data, figure.layout, config);
   Plotly.relayout(inner, ink());
+  if (narrow) Plotly.relayout(inner, { "legend.y": -0.22, "legend.yanchor": "top", "margin.b": 95 });
   drawn.set(home, inner);
 }
 
@@ -150,7 +155,6 @@ function start() {
   for (const pick of data.picks) {
     cards.append(card(`${pick.names.join(", ")}: trial ${pick.trial}`, pick.numbers, "card pick"));
   }
-  for (const home of document.querySelectorAll("[data-figure]")) draw(home, data.figures[home.dataset.figure]);
   for (const home of document.querySelectorAll("[data-table]")) fillTable(home, data[home.dataset.table]);
   document.getElementById("details").append(...data.details.map(details));
   for (const id of ["front-section", "details-section"]) {
@@ -163,6 +167,8 @@ function start() {
   document.getElementById("theme").addEventListener("click", () => {
     setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
   });
+  /* Last, when the page has its final width. */
+  for (const home of document.querySelectorAll("[data-figure]")) draw(home, data.figures[home.dataset.figure]);
   const named = document.getElementById(location.hash.slice(1));
   if (named instanceof HTMLDetailsElement) named.open = true;
 }
