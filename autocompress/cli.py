@@ -13,7 +13,7 @@ from autocompress.errors import AutocompressError, ConfigurationError, UsageErro
 from autocompress.terminal import views
 from autocompress.terminal.interrupts import INTERRUPTED, stop_cleanly_first
 from autocompress.terminal.progress import Listener, progress_on
-from autocompress.terminal.tables import show_json, show_line, show_table
+from autocompress.terminal.tables import show_json, show_line, show_sections, show_table
 
 if TYPE_CHECKING:
     from autocompress.study import Run
@@ -159,8 +159,10 @@ def plan(study: StudyFile, *, overrides: Overrides = None, as_json: AsJson = Fal
         return
     for line in views.plan_lines(found):
         show_line(line)
-    show_table(views.space_rows(config.model_dump()["search"]), title="search space")
-    show_table(views.unit_rows(found), title="units: what pruning can remove")
+    space = views.space_rows(config.search.knobs)
+    show_sections(
+        {"search space": space, "units: what pruning can remove": views.unit_rows(found)}
+    )
 
 
 @app.command()
@@ -175,7 +177,7 @@ def status(run: RunFolder, *, as_json: AsJson = False) -> None:
         return
     for line in views.status_lines(found):
         show_line(line)
-    show_table(views.reason_rows(found), title="trials without a result")
+    show_sections({"trials without a result": views.reason_rows(found)})
 
 
 @app.command()
@@ -215,8 +217,7 @@ def show(
         "layers": views.layer_rows(files["layers"]),
         "training": views.curve_rows(files["curve"]),
     }
-    for title, rows in sections.items():
-        show_table(rows, title=title)
+    show_sections(sections)
 
 
 @app.command()

@@ -13,16 +13,21 @@ Row = Mapping[str, str]
 
 
 def show_table(rows: Sequence[Row], *, title: str = "") -> None:
-    """Write rows to standard output, under the keys of the first one; nothing for no rows.
-
-    A title is preceded by an empty line.
-    """
+    """Write rows to standard output, under the keys of the first one; nothing for no rows."""
     if not rows:
         return
     if sys.stdout.isatty():
-        Console(file=sys.stdout).print(*([""] if title else []), _framed(rows, title), sep="\n")
+        Console(file=sys.stdout).print(_framed(rows, title))
     else:
-        sys.stdout.write((f"\n{title}\n" if title else "") + aligned(rows) + "\n")
+        sys.stdout.write((f"{title}\n" if title else "") + aligned(rows) + "\n")
+
+
+def show_sections(sections: Mapping[str, Sequence[Row]]) -> None:
+    """Write the tables that have rows, each after an empty line and under its title."""
+    for title, rows in sections.items():
+        if rows:
+            show_line()
+            show_table(rows, title=title)
 
 
 def show_line(text: str = "") -> None:

@@ -217,5 +217,5 @@ def space_rows(search: Data) -> list[Row]:
         return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
     varying = [name for name, value in search.items() if isinstance(value, Mapping | list)]
-    fixed = [name for name in search if name not in varying and name != "exclude"]
+    fixed = [name for name in search if name not in varying]
     return [{"knob": name, "values": words(search[name])} for name in varying + fixed]

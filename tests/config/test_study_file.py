@@ -338,7 +338,10 @@ def test_the_template_is_valid_and_names_every_key(real_knobs, tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "studies").glob("*.toml")))
-def test_the_shipped_studies_are_valid(real_knobs, path):
+def test_the_shipped_studies_are_valid(real_knobs, tmp_path, path):
     config = load_study(path)
+    resolved = tmp_path / "study.toml"
+    resolved.write_text(to_toml(config))
+    assert load_study(resolved) == config
     assert config.study.name == path.stem
     assert set(config.space().dimensions) == set(config.search.knobs)
