@@ -106,10 +106,13 @@ def resnet_small(
     *,
     num_classes: int,
     channels: int = 3,
-    widths: Sequence[int] = (32, 64, 128),
+    widths: Sequence[int] = (16, 32, 64),
     blocks_per_stage: int = 2,
 ) -> nn.Sequential:
     """A residual net of basic blocks (He et al. 2016, section 4.2) for images around 32 pixels.
+
+    With its defaults it is their ResNet-14 for CIFAR, but for 1x1 convolutions as shortcuts where
+    the shape changes.
 
     Args:
         num_classes: outputs, at least 1.
