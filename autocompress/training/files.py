@@ -1,5 +1,6 @@
 """Folders of large images, through fastai's DataLoaders."""
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -47,13 +48,19 @@ def file_loaders(splits: Splits, settings: FileBatchSettings, device: torch.devi
     def loader(part: Part, crop: Any, mirror: list[Any], *, training: bool) -> TfmdDL:
         if not isinstance(part, ImageFiles):
             raise TypeError("all splits of a data set are in memory, or all are files")
-        items = list(zip(part.paths, part.labels.tolist(), strict=True))
-        dataset = Datasets(items, tfms=[[_path, open_image], [_label, torch.tensor]])
+
+        def path(index: int) -> Path:
+            return part.paths[index]
+
+        def label(index: int) -> torch.Tensor:
+            return part.labels[index]
+
+        dataset = Datasets(range(len(part)), tfms=[[path, open_image], [label]])
         return TfmdDL(
             dataset,
             bs=settings.batch_size,
             shuffle=training,
-            drop_last=training and len(items) > settings.batch_size,
+            drop_last=training and len(part) > settings.batch_size,
             num_workers=workers,
             device=device,
             after_item=[crop, ToTensor()],
@@ -66,11 +73,3 @@ def file_loaders(splits: Splits, settings: FileBatchSettings, device: torch.devi
         loader(splits.test, centre, [], training=False),
         device=device,
     )
-
-
-def _path(item: tuple[Any, int]) -> Any:
-    return item[0]
-
-
-def _label(item: tuple[Any, int]) -> int:
-    return item[1]
