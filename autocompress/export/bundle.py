@@ -122,22 +122,21 @@ def _write_validation(model: nn.Module, validation: Validation, folder: Path) ->
     """Store the validation set with the model's outputs, batch by batch; return a few images."""
     example = torch.empty(0)
     for number, (images, labels) in enumerate(validation):
-        images, labels = (torch.Tensor.cpu(part.detach()) for part in (images, labels))
+        images, labels = _plain(images), _plain(labels)
         with torch.no_grad():
-            outputs = model(images)
+            outputs = _plain(model(images))
         part = {"images": images, "labels": labels, "outputs": outputs}
-        part = {name: _plain(tensor) for name, tensor in part.items()}
         save_file(part, folder / f"{number:06d}.safetensors")
         if len(example) < GOLDEN_IMAGES:
-            example = torch.cat([example, part["images"][: GOLDEN_IMAGES - len(example)]])
+            example = torch.cat([example, images[: GOLDEN_IMAGES - len(example)]])
     if len(example) < 2:
         raise UsageError(f"expected at least 2 validation images, not {len(example)}")
     return example
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """Return a contiguous tensor of the base class, with memory of its own."""
-    return tensor.as_subclass(Tensor).contiguous().clone()
+    """Return a contiguous tensor of the base class on the CPU, with memory of its own."""
+    return tensor.detach().as_subclass(Tensor).cpu().contiguous().clone()
 
 
 def _write_golden(model: nn.Module, example: Tensor, folder: Path) -> None:
