@@ -1,0 +1,252 @@
+"""Replace layers by two thinner ones, wherever that saves parameters."""
+
+import copy
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from autocompress.errors import UsageError
+from autocompress.graph.plan import LowRank, LowRankKind
+from autocompress.graph.surgery import holders, replace_low_rank
+from autocompress.graph.tracing import Inputs, as_arguments
+from autocompress.techniques.decomposition import FORMS, Spectrum, shrunk_moment, spectrum
+from autocompress.techniques.modes import eval_mode
+from autocompress.techniques.validation import (
+    check_patterns,
+    matching_pattern,
+    not_a_fraction,
+    not_patterns,
+    raise_if,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Factorization:
+    """Which layers to replace, and at which rank.
+
+    The full rank of a weight is the smaller side of the matrix that is cut. For linear layers and
+    for convolutions, either a fraction of the full rank is kept (``round(fraction * full)``
+    singular values) or the lowest rank that keeps a fraction of the energy (summed
+    squares of the singular values).
+
+    Attributes:
+        rank: fraction of the full rank of linear layers, in (0, 1]; None: by energy or not at all.
+        convolution_rank: the same for 2-D convolutions without groups.
+        energy: fraction of the energy of linear layers, in (0, 1]; None: by rank or not at all.
+        convolution_energy: the same for convolutions.
+        convolution_kind: ``channel`` (k x k to few channels, then 1x1) or ``spatial`` (k x 1, then
+            1 x k) for kernels above 1x1; those of 1x1 become two of 1x1.
+        min_rank: lowest rank to cut to, at least 1: a classifier of ten classes has full rank 10,
+            and at a quarter of it could not tell them apart, for next to no parameters saved.
+        exclude: names or ``fnmatch`` patterns of layers, or of modules with layers, to keep.
+
+    Raises:
+        ConfigurationError: names everything that is wrong.
+    """
+
+    rank: float | None = None
+    convolution_rank: float | None = None
+    energy: float | None = None
+    convolution_energy: float | None = None
+    convolution_kind: Literal["channel", "spatial"] = "channel"
+    min_rank: int = 16
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        fractions = {
+            "rank": self.rank,
+            "energy": self.energy,
+            "convolution_rank": self.convolution_rank,
+            "convolution_energy": self.convolution_energy,
+        }
+        asked = {name: value for name, value in fractions.items() if value is not None}
+        problems = [
+            p
+            for name, value in asked.items()
+            for p in not_a_fraction(name, value, above_zero=True)
+        ]
+        if not asked:
+            problems.append(f"nothing to factorize: give one of {', '.join(fractions)}")
+        for rank, energy in (("rank", "energy"), ("convolution_rank", "convolution_energy")):
+            if rank in asked and energy in asked:
+                problems.append(f"give either {rank} or {energy}, not both")
+        if self.convolution_kind not in ("channel", "spatial"):
+            problems.append(
+                f"convolution_kind: expected 'channel' or 'spatial', got {self.convolution_kind!r}"
+            )
+        if not isinstance(self.min_rank, int) or self.min_rank < 1:
+            problems.append(f"min_rank: expected a whole number from 1, got {self.min_rank!r}")
+        raise_if(problems + not_patterns("exclude", self.exclude))
+
+    def wants(self, layer: nn.Module) -> bool:
+        """Return whether layers of this type are to be factorized."""
+        if isinstance(layer, nn.Linear):
+            return (self.rank, self.energy) != (None, None)
+        convolution = isinstance(layer, _ConvNd)
+        return convolution and (self.convolution_rank, self.convolution_energy) != (None, None)
+
+    def rank_of(self, layer: nn.Module, found: Spectrum) -> int:
+        """Return the rank to keep of a layer with this spectrum."""
+        linear = isinstance(layer, nn.Linear)
+        fraction = self.rank if linear else self.convolution_rank
+        energy = self.energy if linear else self.convolution_energy
+        full = len(found.energy)
+        kept = round((fraction or 1.0) * full) if energy is None else found.rank_for(energy)
+        return max(kept, min(self.min_rank, full))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one layer.
+
+    Attributes:
+        module: the layer's name.
+        step: how it is replaced, or None if it is left.
+        reason: why it is left, else empty.
+        full_rank: the smaller side of its matrix; 0 where there is none to cut.
+        weighted: whether the calibration data weighed its inputs.
+    """
+
+    module: str
+    step: LowRank | None
+    reason: str = ""
+    full_rank: int = 0
+    weighted: bool = False
+
+
+def factorize(
+    model: nn.Module, settings: Factorization, *, calibration: Inputs | None = None
+) -> nn.Module:
+    """Return a copy of a model whose layers are replaced wherever that saves parameters.
+
+    Args:
+        model: what to copy.
+        settings: which layers, and at which rank.
+        calibration: a batch, or a tuple of all positional arguments. The inputs that the layers
+            get from it weigh the errors (but in ``spatial``), as far as the batch is large enough
+            to tell; None: all inputs count alike.
+
+    Raises:
+        ConfigurationError: a pattern to keep layers matches none.
+        UsageError: a weight is not finite.
+    """
+    thin = copy.deepcopy(model)
+    for decision, factors in _decided(model, settings, calibration):
+        if decision.step is not None:
+            replace_low_rank(thin, decision.step, factors)
+    return thin
+
+
+def decide_ranks(
+    model: nn.Module, settings: Factorization, *, calibration: Inputs | None = None
+) -> tuple[Decision, ...]:
+    """Return what ``factorize`` would do to each layer that the settings want, and why not."""
+    return tuple(decision for decision, _ in _decided(model, settings, calibration))
+
+
+def _decided(
+    model: nn.Module, settings: Factorization, calibration: Inputs | None
+) -> list[tuple[Decision, tuple[Tensor, ...]]]:
+    check_patterns(model, settings.exclude)
+    wanted = {name: layer for name, layer in model.named_modules() if settings.wants(layer)}
+    reasons = {name: _why_not(model, name, settings) for name in wanted}
+    layers = {name: layer for name, layer in wanted.items() if reasons[name] is None}
+    moments = {} if calibration is None else _output_moments(model, layers, calibration)
+    return [
+        (Decision(name, None, reason), ())
+        if (reason := reasons[name]) is not None
+        else _cut(name, layer, settings, moments.get(name))
+        for name, layer in wanted.items()
+    ]
+
+
+def _why_not(model: nn.Module, name: str, settings: Factorization) -> str | None:
+    """Return why a layer cannot be replaced, whatever its rank."""
+    layer = model.get_submodule(name)
+    parent = model.get_submodule(name.rpartition(".")[0])
+    pattern = matching_pattern(name, settings.exclude)
+    if pattern is not None:
+        return f"kept out by {pattern!r}"
+    if not name:
+        return "the model is this very layer"
+    if isinstance(layer, _ConvNd) and not (isinstance(layer, nn.Conv2d) and layer.groups == 1):
+        return "only 2-D convolutions without groups can be factorized"
+    if not isinstance(parent, nn.Module) or hasattr(parent, "in_proj_weight"):
+        return "its attention reads it directly"
+    if "weight" not in layer._parameters:
+        return "its weight is computed from other parameters"
+    if any(len(holders(model, tensor)) > 1 for tensor in layer.parameters()):
+        return "it shares its tensors with another layer"
+    return None
+
+
+def _cut(
+    name: str, layer: nn.Module, settings: Factorization, seen: "_Moment | None"
+) -> tuple[Decision, tuple[Tensor, ...]]:
+    """Decompose a layer's weight, unless it would not shrink."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    if not bool(weight.isfinite().all()):
+        raise UsageError(f"cannot factorize {name}: its weight holds NaN or infinite values")
+    kind = _kind(layer, settings)
+    form = FORMS[kind]
+    matrix = form.matrix(weight.detach())
+    weighted = form.rows_are_outputs and seen is not None
+    moment = shrunk_moment(matrix, seen.mean, seen.samples) if weighted and seen else None
+    found = spectrum(matrix, moment)
+    rank, full_rank = settings.rank_of(layer, found), len(found.energy)
+    after = rank * sum(matrix.shape)
+    if after >= weight.numel():
+        reason = f"rank {rank} would take {after} parameters in place of {weight.numel()}"
+        return Decision(name, None, reason, full_rank, weighted), ()
+    first, second = found.factors(rank)
+    factors = form.first(first, weight.shape), form.second(second, weight.shape)
+    return Decision(name, LowRank(name, kind, rank), "", full_rank, weighted), factors
+
+
+def _kind(layer: nn.Module, settings: Factorization) -> LowRankKind:
+    if isinstance(layer, nn.Conv2d):
+        return "pointwise" if tuple(layer.kernel_size) == (1, 1) else settings.convolution_kind
+    return "linear"
+
+
+class _Moment:
+    """The running sum of ``y y^T`` over a layer's outputs ``y`` without their bias."""
+
+    def __init__(self) -> None:
+        self.total: Tensor | None = None
+        self.samples = 0
+
+    @property
+    def mean(self) -> Tensor:
+        assert self.total is not None
+        return self.total / self.samples
+
+    def add(self, layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+        axis = 1 if isinstance(layer, nn.Conv2d) and output.dim() == 4 else -1
+        rows = output.detach().movedim(axis, -1).flatten(0, -2).double()
+        if isinstance(layer.bias, Tensor):
+            rows = rows - layer.bias.detach().double()
+        moment = rows.T @ rows
+        self.total = moment if self.total is None else self.total + moment
+        self.samples += len(rows)
+
+
+def _output_moments(
+    model: nn.Module, layers: Mapping[str, nn.Module], calibration: Inputs
+) -> dict[str, _Moment]:
+    """Run the calibration batch; layers that it does not reach are left out."""
+    moments = {name: _Moment() for name in layers}
+    with torch.no_grad(), eval_mode(model), ExitStack() as stack:
+        for name, layer in layers.items():
+            handle = layer.register_forward_hook(partial(_Moment.add, moments[name]))
+            stack.callback(handle.remove)
+        model(*as_arguments(calibration))
+    return {name: moment for name, moment in moments.items() if moment.samples}
