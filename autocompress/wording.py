@@ -56,14 +56,14 @@ def duration(seconds: float | None) -> str:
 
 
 def recipe_in_short(recipe: Mapping[str, Any]) -> str:
-    """Return the stages of a recipe (nested, as JSON) in one line; ``nothing`` for none."""
+    """Return the stages of a recipe (nested, as JSON) in one line; ``nothing`` for no stage."""
     parts = [
         *_sparsification(recipe.get("sparsification")),
         *_factorization(recipe.get("factorization")),
         *_distillation(recipe.get("distillation")),
         *(["fold"] if recipe.get("fold") else []),
     ]
-    return " · ".join(parts) or "nothing"
+    return " · ".join(parts) or ("nothing" if recipe else "")
 
 
 def _sparsification(settings: Mapping[str, Any] | None) -> list[str]:

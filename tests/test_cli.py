@@ -6,9 +6,10 @@ import sys
 import types
 
 import pytest
-from made_up_runs import BASELINE, REASON, made_up_run
 
 from autocompress import cli, errors, events
+
+from made_up_runs import BASELINE, REASON, made_up_run
 
 COMMANDS = ("run", "resume", "plan", "status", "front", "show", "report", "export", "init")
 

@@ -73,3 +73,4 @@ def test_a_recipe_in_one_line():
         "filter 10/20/30 % · global taylor agp · rank 0.25 · soft_target 0.5 · fold"
     )
     assert wording.recipe_in_short({"sparsification": None, "fold": False}) == "nothing"
+    assert wording.recipe_in_short({}) == ""

@@ -148,7 +148,7 @@ def _front_table(front: Sequence[TrialRecord], baseline: Data) -> dict[str, Any]
     tested = any("test_accuracy" in trial.metrics for trial in front)
     keys = [key for key in _COLUMNS if tested or key != "test_accuracy"]
     rows = [_row(baseline, "baseline", "")] if baseline else []
-    for trial in front:
+    for trial in sorted(front, key=lambda trial: _last_word(trial.metrics)["latency_ms"]):
         row = _row(_last_word(trial.metrics), str(trial.number), recipe_in_short(trial.recipe))
         row["trial"]["sort"] = trial.number
         rows.append(row)

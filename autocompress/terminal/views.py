@@ -23,7 +23,8 @@ Data = Mapping[str, Any]
 
 def front_rows(document: Data) -> list[Row]:
     """Return the baseline and the front (``Run.front_document``), one row each."""
-    members = [_measured(member) for member in document["front"]]
+    measured = [_measured(member) for member in document["front"]]
+    members = sorted(measured, key=lambda member: member["latency_ms"])
     tested = any("test_accuracy" in member for member in document["front"])
     rows: list[Row] = [
         {"trial": "baseline", **_numbers(document["baseline"], tested=tested), "recipe": ""},

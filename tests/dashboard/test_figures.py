@@ -3,10 +3,11 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_runs import BASELINE, made_up_run
 
 from autocompress.dashboard import figures
 from autocompress.dashboard.hypervolume import dominated_volume, volumes_over_time
+
+from made_up_runs import BASELINE, made_up_run
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,11 @@ def test_three_objectives_hold_front_and_baseline(run, table):
     assert list(trace(made, "baseline").z) == [BASELINE["accuracy"]]
 
 
+def test_history_leaves_out_trials_that_have_not_ended(run, table):
+    waiting = pd.concat([table, pd.DataFrame({"trial": [99], "state": ["waiting"]})])
+    assert 99 not in figures.history(waiting, run.baseline).data[0].x
+
+
 def test_history_never_falls_and_counts_every_trial(run, table):
     line = figures.history(table, run.baseline).data[0]
     assert list(line.x) == list(table["trial"])
@@ -132,8 +138,12 @@ def test_curve_counts_epochs_through_all_stages():
 
 
 def test_latency_draws_a_box_per_model():
-    made = figures.latency({"baseline": [1.0, 2.0], "trial <3>": [0.5]})
+    samples = [float(n) for n in range(101)]
+    made = figures.latency({"baseline": samples, "trial <3>": [0.5], "trial 4": []})
     assert [box.name for box in made.data] == ["baseline", "trial &lt;3&gt;"]
+    box = made.data[0]
+    spread = (box.lowerfence[0], box.q1[0], box.median[0], box.q3[0], box.upperfence[0])
+    assert spread == pytest.approx((10, 25, 50, 75, 90))
 
 
 @pytest.mark.parametrize("made", [figures.widths([]), figures.curve([]), figures.latency({})])

@@ -2,11 +2,12 @@ import json
 import re
 
 import pytest
-from made_up_runs import REASON, made_up_run
 
 from autocompress.dashboard.document import document
 from autocompress.dashboard.report import page, write_report
 from autocompress.errors import UsageError
+
+from made_up_runs import REASON, made_up_run
 
 STATES = {
     "finished": {"complete": 5},

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -24,6 +25,9 @@ Metrics = Mapping[str, Any]
 def latency(samples: Mapping[str, Sequence[float]]) -> go.Figure:
     """Draw the distribution of measured latencies, one box per model.
 
+    A box holds the middle half of the calls, its line is the median; whiskers reach from the
+    10th to the 90th percentile.
+
     Args:
         samples: name of the model to its samples in milliseconds; the baseline first.
     """
@@ -32,10 +36,18 @@ def latency(samples: Mapping[str, Sequence[float]]) -> go.Figure:
         return empty(title, "no latency samples are stored yet")
     made = figure(title, showlegend=False, height=110 + 34 * len(samples))
     for index, (name, values) in enumerate(samples.items()):
+        if not values:
+            continue
+        low, first, median, third, high = np.percentile(values, (10, 25, 50, 75, 90))
         made.add_box(
-            x=list(values),
+            y=[escape(name)],
+            lowerfence=[low],
+            q1=[first],
+            median=[median],
+            q3=[third],
+            upperfence=[high],
+            orientation="h",
             name=escape(name),
-            boxpoints=False,
             line={"color": VERMILLION if index == 0 else BLUE, "width": 1.5},
             hoverinfo="x+name",
         )
@@ -45,12 +57,13 @@ def latency(samples: Mapping[str, Sequence[float]]) -> go.Figure:
 
 
 def widths(layers: Sequence[Metrics]) -> go.Figure:
-    """Draw each layer's output width and parameters, before and after.
+    """Draw the width and parameters of each convolution and linear layer, before and after.
 
     Args:
         layers: rows of a trial's ``layers.json``.
     """
     title = "layers before and after"
+    layers = [layer for layer in layers if len(layer["before"]) > 1]  # norms follow the others
     if not layers:
         return empty(title, "no layers are stored for this trial")
     made = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.04)

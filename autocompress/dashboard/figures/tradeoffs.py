@@ -152,10 +152,11 @@ def history(table: pd.DataFrame, baseline: Metrics) -> go.Figure:
     title = "covered volume after each trial"
     if table.empty or not baseline or _complete(table, OBJECTIVES).empty:
         return empty(title, _NOTHING)
-    volumes = list(volumes_over_time([_unit_point(row, baseline) for _, row in table.iterrows()]))
+    ended = table[table["state"].isin(("complete", "pruned", "failed"))]
+    volumes = list(volumes_over_time([_unit_point(row, baseline) for _, row in ended.iterrows()]))
     made = figure(title, showlegend=False, hovermode="x")
     made.add_scatter(
-        x=table["trial"],
+        x=ended["trial"],
         y=volumes,
         mode="lines",
         line={"shape": "hv", "color": BLUE, "width": 2},
