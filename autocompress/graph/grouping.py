@@ -55,7 +55,7 @@ def _settle(p: Propagation, tensor: str, labels: Tensor) -> bool:
     if dim is None:
         p.labels.fix(labels, f"elements of {tensor} that are no slice of it")
         return False
-    p.axes[tensor, dim] = labels.movedim(dim, 0).flatten(1)[:, 0] if labels.dim() else labels
+    p.axes[tensor, dim] = labels.movedim(dim, 0).reshape(labels.shape[dim], -1)[:, 0]
     p.roles[tensor, dim] = "raw"
     return True
 
@@ -79,7 +79,7 @@ def grouped(p: Propagation, reasons: Mapping[int, tuple[str, ...]]) -> Iterator[
     axes = list(p.axes)
     unit, axis, index = _entries(p, axes)
     starts = np.flatnonzero(np.r_[True, unit[1:] != unit[:-1]]) if len(unit) else np.array([], int)
-    stops = np.r_[starts[1:], len(unit)]
+    stops = np.r_[starts[1:], len(unit)][: len(starts)]
     groups: dict[tuple[bytes, tuple[str, ...]], list[int]] = {}
     for number, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
         key = (axis[start:stop].tobytes(), reasons.get(int(unit[start]), ()))

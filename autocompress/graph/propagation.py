@@ -87,6 +87,7 @@ class Propagation:
         self.roles: dict[tuple[str, int], Role] = {}
         self.elements: dict[str, Tensor] = {}
         self.layers: dict[str, str] = {}
+        self.bystanders: dict[str, str] = {}
         self._states: dict[fx.Node, State | list[State]] = {}
         self._aliases: dict[fx.Node, fx.Node] = {}
         self._values: dict[fx.Node, Any] = {}

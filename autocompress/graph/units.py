@@ -34,7 +34,7 @@ def find_units(model: nn.Module, example_inputs: Inputs) -> Units:
         other = _groups(_propagated(graph, grid_choice=1))
         groups += [g for g in other if g.removable and _signature(g) not in known]
     settled = Rehearsal(model, example_inputs).settle(_named(groups))
-    return Units(tuple(settled), _fixed(first))
+    return Units(settled, _fixed(first))
 
 
 def _propagated(graph: Trace, *, grid_choice: int) -> Propagation:
@@ -81,19 +81,23 @@ def _named(groups: list[UnitGroup]) -> tuple[UnitGroup, ...]:
 
 
 def _fixed(p: Propagation) -> dict[str, str]:
-    """Say, for each layer with outputs that belong to no unit, why."""
+    """Say, for each layer and raw parameter with something that belongs to no unit, why."""
+    found = {_layer(tensor): reason for tensor, reason in p.bystanders.items()}
     reasons = p.labels.reasons(p.labels.fixes)
-    found: dict[str, str] = {}
-    for (tensor, dim), role in p.roles.items():
-        if role != "weight" or tensor not in p.layers:
-            continue
-        labels = p.axes[tensor, dim]
+    made = {
+        tensor: p.axes[tensor, dim]
+        for (tensor, dim), role in p.roles.items()
+        if role == "weight" and tensor in p.layers
+    }
+    raw = {tensor: labels for tensor, labels in p.elements.items() if tensor not in made}
+    for tensor, labels in {**made, **raw}.items():
         lost = labels[p.labels.units(labels) == 0]
         if not len(lost):
             continue
         why: dict[str, None] = {}
         for root in torch.unique(p.labels.roots(lost)).tolist():
             why.update(dict.fromkeys(reasons.get(root, ())))
-        share = "" if len(lost) == len(labels) else f"{len(lost)} of {len(labels)} outputs: "
-        found[_layer(tensor)] = share + "; ".join(why)
+        share = "" if len(lost) == labels.numel() else f"{len(lost)} of {labels.numel()} outputs: "
+        name = _layer(tensor) if tensor.endswith(".weight") else tensor
+        found[name] = share + "; ".join(why)
     return found

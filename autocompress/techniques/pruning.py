@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.errors import ConfigurationError, UsageError, VerificationError
+from autocompress.graph.masking import NOT_ZEROED
 from autocompress.graph.removal import Choice, removal
 from autocompress.graph.surgery import remove
 from autocompress.graph.tracing import Inputs, named_tensors
@@ -17,7 +18,6 @@ from autocompress.graph.units import UnitGroup, find_units
 from autocompress.graph.verification import difference, float64_outputs
 
 TOLERANCE = 1e-9
-NOT_ZEROED = ("consumer", "norm_statistic")
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,7 @@ def _apply_linear(
     state, last = p.state(source), source.meta["val"].dim() - 1
     varying = p.labels.varying(state.labels)
     if varying and last not in varying:
+        p.bystanders[axes[0].tensor] = "mixes along another axis than its inputs' units"
         _mix_tokens(p, node, state, args.get("bias"))
         return
     features = p.along(state, last, f"read as features in {place(node)}")

@@ -1,0 +1,108 @@
+"""A forward pass without numbers, after a removal: where does it fail?"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_map
+
+from autocompress.errors import UsageError
+from autocompress.graph.removal import Choice, removal
+from autocompress.graph.surgery import remove
+from autocompress.graph.tracing import Inputs, as_arguments, named_tensors
+
+FORWARD_ERRORS = (  # what a forward pass raises when sizes don't fit
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    UsageError,
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A forward pass that failed: the innermost module it was in, and what it said."""
+
+    module: str
+    message: str
+
+
+class DryRun:
+    """Removes units from copies of a model without data and runs them on fake tensors.
+
+    Attributes:
+        model: a copy of the model whose tensors are on the meta device.
+    """
+
+    def __init__(self, model: nn.Module, example_inputs: Inputs) -> None:
+        """Copy the modules of a model; its tensors are only looked at."""
+        self._devices = {name: t.device for name, t in named_tensors(model).items()}
+        empty = {id(t): _without_data(t) for t in named_tensors(model).values()}
+        self.model = copy.deepcopy(model, memo=empty).eval()
+        self.inputs = as_arguments(example_inputs)
+
+    def failure(self, choices: Sequence[Choice]) -> Failure | None:
+        """Remove units and run the forward pass; return where it fails, if it does."""
+        twin = copy.deepcopy(self.model)
+        running: list[str] = []
+        try:
+            remove(twin, removal(twin, choices))
+            with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+                self._fill(twin)
+                _note_running(twin, running)
+                twin(*tree_map(lambda x: _faked(mode, x), self.inputs))
+        except FORWARD_ERRORS as error:
+            return Failure(running[-1] if running else "", first_line(error))
+        return None
+
+    def _fill(self, model: nn.Module) -> None:
+        """Replace meta tensors by fake ones on the devices of the original (in place)."""
+        names = {id(t): name for name, t in named_tensors(model).items()}
+        fake: dict[int, Tensor] = {}
+        for module in model.modules():
+            for table in (module._parameters, module._buffers):
+                for key, old in table.items():
+                    if old is None:
+                        continue
+                    if id(old) not in fake:
+                        fake[id(old)] = _like(old, self._devices[names[id(old)]])
+                    table[key] = fake[id(old)]  # type: ignore[assignment]
+
+
+def _without_data(tensor: Tensor) -> Tensor:
+    empty = tensor.detach().to("meta")
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
+
+
+def _like(tensor: Tensor, device: torch.device) -> Tensor:
+    fake = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+    return nn.Parameter(fake, requires_grad=False) if isinstance(tensor, nn.Parameter) else fake
+
+
+def _faked(mode: FakeTensorMode, value: object) -> object:
+    return mode.from_tensor(value) if isinstance(value, Tensor) else value
+
+
+def _note_running(model: nn.Module, running: list[str]) -> None:
+    """Keep the names of the modules that are running in a list (hooks stay on the model)."""
+    for name, module in model.named_modules():
+        module.register_forward_pre_hook(lambda _m, _a, name=name: running.append(name))
+        module.register_forward_hook(lambda _m, _a, _o: _drop_last(running))
+
+
+def _drop_last(running: list[str]) -> None:
+    running.pop()
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,55 @@
+"""Units set to zero, and units removed, on copies that share all other tensors with the model."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.graph.removal import Choice, removal
+from autocompress.graph.surgery import remove
+from autocompress.graph.tracing import Inputs, named_tensors, shared_copy
+from autocompress.graph.verification import difference, float64_outputs
+
+NOT_ZEROED = ("consumer", "norm_statistic")
+
+
+def zero_chosen(model: nn.Module, choices: Sequence[Choice]) -> None:
+    """Set the chosen units to zero, in place."""
+    tensors = named_tensors(model)
+    with torch.no_grad():
+        for choice in choices:
+            for member in choice.group.members:
+                if member.role not in NOT_ZEROED:
+                    tensor = tensors[member.tensor]
+                    rows = member.indices[choice.removed].flatten().to(tensor.device)
+                    tensor.index_fill_(member.dim, rows, 0.0)
+
+
+def masked(model: nn.Module, choices: Sequence[Choice]) -> nn.Module:
+    """Return a copy in eval mode in which the chosen units are zero."""
+    touched = {m.tensor for c in choices for m in c.group.members if m.role not in NOT_ZEROED}
+    memo = {id(t): _cloned(t) if n in touched else t for n, t in named_tensors(model).items()}
+    twin = copy.deepcopy(model, memo=memo).eval()
+    zero_chosen(twin, choices)
+    return twin
+
+
+def _cloned(tensor: Tensor) -> Tensor:
+    clone = tensor.detach().clone()
+    return nn.Parameter(clone, requires_grad=False) if isinstance(tensor, nn.Parameter) else clone
+
+
+def mismatch(model: nn.Module, inputs: Inputs, choices: Sequence[Choice]) -> float:
+    """Return how much the outputs of a model with units zero and without them differ.
+
+    In standard deviations of the outputs, float64.
+
+    Raises:
+        UsageError: the units cannot be removed.
+        VerificationError: the model cannot be run without them.
+    """
+    expected = float64_outputs(masked(model, choices), inputs)
+    smaller = shared_copy(model)
+    remove(smaller, removal(model, choices))
+    return difference(expected, float64_outputs(smaller, inputs))

@@ -1,0 +1,263 @@
+"""Is removal exact on every architecture? One process for each model, resumable.
+
+    python -m benchmarks.zoo torchvision            all classification models of torchvision
+    python -m benchmarks.zoo timm                   a broad sample of timm, if it is installed
+    python -m benchmarks.zoo torchvision resnet18   some models, again
+
+Each model is built with generic random parameters; 30 % of the units of every removable group are
+zeroed and removed, batch norms are folded, the result is rebuilt from its plan and weights on a
+fresh build, and exported. Outputs are compared in float64. Results: ``benchmarks/results/``.
+"""
+
+import copy
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+SHARE = 0.3
+TOLERANCE = 1e-9
+IN_DOUBLE = 100e6  # parameters up to which plain float64 copies are compared too
+LIMIT_S = 180
+
+
+def main() -> None:
+    """Run a suite, skipping models that have a result; named models run again."""
+    suite, *wanted = sys.argv[1:]
+    if suite == "--model":
+        print(json.dumps(examine(*wanted)))
+        return
+    from benchmarks import zoo_models
+
+    names = zoo_models.torchvision_names() if suite == "torchvision" else zoo_models.timm_names()
+    file = RESULTS / f"zoo-{suite}.json"
+    results = json.loads(file.read_text())["models"] if file.exists() else {}
+    for name in names:
+        if name in wanted or (not wanted and name not in results):
+            results[name] = _in_a_process(suite, name)
+            print(name, json.dumps(results[name])[:300], flush=True)
+            _write(file, suite, {n: results[n] for n in names if n in results})
+
+
+def _in_a_process(suite: str, name: str) -> dict[str, Any]:
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.zoo", "--model", suite, name]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"not finished after {LIMIT_S} s"}
+    if done.returncode:
+        return {"error": (done.stderr.strip().splitlines() or ["killed"])[-1]}
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+class Stages:
+    """Runs stages one after the other and keeps their times."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str, run: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Run one stage; an error says which it was."""
+        start = time.perf_counter()
+        try:
+            return run(*args, **options)
+        except Exception as error:
+            raise RuntimeError(f"{name}: {type(error).__name__}: {error}") from error
+        finally:
+            self.seconds[name] = round(time.perf_counter() - start, 2)
+
+
+def examine(suite: str, name: str) -> dict[str, Any]:
+    """Do everything to one model, in this process."""
+    import torch
+
+    torch.set_num_threads(1)
+    result: dict[str, Any] = {}
+    stages = Stages()
+    try:
+        _compress(suite, name, result, stages)
+    except RuntimeError as error:
+        result["error"] = str(error)
+        traceback.print_exc()
+    checks = [value for key, value in result.items() if "difference" in key]
+    result["passed"] = "error" not in result and not result["refused"] and max(checks) <= TOLERANCE
+    result["seconds"] = stages.seconds
+    result["total_s"] = round(sum(stages.seconds.values()) - stages.seconds["build"], 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result["peak_gb"] = round(peak / (2**20 if platform.system() == "Linux" else 2**30), 2)
+    return result
+
+
+def _compress(suite: str, name: str, result: dict[str, Any], stages: Stages) -> None:
+    from autocompress.graph import find_units, largest_difference
+    from autocompress.techniques.folding import fold_batch_norms
+    from autocompress.techniques.pruning import prune_with_report
+    from benchmarks import zoo_models
+
+    model, image = stages("build", zoo_models.build, suite, name)
+    units = stages("units", find_units, model, image)
+    result.update(_described(units), parameters=_parameters(model))
+    result["effect"] = stages("zero", zero_some, model, units.removable, image)
+    pruned = stages("prune", prune_with_report, model, image, units=units.groups)
+    result.update(
+        difference=pruned.difference,
+        refused=dict(pruned.refused),
+        parameters_after=_parameters(pruned.model),
+    )
+    if result["parameters"] < IN_DOUBLE:
+        result["difference_in_double"] = stages("check", _double, model, pruned.model, image)
+    small = pruned.model
+    del model, pruned
+    folded = stages("fold", fold_batch_norms, small, image)
+    result["fold_difference"] = stages("check fold", largest_difference, small, folded, image)
+    del small
+    _reload(suite, name, folded, image, result, stages)
+
+
+def _reload(
+    suite: str, name: str, model: Any, image: Any, result: dict[str, Any], stages: Stages
+) -> None:
+    """Rebuild a compressed model from its plan and weights on a fresh build, and export it."""
+    import torch
+
+    from autocompress.graph import Plan, largest_difference, plan_of, rebuild
+    from benchmarks import zoo_models
+
+    text = plan_of(model).to_json()
+    result["plan_kb"] = round(len(text) / 1e3, 1)
+    again = zoo_models.build(suite, name)[0]
+    stages("rebuild", rebuild, again, Plan.from_json(text))
+    again.load_state_dict(model.state_dict())
+    again.eval()
+    result["rebuild_difference"] = stages("check rebuild", largest_difference, model, again, image)
+    with torch.no_grad():
+        stages("export", torch.export.export, again, (image,))
+
+
+def zero_some(model: Any, groups: Any, image: Any) -> float:
+    """Zero a share of the units of each group, in place; return how much the outputs change."""
+    import torch
+
+    from autocompress.graph.masking import zero_chosen
+    from autocompress.graph.removal import Choice
+    from autocompress.graph.verification import difference, float64_outputs
+
+    before = float64_outputs(model, image)
+    generator = torch.Generator().manual_seed(2)
+    choices = []
+    for group in groups:
+        removed = torch.zeros(group.size, dtype=torch.bool)
+        removed[torch.randperm(group.size, generator=generator)[: int(SHARE * group.size)]] = True
+        choices.append(Choice(group, removed))
+    zero_chosen(model, choices)
+    return difference(before, float64_outputs(model, image))
+
+
+def _double(before: Any, after: Any, image: Any) -> float:
+    """Compare plain float64 copies: independent of how the package compares."""
+    import torch
+
+    def outputs(model: Any) -> Any:
+        output = copy.deepcopy(model).double().eval()(image.double())
+        return output if isinstance(output, torch.Tensor) else output[0]
+
+    with torch.no_grad():
+        a, b = outputs(before), outputs(after)
+    return float((a - b).abs().max() / a.std())
+
+
+def _parameters(model: Any) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _described(units: Any) -> dict[str, Any]:
+    kept = [group for group in units if not group.removable]
+    return {
+        "groups": len(units.removable),
+        "units": sum(group.size for group in units.removable),
+        "kept_groups": len(kept),
+        "kept_units": sum(group.size for group in kept),
+        "kept_why": dict(Counter(_kind(r) for group in kept for r in group.reasons[:1])),
+        "fixed_why": dict(Counter(_kind(why) for why in units.fixed.values())),
+    }
+
+
+def _kind(reason: str) -> str:
+    """Shorten a reason: without places and numbers."""
+    reason = reason.split("; ")[0].split(" in ")[0]
+    head, _, rest = reason.partition(" outputs: ")
+    reason = rest or head
+    where, repeats, _ = reason.partition(" repeats its size")
+    return "the forward pass repeats a size" if repeats else where
+
+
+def _write(file: Path, suite: str, results: dict[str, Any]) -> None:
+    import torch
+
+    RESULTS.mkdir(exist_ok=True)
+    machine = {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "processor": platform.machine(),
+        "threads": 1,
+    }
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"machine": machine, "models": results}, indent=1) + "\n")
+    temporary.replace(file)
+    file.with_suffix(".md").write_text(_table(suite, machine, results))
+
+
+def _table(suite: str, machine: dict[str, Any], results: dict[str, Any]) -> str:
+    passed = sum(bool(result.get("passed")) for result in results.values())
+    about = (
+        f"{int(SHARE * 100)} % of the units of every removable group zeroed and removed, batch "
+        "norms folded, rebuilt from plan and weights on a fresh build, exported. Passed: outputs "
+        f"equal to {TOLERANCE:g} standard deviations in float64 after each of these, nothing "
+        "refused. Effect: how much zeroing changed the outputs. Seconds: all stages but building, "
+        "n = 1. " + ", ".join(f"{key} {value}" for key, value in machine.items())
+    )
+    heads = ("model", "passed", "groups", "units", "M parameters", "after", "difference")
+    heads += ("effect", "fold", "s", "GB", "not removable, and why")
+    title = f"# Exact removal on {suite}: {passed} of {len(results)} models pass"
+    lines = [title, "", f"{about}.", ""]
+    lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines += [_row(name, result) for name, result in results.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, result: dict[str, Any]) -> str:
+    if "parameters_after" not in result:
+        return f"| {name} | no |" + " |" * 9 + f" {result.get('error', '')[:300]} |"
+    why = [f"{text} ({count} groups)" for text, count in result["kept_why"].items()]
+    why += [f"refused {name}: {reason}" for name, reason in result["refused"].items()]
+    why += [result["error"]] if "error" in result else []
+    cells = [
+        name,
+        "yes" if result.get("passed") else "no",
+        result["groups"],
+        result["units"],
+        f"{result['parameters'] / 1e6:.2f}",
+        f"{result['parameters_after'] / 1e6:.2f}",
+        f"{result['difference']:.0e}",
+        f"{result['effect']:.1f}",
+        f"{result.get('fold_difference', float('nan')):.0e}",
+        result["total_s"],
+        result["peak_gb"],
+        "; ".join(why)[:600],
+    ]
+    return "| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
