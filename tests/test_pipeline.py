@@ -15,6 +15,8 @@ from autocompress.techniques.sparsification import Sparsification
 from autocompress.training.evaluation import evaluate
 from autocompress.training.fitting import Training
 
+from tiny_models import TinyVgg
+
 FULL = Recipe(
     distillation=Distillation(),
     sparsification=Sparsification(sparsity=0.5, linear_sparsity=0.5, end=0.6),
@@ -31,8 +33,6 @@ def parameters(model):
 
 @pytest.fixture(scope="module")
 def compressed(batches, trained_state):
-    from tests.conftest import TinyVgg
-
     baseline = TinyVgg()
     baseline.load_state_dict(trained_state)
     return compress(baseline.eval(), FULL, batches)
@@ -63,8 +63,6 @@ def test_a_recipe_repeats(batches, trained_vgg, compressed):
 
 
 def test_plan_and_weights_rebuild_the_model(batches, compressed):
-    from tests.conftest import TinyVgg
-
     fresh = TinyVgg()
     rebuild(fresh, Plan.from_json(compressed.plan.to_json()))
     fresh.load_state_dict(compressed.model.state_dict())

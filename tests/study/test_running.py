@@ -46,7 +46,7 @@ learning_rate = 1e-2
 [latency]
 device = "cpu"
 threads = 1
-seconds = 0.3
+budget_s = 0.3
 
 [search]
 sparsity = { low = 0.0, high = 0.8, step = 0.1 }

@@ -9,6 +9,8 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 from autocompress.errors import ConfigurationError
 from autocompress.training.callbacks import HoldZeros, KnowledgeDistillation, Sparsify
 
+from tiny_models import TinyVgg
+
 
 @pytest.fixture
 def learner(batches, tiny_vgg):
@@ -85,8 +87,6 @@ def test_the_teacher_stays_as_it_was(learner):
 
 
 def test_fitnet_projections_are_trained(learner, batches):
-    from tests.conftest import TinyVgg
-
     torch.manual_seed(2)
     callback = KnowledgeDistillation(TinyVgg(width=20), loss="feature")
     start = {}
