@@ -5,12 +5,14 @@ from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 # The palette of Okabe and Ito, 2008: Color Universal Design.
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
 GREY, FAINT = "rgba(128,128,128,0.75)", "rgba(128,128,128,0.45)"
 STAGE_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 SCALE = "Viridis"
+GRID = {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False, "automargin": True}
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,24 @@ def figure(title: str, **layout: Any) -> go.Figure:
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
         **layout,
     )
-    grid = {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False, "automargin": True}
-    made.update_xaxes(**grid)
-    made.update_yaxes(**grid)
+    made.update_xaxes(**GRID)
+    made.update_yaxes(**GRID)
+    return made
+
+
+def panels(title: str, *, rows: int = 1, cols: int = 1, **layout: Any) -> go.Figure:
+    """Return an empty figure of several panels that share an axis, in the common style."""
+    made = make_subplots(
+        rows=rows,
+        cols=cols,
+        shared_xaxes=rows > 1,
+        shared_yaxes=cols > 1,
+        vertical_spacing=0.08,
+        horizontal_spacing=0.04,
+    )
+    made.update_layout(figure(title, **layout).layout)
+    made.update_xaxes(**GRID)
+    made.update_yaxes(**GRID)
     return made
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from autocompress.dashboard.style import (
     BLUE,
@@ -16,6 +15,7 @@ from autocompress.dashboard.style import (
     axis_of,
     empty,
     figure,
+    panels,
 )
 from autocompress.wording import count, percent
 
@@ -66,8 +66,7 @@ def widths(layers: Sequence[Metrics]) -> go.Figure:
     layers = [layer for layer in layers if len(layer["before"]) > 1]  # norms follow the others
     if not layers:
         return empty(title, "no layers are stored for this trial")
-    made = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.04)
-    made.update_layout(figure(title).layout)
+    made = panels(title, cols=2)
     names = [escape(layer["name"]) for layer in layers]
     hover = [_layer_hover(layer) for layer in layers]
     for column, before, after in (
@@ -105,8 +104,7 @@ def curve(points: Sequence[Metrics]) -> go.Figure:
     title = "training curve"
     if not points:
         return empty(title, "nothing was trained in this trial")
-    made = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.08)
-    made.update_layout(figure(title, hovermode="x unified").layout)
+    made = panels(title, rows=2, hovermode="x unified")
     stages = list(dict.fromkeys(point["stage"] for point in points))
     for colour, stage in zip(STAGE_COLOURS * len(stages), stages, strict=False):
         own = [(n, point) for n, point in enumerate(points, start=1) if point["stage"] == stage]
