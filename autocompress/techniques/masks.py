@@ -20,7 +20,7 @@ class Masks:
     Args:
         aims: what is ranked, and how much of it is to be zero in the end.
         tensors: canonical name to the tensors that the masks are for.
-        scope: rank each target on its own, or all of the same kind and third together.
+        scope: rank each target on its own, or all of the same kind and sparsity together.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Masks:
         populations: dict[object, list[int]] = {}
         for number, aim in enumerate(self._aims):
             together = self._scope == "global" or aim.target.is_whole_layer
-            key = (aim.target.kind, aim.stage) if together else number
+            key = (aim.target.kind, aim.sparsity) if together else number
             populations.setdefault(key, []).append(number)
         return list(populations.values())
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from autocompress.errors import ConfigurationError
+from autocompress.graph import Member, UnitGroup, Units
 from autocompress.graph.tracing import named_tensors
-from autocompress.graph.units import Member, UnitGroup, Units
 from autocompress.techniques.criteria import Criterion, needs, scores_units_only
 from autocompress.techniques.granularity import (
     CONVOLUTION_GRANULARITIES,
@@ -43,11 +43,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Aim:
-    """A target, the sparsity that it should reach, and the third of the network that it is in."""
+    """A target and the sparsity that it should reach."""
 
     target: Target
     sparsity: float
-    stage: int
 
 
 class Selection:
@@ -93,7 +92,7 @@ class Selection:
             if reason is not None:
                 self.skipped[target.name] = reason
             elif request.sparsity[stage] > 0:
-                self.aims.append(Aim(target, request.sparsity[stage], stage))
+                self.aims.append(Aim(target, request.sparsity[stage]))
 
     def _layers_for(self, request: Request) -> list[Verdict]:
         self.skipped.update(self._unusable)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from autocompress.errors import UsageError
+from autocompress.graph import UnitGroup, Units, find_units
 from autocompress.graph.tracing import Inputs, as_arguments
-from autocompress.graph.units import UnitGroup, Units, find_units
 from autocompress.registry import Registry
 from autocompress.techniques.criteria import CRITERIA, MEASURE_CHANGE, needs
 from autocompress.techniques.evidence import Evidence
@@ -46,7 +46,7 @@ class Sparsification:
         granularity: a name of ``CONVOLUTION_GRANULARITIES``; ``filter`` works on units.
         linear_sparsity: of linear layers.
         linear_granularity: a name of ``LINEAR_GRANULARITIES``; ``row`` works on units.
-        scope: rank in each layer or unit group (``local``) or in all of the same kind and third
+        scope: rank in each layer or unit group (``local``) or in all of the same kind and sparsity
             (``global``).
         criterion: a name of ``CRITERIA``.
         schedule: a name of ``SCHEDULES``.

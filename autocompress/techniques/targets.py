@@ -7,13 +7,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from autocompress.graph.units import Member, UnitGroup
+from autocompress.graph import Member, UnitGroup
+from autocompress.graph.masking import NOT_ZEROED
 from autocompress.techniques.granularity import Granularity
 from autocompress.techniques.granularity import layer as whole_layer
 from autocompress.techniques.layers import Kind, Layer
 
 WeightScore = Callable[[str], Tensor]  # canonical name -> a score for each element
-UNMASKED_ROLES = ("consumer", "norm_statistic")
 
 
 class Target(Protocol):
@@ -125,7 +125,7 @@ class UnitTarget:
         """Mask everything that must be zero for the units to be zero."""
         found: dict[str, Tensor] = {}
         for member in self.group.members:
-            if member.role not in UNMASKED_ROLES:
+            if member.role not in NOT_ZEROED:
                 tensor = self.tensors[member.tensor]
                 mask = _along(tensor, member, zeroed)
                 before = found.get(member.tensor)
