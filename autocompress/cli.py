@@ -216,6 +216,7 @@ def show(
         "recipe": views.setting_rows(record.recipe),
         "layers": views.layer_rows(files["layers"]),
         "training": views.curve_rows(files["curve"]),
+        "what pruning cannot remove": views.staying_rows(opened.units),
     }
     show_sections(sections)
 

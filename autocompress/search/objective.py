@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import torch
@@ -31,7 +31,7 @@ from autocompress.training.batches import Batches
 from autocompress.training.evaluation import evaluate
 from autocompress.training.fitting import EpochListener
 
-OBJECTIVES: Mapping[str, str] = {
+OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
     "latency_ms": "minimize",
     "parameters": "minimize",

@@ -24,6 +24,7 @@ from autocompress.measurement.latency import (
 )
 from autocompress.search.limits import Limits
 from autocompress.search.objective import Workbench, load_tensors, own_tensors, size_metrics
+from autocompress.study.records import UNITS_FILE
 from autocompress.training.batches import Batches, BatchSettings, make_batches
 from autocompress.training.evaluation import evaluate
 from autocompress.training.fitting import EpochRecord, Fit, fit, seed_everything
@@ -175,6 +176,9 @@ def prepare(config: StudyConfig, folder: Path, batches: Batches, tell: Listener)
     tell(BaselineReady(metrics))
     reference_ms = metrics["latency_ms"]
 
+    units = find_units(baseline, batches.example[:2])
+    write_json(home / UNITS_FILE, unit_facts(units))
+
     def measure(candidate: nn.Module) -> Latency:
         return measure_paired(baseline, candidate, example, settings, reference_ms=reference_ms)
 
@@ -187,7 +191,7 @@ def prepare(config: StudyConfig, folder: Path, batches: Batches, tell: Listener)
         baseline=baseline,
         baseline_metrics=metrics,
         teacher=teacher,
-        units=removable_units(baseline, batches, config),
+        units=units,
         batches=batches,
         measure=measure,
         limits=Limits(**config.limits.model_dump()),
@@ -197,9 +201,13 @@ def prepare(config: StudyConfig, folder: Path, batches: Batches, tell: Listener)
     )
 
 
-def removable_units(model: nn.Module, batches: Batches, config: StudyConfig) -> Units:
-    """Find the units of the baseline, once for all trials."""
-    return find_units(model, batches.example[:2])
+def unit_facts(units: Units) -> dict[str, Any]:
+    """Return units as plain data: each group with why it stays if it does, and what is fixed."""
+    groups = [
+        {"layer": g.name, "kind": g.kind, "units": g.size, "not_removable": list(g.reasons)}
+        for g in units.groups
+    ]
+    return {"units": groups, "fixed": dict(units.fixed)}
 
 
 def latency_settings(config: StudyConfig) -> LatencySettings:

@@ -13,9 +13,11 @@ import pandas as pd
 from autocompress.artifacts import read_json
 from autocompress.errors import RunError, UsageError
 from autocompress.study.storage import DATABASE, open_storage
+from autocompress.wording import recipe_in_short
 
 FORMAT = 1  # of a run's folder
 STUDY_FILE, RUN_FILE, LAST_WORD_FILE = "study.toml", "run.json", "last_word.json"
+UNITS_FILE = "units.json"
 State = Literal["complete", "pruned", "failed", "interrupted", "running", "waiting"]
 Pick = Literal["accurate", "fast", "small", "balanced"]
 PICKS: tuple[Pick, ...] = ("accurate", "fast", "small", "balanced")
@@ -91,6 +93,7 @@ class Run:
         self.path = path
         self.config = config
         self._header = header
+        self._opened: optuna.Study | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -132,8 +135,14 @@ class Run:
     def baseline(self) -> dict[str, Any]:
         """Metrics of the baseline; empty until it is trained and measured."""
         path = self.path / "baseline" / "metrics.json"
-        metrics = dict(read_json(path)) if path.exists() else {}
-        return metrics | self._last_word().get("baseline", {})
+        metrics: dict[str, Any] = dict(read_json(path)) if path.exists() else {}
+        return {**metrics, **self._last_word().get("baseline", {})}
+
+    @property
+    def units(self) -> dict[str, Any]:
+        """The baseline's groups of units, and what cannot be removed and why."""
+        path = self.path / "baseline" / UNITS_FILE
+        return dict(read_json(path)) if path.exists() else {"units": [], "fixed": {}}
 
     @property
     def finished(self) -> bool:
@@ -185,6 +194,7 @@ class Run:
                 **{f"recipe.{name}": value for name, value in trial.params.items()},
                 "stage": trial.stage,
                 "reason": trial.reason,
+                "recipe": recipe_in_short(trial.recipe),
             }
             for trial in self.trials()
         ]
@@ -291,12 +301,11 @@ class Run:
         return {state: sum(trial.state == state for trial in trials) for state in states}
 
     def _study(self) -> optuna.Study | None:
-        if not (self.path / DATABASE).exists():
-            return None
-        try:
-            return optuna.load_study(study_name=self.name, storage=open_storage(self.path))
-        except KeyError:
-            return None
+        if self._opened is None and (self.path / DATABASE).exists():
+            storage = open_storage(self.path)
+            if self.name in optuna.get_all_study_names(storage):
+                self._opened = optuna.load_study(study_name=self.name, storage=storage)
+        return self._opened
 
     def _last_word(self) -> dict[str, Any]:
         path = self.path / LAST_WORD_FILE

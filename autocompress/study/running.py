@@ -12,6 +12,7 @@ from autocompress.artifacts import digest_of, read_json, write_bytes, write_json
 from autocompress.config import StudyConfig, load_study, to_toml
 from autocompress.errors import AutocompressError, ConfigurationError, RunError
 from autocompress.events import Finished, Message, Started
+from autocompress.graph import find_units
 from autocompress.measurement.fingerprint import differences, fingerprint
 from autocompress.measurement.size import count_parameters
 from autocompress.search.objective import OBJECTIVES, Objective, Workbench
@@ -24,7 +25,7 @@ from autocompress.study.preparation import (
     latency_settings,
     load_batches,
     prepare,
-    removable_units,
+    unit_facts,
 )
 from autocompress.study.records import (
     FORMAT,
@@ -133,7 +134,7 @@ def check(config: StudyConfig) -> dict[str, Any]:
     model = build_model(config.model, batches.splits, seed=config.study.seed)
     model.to(batches.device)
     shape = check_batch(model, batches)
-    units = removable_units(model, batches, config)
+    units = find_units(model, batches.example[:2])
     splits = batches.splits
     return {
         "study": config.study.name,
@@ -149,11 +150,7 @@ def check(config: StudyConfig) -> dict[str, Any]:
             "parameters": count_parameters(model),
             "output_shape": list(shape),
         },
-        "units": [
-            {"layer": g.name, "kind": g.kind, "units": g.size, "not_removable": list(g.reasons)}
-            for g in units.groups
-        ],
-        "fixed": dict(units.fixed),
+        **unit_facts(units),
         "space": {name: repr(d) for name, d in space_of(config).dimensions.items()},
         "device": str(batches.device),
     }

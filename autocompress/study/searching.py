@@ -56,7 +56,7 @@ def open_study(config: StudyConfig, folder: Path, *, worker: int = 0) -> optuna.
         study_name=name,
         storage=storage,
         sampler=SAMPLERS[_sampler_name(config)](seed),
-        directions=list(OBJECTIVES.values()),
+        directions=[*OBJECTIVES.values()],
         load_if_exists=True,
     )
     if fresh:
@@ -74,13 +74,20 @@ def retry_interrupted(study: optuna.Study) -> None:
         live = optuna.trial.Trial(study, trial._trial_id)
         mark_interrupted(live)
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
+        _try_again(study, trial.number)
 
 
 def mark_interrupted(trial: optuna.Trial) -> None:
     """Write into a trial that it ended from outside, not by a fault of its own."""
     trial.set_user_attr("stage", INTERRUPTED)
     trial.set_user_attr("reason", "the run was interrupted; resume tries this recipe again")
+
+
+def _try_again(study: optuna.Study, number: int) -> None:
+    """Enqueue a trial's recipe, also if it was enqueued itself and ended before it had it all."""
+    trial = study.get_trials(deepcopy=False)[number]
+    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    study.enqueue_trial(params, user_attrs={"retry_of": number})
 
 
 def optimize(
@@ -97,7 +104,7 @@ def optimize(
             return objective(trial)
         except KeyboardInterrupt:
             mark_interrupted(trial)
-            study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
+            _try_again(study, trial.number)
             raise
 
     study.optimize(

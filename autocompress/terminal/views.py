@@ -208,6 +208,11 @@ def unit_rows(plan: Data) -> list[Row]:
     ]
 
 
+def staying_rows(units: Data) -> list[Row]:
+    """Return the layers whose units stay, with the reasons."""
+    return [row for row in unit_rows(units) if row["removable"] != "yes"]
+
+
 def space_rows(search: Data) -> list[Row]:
     """Return the knobs that vary, then those that are fixed."""
 

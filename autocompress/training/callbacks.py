@@ -93,9 +93,10 @@ class KnowledgeDistillation(_TrainingOnly):
 
     def after_step(self) -> None:
         """Train the learned projections, if the loss has any."""
-        if self.__dict__.get("projector") is not None:
-            self.projector.step()
-            self.projector.zero_grad()
+        projector: torch.optim.Optimizer | None = self.__dict__.get("projector")
+        if projector is not None:
+            projector.step()
+            projector.zero_grad()
 
 
 class Sparsify(_TrainingOnly):

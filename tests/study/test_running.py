@@ -57,6 +57,10 @@ rank = { low = 0.25, high = 1.0, step = 0.25 }
 """
 
 
+def ended(run):
+    return [trial for trial in run.trials() if trial.state != "waiting"]
+
+
 def study_file(folder: Path, text: str = STUDY) -> Path:
     path = folder / "study.toml"
     path.write_text(text)
@@ -82,8 +86,8 @@ def copied(finished, tmp_path):
 
 def test_a_run_holds_everything_it_found(finished):
     assert finished.finished
-    assert [t.state for t in finished.trials()] == ["complete"] * 4
-    for trial in finished.trials():
+    assert [t.state for t in ended(finished)] == ["complete"] * 4
+    for trial in ended(finished):
         names = {path.name for path in trial.folder.iterdir()}
         assert names == {
             "recipe.json",
@@ -108,7 +112,7 @@ def test_the_front_is_not_dominated_and_was_opened_on_test(finished):
     assert front
     keys = ("latency_ms", "parameters")
     for one in front:
-        for other in finished.trials():
+        for other in ended(finished):
             better = other.metrics["accuracy"] >= one.metrics["accuracy"] and all(
                 other.metrics[key] <= one.metrics[key] for key in keys
             )
@@ -116,7 +120,7 @@ def test_the_front_is_not_dominated_and_was_opened_on_test(finished):
         assert 0 <= one.metrics["test_accuracy"] <= 1
         assert one.metrics["final_latency_ms"] > 0
     assert 0 <= finished.baseline["test_accuracy"] <= 1
-    off = [t for t in finished.trials() if t.number not in {f.number for f in front}]
+    off = [t for t in ended(finished) if t.number not in {f.number for f in front}]
     assert all("test_accuracy" not in trial.metrics for trial in off)
 
 
@@ -132,7 +136,7 @@ def test_parameters_are_those_of_the_saved_weights(finished):
 
 def test_the_table_has_a_row_per_trial(finished):
     table = finished.table()
-    assert list(table["trial"]) == [0, 1, 2, 3]
+    assert list(table["trial"])[:4] == [0, 1, 2, 3]
     assert {"accuracy", "latency_ms", "parameters", "recipe.sparsity", "on_front"} <= {*table}
 
 
@@ -177,9 +181,9 @@ def test_a_second_run_of_the_same_name_is_refused(finished):
 
 def test_resume_adds_trials_and_speaks_the_last_word_again(copied):
     before = Run.open(copied)
-    kept = {t.number: t.metrics["accuracy"] for t in before.trials()}
+    kept = {t.number: t.metrics["accuracy"] for t in ended(before)}
     after = resume(copied, trials=6)
-    assert len(after.trials()) == 6
+    assert len(ended(after)) == 6
     assert all(after.trial(number).metrics["accuracy"] == a for number, a in kept.items())
     assert after.finished
     assert all("test_accuracy" in trial.metrics for trial in after.front())
@@ -247,7 +251,9 @@ from autocompress.models import vgg_small
 
 class Brittle(vgg_small(num_classes=10, channels=1).__class__):
     def forward(self, x):
-        return super().forward(x) * (1.0 if self[0][0].out_channels == 8 else float("nan"))
+        if self.training and bool((self[0][0].weight.flatten(1) == 0).all(1).any()):
+            raise RuntimeError("a filter died")
+        return super().forward(x)
 
 def net(num_classes, channels):
     model = vgg_small(
@@ -264,21 +270,21 @@ def test_a_trial_that_breaks_fails_alone_with_stage_and_reason(tmp_path, monkeyp
     lines = [line for line in STUDY.splitlines() if not line.startswith("kwargs")]
     text = "\n".join(lines).replace("autocompress:vgg_small", "brittle:net")
     done = run(load_study(study_file(tmp_path, text), []), directory=tmp_path / "runs")
-    states = [t.state for t in done.trials()]
+    states = [t.state for t in ended(done)]
     assert states[0] == "complete"
-    assert "failed" in states
     failed = next(t for t in done.trials() if t.state == "failed")
-    assert failed.stage in ("prune", "recover")
-    assert failed.reason
+    assert failed.stage == "sparsify"
+    assert failed.reason == "RuntimeError: a filter died"
+    assert len(states) == 4
     assert done.finished
 
 
 def test_the_same_recipe_is_not_trained_twice(tmp_path):
-    text = STUDY.split("[search]")[0] + "[search]\nsparsity = [0.5]\nlinear_sparsity = [0.5]\n"
-    config = load_study(study_file(tmp_path, text), ["study.trials=2"])
+    text = STUDY.split("[search]")[0] + "[search]\nsparsity = [0.0, 0.5]\n"
+    config = load_study(study_file(tmp_path, text), ["study.trials=3"])
     done = run(config, directory=tmp_path / "runs")
-    assert [t.state for t in done.trials()] == ["complete", "pruned"]
-    assert "same recipe as trial 0" in done.trial(1).reason
+    assert [t.state for t in ended(done)] == ["complete", "complete", "pruned"]
+    assert "the same recipe as trial" in done.trial(2).reason
 
 
 def test_limits_stop_drafts_and_mark_the_infeasible(tmp_path):
@@ -338,7 +344,7 @@ def _wait_for_trial(folder: Path, count: int) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
 def test_an_interrupted_run_loses_only_its_running_trial(tmp_path, how):
-    study_file(tmp_path, STUDY.replace("trials = 4", "trials = 5"))
+    study_file(tmp_path, STUDY.replace("trials = 4", "trials = 10"))
     process = _launch(tmp_path, "run", "study.toml")
     _wait_for_trial(tmp_path, 1)
     process.send_signal(how)
@@ -355,7 +361,7 @@ def test_an_interrupted_run_loses_only_its_running_trial(tmp_path, how):
     states = {t.number: t.state for t in after.trials()}
     assert all(states[number] == "complete" for number in complete)
     assert list(states.values()).count("interrupted") == 1
-    assert sum(state in ("complete", "pruned") for state in states.values()) == 5
+    assert sum(state in ("complete", "pruned") for state in states.values()) == 10
     lost = next(t for t in after.trials() if t.state == "interrupted")
-    retried = [t for t in after.trials() if t.params == lost.params and t.state == "complete"]
-    assert retried or not lost.params
+    retried = [t for t in after.trials() if lost.params.items() <= t.params.items() and t != lost]
+    assert "complete" in {t.state for t in retried}
