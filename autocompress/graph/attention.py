@@ -80,16 +80,16 @@ class ElasticAttention(nn.Module):
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
         widths = list(self.widths)
         if query is key and key is value:
-            return list(F.linear(query, self.in_proj_weight, self.in_proj_bias).split(widths, -1))
-        weights = self.in_proj_weight.split(widths)
+            return list(F.linear(query, self.in_proj_weight, self.in_proj_bias).split(widths, -1))  # type: ignore[no-untyped-call]
+        weights = self.in_proj_weight.split(widths)  # type: ignore[no-untyped-call]
         biases = (
-            (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.split(widths)
+            (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.split(widths)  # type: ignore[no-untyped-call]
         )
         inputs = (query, key, value)
         return [F.linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True)]
 
     def _heads(self, x: Tensor, width: int) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, width)).transpose(-3, -2)
+        return x.reshape(*x.shape[:-1], self.num_heads, width).transpose(-3, -2)
 
     def resize(self, removed: Tensor) -> None:
         """Follow removed rows of ``in_proj_weight``; edits sizes in place, not tensors.
@@ -103,7 +103,7 @@ class ElasticAttention(nn.Module):
         sizes = (self.key_width, self.key_width, self.value_width)
         kept = [
             part.reshape(self.num_heads, width)
-            for part, width in zip((~removed).split(list(self.widths)), sizes, strict=True)
+            for part, width in zip((~removed).split(list(self.widths)), sizes, strict=True)  # type: ignore[no-untyped-call]
         ]
         heads = kept[2].any(1)
         if not all(_is_grid(part, heads) for part in kept) or not torch.equal(kept[0], kept[1]):
@@ -123,7 +123,7 @@ def _merged_mask(
     """Merge both masks into one additive mask that broadcasts over ``[batch, heads, n, m]``."""
     mask = None if attn_mask is None else _additive(attn_mask, q.dtype)
     if mask is not None and mask.dim() == 3 and q.dim() == 4:
-        mask = mask.unflatten(0, (q.shape[0], heads))
+        mask = mask.reshape(q.shape[0], heads, *mask.shape[1:])
     if padding is None:
         return mask
     added = _additive(padding, q.dtype)

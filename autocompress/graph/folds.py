@@ -65,7 +65,7 @@ def what_follows(norm: _BatchNorm) -> nn.Module:
 def _fold_after(layer: _ConvNd | nn.Linear, scale: Tensor, shift: Tensor, step: Fold) -> None:
     weight = layer.weight.detach().double()
     if isinstance(layer, _ConvNd) and layer.transposed:  # [in, out / groups, ...]
-        blocks = weight.unflatten(0, (layer.groups, -1))
+        blocks = weight.reshape(layer.groups, -1, *weight.shape[1:])
         by_group = scale.reshape(layer.groups, 1, -1)
         _expect(layer.out_channels, scale, step)
         new = (blocks * _over(by_group, blocks)).flatten(0, 1)
@@ -86,7 +86,8 @@ def _fold_before(layer: _ConvNd | nn.Linear, scale: Tensor, shift: Tensor, step:
                 f"{step.norm} cannot be folded into {step.convolution}: a transposed or "
                 "zero-padded convolution would not see the norm's shift everywhere"
             )
-        blocks, groups = weight.unflatten(0, (layer.groups, -1)), layer.groups
+        groups = layer.groups
+        blocks = weight.reshape(groups, -1, *weight.shape[1:])
     _expect(groups * blocks.shape[2], scale, step)
     by_group = scale.reshape(groups, 1, -1)
     moved = blocks.flatten(3).sum(3) if blocks.dim() > 3 else blocks

@@ -32,6 +32,11 @@ def squeezed(tensor: Tensor) -> Tensor:
     return small.expand(tensor.shape)
 
 
+def _distinct(labels: Tensor) -> Tensor:
+    distinct: Tensor = torch.unique(labels)
+    return distinct
+
+
 @dataclass(frozen=True)
 class Note:
     """Why some labels are fixed or inexact."""
@@ -78,7 +83,7 @@ class Labels:
 
     def fix(self, labels: Tensor, reason: str) -> None:
         """Keep these units for good."""
-        roots = self._root[compact(labels)].unique()
+        roots = _distinct(self._root[compact(labels)])
         roots = roots[~self._fixed[roots]]
         if roots.numel():
             self._fixed[roots] = True
@@ -87,7 +92,7 @@ class Labels:
     def flag(self, labels: Tensor, reason: str) -> None:
         """Call these units inexact."""
         roots = self.units(labels)
-        roots = compact(roots).unique()
+        roots = _distinct(compact(roots))
         roots = roots[roots != 0]
         if roots.numel():
             self.flags.append(Note(roots, reason))
@@ -97,8 +102,8 @@ class Labels:
 
         A unit that is tied to a fixed one becomes fixed, for the given reason.
         """
-        a, b = torch.broadcast_tensors(compact(a), compact(b))
-        pairs = torch.stack([self._root[a].reshape(-1), self._root[b].reshape(-1)])
+        a, b = self._root[compact(a)], self._root[compact(b)]
+        pairs = torch.stack([(a + 0 * b).reshape(-1), (b + 0 * a).reshape(-1)])
         pairs = pairs[:, pairs[0] != pairs[1]]
         if not pairs.shape[1]:
             return
@@ -112,7 +117,7 @@ class Labels:
         lost = self._fixed[pairs].any(0) & ~self._fixed[pairs].all(0)
         if bool(lost.any()):
             self.fix(pairs[:, lost], reason)
-        nodes, edges = pairs.unique(return_inverse=True)
+        nodes, edges = torch.unique(pairs, return_inverse=True)
         ones = torch.ones(edges.shape[1], dtype=torch.bool)
         links = coo_matrix((ones.numpy(), edges.numpy()), shape=(len(nodes), len(nodes)))
         count, component = connected_components(links, directed=False)
@@ -131,6 +136,6 @@ class Labels:
         """Return, by unit (its root), the distinct reasons of some notes, in order."""
         found: dict[int, dict[str, None]] = {}
         for note in notes:
-            for root in self._root[note.labels].unique().tolist():
+            for root in _distinct(self._root[note.labels]).tolist():
                 found.setdefault(root, {})[note.reason] = None
         return {root: tuple(why) for root, why in found.items()}

@@ -253,7 +253,7 @@ class Propagation:
         """A sum reads these elements: exact only where they are 0."""
         shape = compact(state.zero).shape
         zero = compact(state.zero).expand(
-            torch.broadcast_shapes(shape, compact(state.labels).shape)
+            torch.broadcast_shapes(shape, compact(state.labels).shape)  # type: ignore[no-untyped-call]
         )
         if not bool(zero.all()):
             self.labels.flag(compact(state.labels).expand(zero.shape)[~zero], reason)

@@ -46,7 +46,7 @@ def removal(model: nn.Module, choices: Sequence[Choice]) -> Remove:
         for size in group.sizes:
             left[size] = left.get(size, Fraction(1)) * share
     return Remove(
-        {axis: tuple(torch.cat(rows).unique().tolist()) for axis, rows in indices.items()},
+        {axis: tuple(torch.cat(rows).unique().tolist()) for axis, rows in indices.items()},  # type: ignore[no-untyped-call]
         {name: _size_left(model, name, share) for name, share in left.items()},
     )
 

@@ -33,7 +33,7 @@ class _CallsInFloat64(TorchFunctionMode):
         return func(*wide_args, **wide_kwargs)
 
 
-class _OperationsInFloat64(TorchDispatchMode):
+class _OperationsInFloat64(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Convert whatever the operations inside those functions still read or make."""
 
     def __torch_dispatch__(
@@ -67,7 +67,7 @@ def float64_outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     """
     twin = shared_copy(model)
     try:
-        with torch.no_grad(), _CallsInFloat64(), _OperationsInFloat64():
+        with torch.no_grad(), _CallsInFloat64(), _OperationsInFloat64():  # type: ignore[no-untyped-call]
             output = twin(*as_arguments(inputs))
     except Exception as error:
         raise VerificationError(

@@ -129,7 +129,8 @@ def constant_before_linear():
 
 def transposed():
     return nn.Sequential(
-        conv(3, 12), nn.ReLU(), nn.ConvTranspose2d(12, 9, 2, stride=2), nn.BatchNorm2d(9), nn.ReLU(),
+        conv(3, 12), nn.ReLU(), nn.ConvTranspose2d(12, 9, 2, stride=2), nn.BatchNorm2d(9),
+        nn.ReLU(),
         nn.ConvTranspose2d(9, 9, 2, stride=2, groups=9), nn.ReLU(), head(9),
     )  # fmt: skip
 
@@ -430,6 +431,7 @@ EXACT = {
     "layer_norm": (layer_norm, [SMALL], {"4"}),
     "tied_modules": (tied_modules, [IMAGE], {"0"}),
     "tied_weights": (tied_weights, [SMALL], {"first", "second"}),
+    "tied_transposed": (tied_transposed, [SMALL], {"first"}),
     "attention_with_attributes": (attention_with_attributes, [IMAGE], {"attention.qkv"}),
     "native_attention": (native_attention, [IMAGE], {"attention.inner"}),
     "cross_attention": (cross_attention, [(5, 2, 16), (7, 2, 16)], {"attention"}),
@@ -448,7 +450,6 @@ KEPT = {
     "norm_without_affine": (norm_without_affine, [IMAGE], "0", r"f\(0\) != 0"),
     "group_norm": (group_norm, [IMAGE], "0", "normalised together"),
     "layer_norm": (layer_norm, [SMALL], "1", "normalised together"),
-    "tied_transposed": (tied_transposed, [SMALL], "first", "read|stay"),
     "weight_standardised": (weight_standardised, [IMAGE], "c1", "averaged"),
     "literal_split": (literal_split, [IMAGE], "c1", "unequal parts"),
     "literal_slice": (literal_slice, [IMAGE], "c1", "5 of 16 outputs: cut at a fixed place"),

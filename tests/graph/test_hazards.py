@@ -113,5 +113,5 @@ def test_attributes_follow():
     units = find_units(model, inputs)
     zero_some(model, units.removable)
     attention = prune_with_report(model, inputs, units=units.groups).model.attention
-    assert (attention.num_heads, attention.head_dim, attention.inner) == (3, 4, 12)
-    assert attention.qkv.out_features == 36
+    assert (attention.num_heads, attention.head_dim, attention.inner) == (3, 3, 9)
+    assert attention.qkv.out_features == 27

@@ -118,6 +118,18 @@ def where(p: Propagation, node: fx.Node, args: Arguments) -> None:
         p.set_fixed(node)
 
 
+def constant(p: Propagation, node: fx.Node, _: Arguments) -> None:
+    """A new tensor of a given size: only shapes are read."""
+    p.set_fixed(node)
+
+
+def constant_like(p: Propagation, node: fx.Node, args: Arguments) -> None:
+    """``zeros_like`` and its kin: as wide as an activation, which it does not read."""
+    state = p.state(args["self"])
+    zero = node.target is torch.ops.aten.zeros_like.default
+    p.set(node, state.labels, torch.full_like(state.zero, zero))
+
+
 def masked_fill(p: Propagation, node: fx.Node, args: Arguments) -> None:
     """Some elements become a constant."""
     state = p.state(args["self"])
@@ -126,7 +138,7 @@ def masked_fill(p: Propagation, node: fx.Node, args: Arguments) -> None:
 
 def multiply_add(p: Propagation, node: fx.Node, args: Arguments) -> None:
     """``addcmul``: a sum with a product."""
-    shape = torch.broadcast_shapes(
+    shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
         args["tensor1"].meta["val"].shape, args["tensor2"].meta["val"].shape
     )
     if shape != node.meta["val"].shape:
@@ -211,6 +223,8 @@ RULES: Mapping[str, Rule] = {
     **_with_in_place(("div", "divide", "true_divide"), quotient),
     **_with_in_place(("masked_fill",), masked_fill),
     **_with_in_place(("addcmul",), multiply_add),
+    **dict.fromkeys(("new_zeros", "new_ones", "new_full", "new_empty"), constant),
+    **dict.fromkeys(("zeros_like", "ones_like", "full_like"), constant_like),
     "where": where,
     "prelu": parametric_relu,
 }

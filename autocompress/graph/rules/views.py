@@ -113,7 +113,7 @@ def _keep_bounds(
     if step != 1:
         p.labels.fix(labels, reason)
     elif width > 0 and size % width == 0 and start % width == 0:
-        _tie_parts(p, list(labels.split(width)))
+        _tie_parts(p, list(labels.split(width)))  # type: ignore[no-untyped-call]
     else:
         p.labels.fix(labels[: stop if stop < size else start], reason)
 
