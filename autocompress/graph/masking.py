@@ -40,6 +40,27 @@ def _cloned(tensor: Tensor) -> Tensor:
     return nn.Parameter(clone, requires_grad=False) if isinstance(tensor, nn.Parameter) else clone
 
 
+def copy_without(model: nn.Module, choices: Sequence[Choice]) -> nn.Module:
+    """Return an independent copy without the chosen units, in the model's own mode.
+
+    Raises:
+        UsageError: the units cannot be removed.
+    """
+    step = removal(model, choices)
+    shared = {id(t): t for t in named_tensors(model).values()}
+    smaller = copy.deepcopy(model, memo=dict(shared))
+    if step.indices:
+        remove(smaller, step)
+    own: dict[int, Tensor] = {}
+    for module in smaller.modules():
+        for table in (module._parameters, module._buffers):
+            for key, tensor in table.items():
+                if tensor is not None and id(tensor) in shared:
+                    own.setdefault(id(tensor), copy.deepcopy(tensor))
+                    table[key] = own[id(tensor)]  # type: ignore[assignment]
+    return smaller
+
+
 def mismatch(model: nn.Module, inputs: Inputs, choices: Sequence[Choice]) -> float:
     """Return how much the outputs of a model with units zero and without them differ.
 

@@ -1,6 +1,5 @@
 """Pruning: physically remove every unit that is exactly zero. Outputs stay equal."""
 
-import copy
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.errors import ConfigurationError, UsageError, VerificationError
-from autocompress.graph.masking import NOT_ZEROED
-from autocompress.graph.removal import Choice, removal
-from autocompress.graph.surgery import remove
+from autocompress.graph.masking import NOT_ZEROED, copy_without
+from autocompress.graph.removal import Choice
 from autocompress.graph.tracing import Inputs, named_tensors
 from autocompress.graph.units import UnitGroup, find_units
 from autocompress.graph.verification import difference, float64_outputs
@@ -168,10 +166,14 @@ class _Attempt:
         self.model, self.inputs = model, inputs
         self.expected = float64_outputs(model, inputs)
         self.refused: dict[str, str] = {}
+        self.last: tuple[list[Choice], nn.Module, float] | None = None
 
     def prune(self, choices: Sequence[Choice]) -> Pruned:
         accepted = self.acceptable(list(choices))
-        pruned, found = self.without(accepted)
+        if self.last is None or _names(self.last[0]) != _names(accepted):
+            self.why_not(accepted)
+        assert self.last is not None
+        _, pruned, found = self.last
         removed = {choice.group.name: int(choice.removed.sum()) for choice in accepted}
         return Pruned(pruned, removed, self.refused, found)
 
@@ -197,16 +199,20 @@ class _Attempt:
 
     def why_not(self, choices: list[Choice]) -> str | None:
         try:
-            _, found = self.without(choices)
+            found = self.without(choices)
         except (UsageError, VerificationError) as error:
             return str(error)
         if found <= TOLERANCE:
             return None
         return f"outputs without them differ by {found:.3g} standard deviations"
 
-    def without(self, choices: list[Choice]) -> tuple[nn.Module, float]:
-        pruned = copy.deepcopy(self.model)
-        step = removal(self.model, choices)
-        if step.indices:
-            remove(pruned, step)
-        return pruned, difference(self.expected, float64_outputs(pruned, self.inputs))
+    def without(self, choices: list[Choice]) -> float:
+        self.last = None  # frees its memory
+        pruned = copy_without(self.model, choices)
+        found = difference(self.expected, float64_outputs(pruned, self.inputs))
+        self.last = (choices, pruned, found)
+        return found
+
+
+def _names(choices: Sequence[Choice]) -> list[str]:
+    return [choice.group.name for choice in choices]
