@@ -23,6 +23,7 @@ LAYERS = {
 }
 NORMS = {"batch_norm"}
 SAME_VALUES = {"dropout", "dropout_", "feature_dropout", "alpha_dropout", "clone", "contiguous"}
+MIRRORING = ("reflect", "replicate", "circular")
 SHAPE_OF_SECOND = {"reshape_as", "view_as", "expand_as"}
 
 
@@ -151,11 +152,20 @@ class _Finder:
         reader, node = norm, norm.all_input_nodes[0]
         while _value_readers(node) == [reader]:
             if _operator(node) in LAYERS:
-                return self._layer(node)
+                return self._layer_with_axis(node, norm)
             if not self._passes_on(node):
                 raise _CannotFoldError(f"it reads {_describe(node)}, not a layer")
             reader, node = node, node.all_input_nodes[0]
         raise _CannotFoldError(f"it is not alone in reading {_describe(node)}")
+
+    def _layer_with_axis(self, node: fx.Node, norm: fx.Node) -> str:
+        """Return a layer's name, if its outputs are what the norm takes for channels."""
+        name = self._layer(node)
+        layer = self._model.get_submodule(name)
+        dims = len(layer.kernel_size) + 2 if isinstance(layer, _ConvNd) else 2
+        if len(_shape(norm)) != dims:
+            raise _CannotFoldError(f"it normalises another axis than the outputs of {name}")
+        return name
 
     def _layers_after(self, norm: fx.Node) -> list[str]:
         """Return the layers that read this norm, if nothing else does."""
@@ -163,7 +173,7 @@ class _Finder:
         ahead = _value_readers(norm)
         while ahead:
             node = ahead.pop(0)
-            if _operator(node) in SAME_VALUES:
+            if _same_by_channel(node):
                 ahead += _value_readers(node)
             elif _operator(node) in LAYERS:
                 layers.append(self._layer(node))
@@ -176,7 +186,7 @@ class _Finder:
 
     def _passes_on(self, node: fx.Node) -> bool:
         """Return whether a node's values are its input's, channel by channel."""
-        if node in self._folded or _operator(node) in SAME_VALUES:
+        if node in self._folded or _same_by_channel(node):
             return True
         shapes = [_shape(node), _shape(node.all_input_nodes[0])] if node.all_input_nodes else []
         return (
@@ -221,6 +231,12 @@ def _operator(node: fx.Node) -> str:
     """Return the name of an ATen operator without its overload, else an empty string."""
     schema = getattr(node.target, "_schema", None)
     return "" if schema is None else str(schema.name).partition("::")[2]
+
+
+def _same_by_channel(node: fx.Node) -> bool:
+    """Return whether a node's values are all its input's, each in its own channel."""
+    mirrors = _operator(node) == "pad" and node.args[2:3] in [(mode,) for mode in MIRRORING]
+    return mirrors or _operator(node) in SAME_VALUES
 
 
 def _value_readers(node: fx.Node) -> list[fx.Node]:
