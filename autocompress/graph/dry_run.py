@@ -1,7 +1,9 @@
 """A forward pass without numbers, after a removal: where does it fail?"""
 
 import copy
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +50,8 @@ class DryRun:
         empty = {id(t): _without_data(t) for t in named_tensors(model).values()}
         self.model = copy.deepcopy(model, memo=empty).eval()
         self.inputs = as_arguments(example_inputs)
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
+        self._fakes: dict[tuple[object, ...], Tensor] = {}
 
     def failure(self, choices: Sequence[Choice]) -> Failure | None:
         """Remove units and run the forward pass; return where it fails, if it does."""
@@ -55,10 +59,10 @@ class DryRun:
         running: list[str] = []
         try:
             remove(twin, removal(twin, choices))
-            with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+            with _quiet(), self._mode, torch.no_grad():
                 self._fill(twin)
                 _note_running(twin, running)
-                twin(*tree_map(lambda x: _faked(mode, x), self.inputs))
+                twin(*tree_map(lambda x: _faked(self._mode, x), self.inputs))
         except FORWARD_ERRORS as error:
             return Failure(running[-1] if running else "", first_line(error))
         return None
@@ -66,15 +70,31 @@ class DryRun:
     def _fill(self, model: nn.Module) -> None:
         """Replace meta tensors by fake ones on the devices of the original (in place)."""
         names = {id(t): name for name, t in named_tensors(model).items()}
-        fake: dict[int, Tensor] = {}
         for module in model.modules():
             for table in (module._parameters, module._buffers):
                 for key, old in table.items():
-                    if old is None:
-                        continue
-                    if id(old) not in fake:
-                        fake[id(old)] = _like(old, self._devices[names[id(old)]])
-                    table[key] = fake[id(old)]  # type: ignore[assignment]
+                    if old is not None:
+                        fake = self._fake(old, self._devices[names[id(old)]])
+                        table[key] = fake  # type: ignore[assignment]
+
+    def _fake(self, tensor: Tensor, device: torch.device) -> Tensor:
+        """Return one fake tensor for all of the same kind: it has no values to mix up."""
+        kind = (tensor.shape, tensor.dtype, device, isinstance(tensor, nn.Parameter))
+        if kind not in self._fakes:
+            self._fakes[kind] = _like(tensor, device)
+        return self._fakes[kind]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep PyTorch from logging operations that fail, as they may here."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _without_data(tensor: Tensor) -> Tensor:

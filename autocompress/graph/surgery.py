@@ -49,9 +49,12 @@ def remove(model: nn.Module, step: Remove) -> None:
     """
     masks = _masks(model, step)
     _make_elastic(model, masks)
-    for name in dict.fromkeys(name for name, _ in masks):
-        dims = {dim: mask for (tensor, dim), mask in masks.items() if tensor == name}
-        _cut(model, name, dims)
+    by_tensor: dict[str, dict[int, Tensor]] = {}
+    for (name, dim), mask in masks.items():
+        by_tensor.setdefault(name, {})[dim] = mask
+    places = _holders(model)
+    for name, dims in by_tensor.items():
+        _cut(_tensor(model, name), dims, places)
     for name, size in step.attributes.items():
         _set_size(model, name, size)
     _record(model, step)
@@ -106,23 +109,23 @@ def _module(model: nn.Module, name: str) -> nn.Module:
         raise UsageError(f"{type(model).__name__} has no module {name!r}") from error
 
 
-def holders(model: nn.Module, tensor: Tensor) -> list[tuple[nn.Module, str, bool]]:
-    """Return every (module, attribute, is parameter) that holds a tensor."""
-    return [
-        (module, key, is_parameter)
-        for module in model.modules()
-        for table, is_parameter in ((module._parameters, True), (module._buffers, False))
-        for key, value in table.items()
-        if value is tensor
-    ]
+def _holders(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
+    """Return every (module, attribute) that holds a tensor, by the tensor's id."""
+    found: dict[int, list[tuple[nn.Module, str]]] = {}
+    for module in model.modules():
+        for table in (module._parameters, module._buffers):
+            for key, value in table.items():
+                found.setdefault(id(value), []).append((module, key))
+    return found
 
 
 def _refuse_shared(model: nn.Module, name: str, layer: nn.Module) -> None:
     parent, _, _ = name.rpartition(".")
     if isinstance(model.get_submodule(parent), nn.MultiheadAttention | ElasticAttention):
         raise UsageError(f"{name} is read by its attention itself and cannot be replaced")
+    places = _holders(model)
     for key, tensor in layer.named_parameters(recurse=False):
-        if len(holders(model, tensor)) > 1:
+        if len(places[id(tensor)]) > 1:
             raise UsageError(f"{name}.{key} is shared with another module: it cannot be changed")
 
 
@@ -171,17 +174,17 @@ def _make_elastic(model: nn.Module, masks: Mapping[Axis, Tensor]) -> None:
             module.resize(mask)
 
 
-def _cut(model: nn.Module, name: str, masks: Mapping[int, Tensor]) -> None:
-    old = _tensor(model, name)
+def _cut(
+    old: Tensor, masks: Mapping[int, Tensor], places: Mapping[int, list[tuple[nn.Module, str]]]
+) -> None:
     new = old.detach()
     for dim, mask in masks.items():
         new = new.index_select(dim, (~mask).nonzero().flatten().to(new.device))
     new = new.contiguous()
     if isinstance(old, nn.Parameter):
         new = nn.Parameter(new, requires_grad=old.requires_grad)
-    for module, key, is_parameter in holders(model, old):
-        table: dict[str, Tensor | None] = module._parameters if is_parameter else module._buffers  # type: ignore[assignment]
-        table[key] = new
+    for module, key in places[id(old)]:
+        setattr(module, key, new)
         follow_sizes(module)
 
 
