@@ -1,5 +1,6 @@
 """The command line: parse, call, print, and turn errors into exit codes."""
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -311,6 +312,9 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Run the command line; errors that we raise become a message and an exit code."""
+    # Read when torch is loaded: threads that wait by spinning train ten times slower as soon as
+    # anything else uses a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except UsageError as error:
