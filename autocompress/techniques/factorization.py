@@ -13,9 +13,10 @@ from torch.nn.modules.conv import _ConvNd
 
 from autocompress.errors import UsageError
 from autocompress.graph.plan import LowRank, LowRankKind
-from autocompress.graph.surgery import holders, replace_low_rank
+from autocompress.graph.surgery import replace_low_rank
 from autocompress.graph.tracing import Inputs, as_arguments
 from autocompress.techniques.decomposition import FORMS, Spectrum, shrunk_moment, spectrum
+from autocompress.techniques.layers import shares_tensors
 from autocompress.techniques.modes import eval_mode
 from autocompress.techniques.validation import (
     check_patterns,
@@ -182,7 +183,7 @@ def _why_not(model: nn.Module, name: str, settings: Factorization) -> str | None
         return "its attention reads it directly"
     if "weight" not in layer._parameters:
         return "its weight is computed from other parameters"
-    if any(len(holders(model, tensor)) > 1 for tensor in layer.parameters()):
+    if layer in shares_tensors(model):
         return "it shares its tensors with another layer"
     return None
 

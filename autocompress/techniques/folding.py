@@ -12,9 +12,10 @@ from torch.nn.modules.conv import _ConvNd
 from autocompress.errors import VerificationError
 from autocompress.graph.folds import pads_with_zeros
 from autocompress.graph.plan import Fold
-from autocompress.graph.surgery import fold, holders
+from autocompress.graph.surgery import fold
 from autocompress.graph.tracing import Inputs, Trace, module_of, trace
 from autocompress.graph.verification import check_equal
+from autocompress.techniques.layers import shares_tensors
 
 TOLERANCE = 1e-9  # of folding itself, in float64; storing the result rounds to the model's dtype
 LAYERS = {
@@ -94,7 +95,7 @@ class _Finder:
     def __init__(self, model: nn.Module, graph: Trace) -> None:
         self.steps: list[Fold] = []
         self.kept: dict[str, str] = {}
-        self._model, self._trace = model, graph
+        self._model, self._trace, self._sharing = model, graph, shares_tensors(model)
         self._folded: set[fx.Node] = set()  # norms that will be gone: values pass through them
         nodes = graph.graph.nodes
         self._calls = Counter(graph.module_of(n) for n in nodes if n.op == "call_function")
@@ -205,7 +206,7 @@ class _Finder:
             raise _CannotFoldError(
                 f"the weight of {name or 'the layer'} is computed, or not its own"
             )
-        if any(len(holders(self._model, t)) > 1 for t in module.parameters(recurse=False)):
+        if module in self._sharing:
             raise _CannotFoldError(f"{name} shares its tensors with another layer")
         if isinstance(weight, fx.Node) and len(weight.users) > 1:
             raise _CannotFoldError(f"{name} runs more than once")

@@ -91,3 +91,12 @@ def _weight_of(name: str, module: nn.Module) -> tuple[str, Kind, object] | None:
     if isinstance(joint, nn.Parameter):
         return f"{name}.in_proj".removeprefix("."), "linear", joint
     return None
+
+
+def shares_tensors(model: nn.Module) -> frozenset[nn.Module]:
+    """Return the modules that hold a parameter which another module holds too."""
+    holders: dict[int, set[nn.Module]] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            holders.setdefault(id(parameter), set()).add(module)
+    return frozenset(m for modules in holders.values() if len(modules) > 1 for m in modules)

@@ -14,6 +14,24 @@ def test_lowest_marks_what_a_full_sort_would(count):
     assert torch.equal(lowest(scores, count), expected.view(6, 10))
 
 
+@pytest.mark.parametrize("share", [0.0001, 0.3, 0.5, 0.9999])
+@pytest.mark.parametrize("kind", ["normal", "tied", "half gone", "all equal", "sorted"])
+def test_a_long_ranking_marks_what_a_full_sort_would(kind, share):
+    scores = torch.randn(1_100_000, generator=torch.manual_seed(0))
+    if kind == "tied":
+        scores = (scores * 3).round()
+    elif kind == "half gone":
+        scores[::2] = -INF
+    elif kind == "all equal":
+        scores = torch.zeros_like(scores)
+    elif kind == "sorted":
+        scores = scores.sort().values
+    count = round(share * scores.numel())
+    expected = torch.zeros_like(scores, dtype=torch.bool)
+    expected[scores.sort(stable=True).indices[:count]] = True
+    assert torch.equal(lowest(scores, count), expected)
+
+
 def test_ties_go_in_the_order_of_their_position():
     marked = lowest(torch.tensor([2.0, 1.0, 1.0, 1.0, 0.0]), 3)
     assert marked.tolist() == [False, True, True, False, True]
