@@ -52,7 +52,7 @@ def remove(model: nn.Module, step: Remove) -> None:
     by_tensor: dict[str, dict[int, Tensor]] = {}
     for (name, dim), mask in masks.items():
         by_tensor.setdefault(name, {})[dim] = mask
-    places = _holders(model)
+    places = holders(model)
     for name, dims in by_tensor.items():
         _cut(_tensor(model, name), dims, places)
     for name, size in step.attributes.items():
@@ -109,7 +109,7 @@ def _module(model: nn.Module, name: str) -> nn.Module:
         raise UsageError(f"{type(model).__name__} has no module {name!r}") from error
 
 
-def _holders(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
+def holders(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
     """Return every (module, attribute) that holds a tensor, by the tensor's id."""
     found: dict[int, list[tuple[nn.Module, str]]] = {}
     for module in model.modules():
@@ -123,7 +123,7 @@ def _refuse_shared(model: nn.Module, name: str, layer: nn.Module) -> None:
     parent, _, _ = name.rpartition(".")
     if isinstance(model.get_submodule(parent), nn.MultiheadAttention | ElasticAttention):
         raise UsageError(f"{name} is read by its attention itself and cannot be replaced")
-    places = _holders(model)
+    places = holders(model)
     for key, tensor in layer.named_parameters(recurse=False):
         if len(places[id(tensor)]) > 1:
             raise UsageError(f"{name}.{key} is shared with another module: it cannot be changed")
