@@ -8,7 +8,7 @@ just that. All but ``norm_scale`` has the weight's shape or broadcasts over it:
 ``initial``    the weight when sparsification began
 ``previous``   the weight at the mask update before this one, or when sparsification began
 ``saliency``   sum of abs(weight * gradient) over the backward passes since the last update
-``input_norm`` L2 norm of the input that each weight reads, over all samples since the last update
+``input_norm`` L2 norm of the input that each weight reads, over training since the last update
 ``norm_scale`` abs of the factors of a batch norm, ``[channels]``: only units have one
 ``noise``      uniform in [0, 1), always the same for one weight and seed
 ============== ====================================================================================

@@ -110,12 +110,12 @@ class Evidence:
         generator.manual_seed(zlib.crc32(name.encode()) ^ self._seed)
         return torch.rand(weight.shape, generator=generator, device=weight.device)
 
-    @torch.no_grad()
     def _see_inputs(
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        for value in _inputs(args, kwargs):
-            self._squared_input.add(name, _squares_by_channel(module, value))
+        if torch.is_grad_enabled():  # validation must not be seen
+            for value in _inputs(args, kwargs):
+                self._squared_input.add(name, _squares_by_channel(module, value.detach()))
 
     def _input_norm(self, name: str) -> Tensor:
         """Return the norms so that they broadcast over the weight; 0 for a layer never called."""
@@ -160,4 +160,4 @@ def _squares_by_channel(module: nn.Module, value: Tensor) -> Tensor:
     axis = value.dim() - 1
     if isinstance(module, _ConvNd):
         axis -= len(module.kernel_size)
-    return value.detach().float().square().movedim(axis, -1).flatten(0, -2).sum(0)
+    return value.float().square().movedim(axis, -1).flatten(0, -2).sum(0)

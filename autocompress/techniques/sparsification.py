@@ -27,6 +27,7 @@ from autocompress.techniques.validation import (
     not_a_fraction,
     not_patterns,
     not_registered,
+    not_sparsities,
     raise_if,
 )
 
@@ -81,8 +82,8 @@ class Sparsification:
             ("schedule", self.schedule, SCHEDULES),
         ]
         problems = [p for name, value, known in names for p in not_registered(name, value, known)]
-        problems += _not_sparsities("sparsity", self.sparsity)
-        problems += _not_sparsities("linear_sparsity", self.linear_sparsity)
+        problems += not_sparsities("sparsity", self.sparsity)
+        problems += not_sparsities("linear_sparsity", self.linear_sparsity)
         if self.scope not in ("local", "global"):
             problems.append(f"scope: expected 'local' or 'global', got {self.scope!r}")
         problems += not_patterns("exclude", self.exclude)
@@ -110,14 +111,6 @@ class Sparsification:
             Request("convolution", _by_stage(self.sparsity), self.granularity),
             Request("linear", _by_stage(self.linear_sparsity), self.linear_granularity),
         )
-
-
-def _not_sparsities(name: str, value: object) -> list[str]:
-    if not isinstance(value, tuple):
-        return not_a_fraction(name, value)
-    if len(value) != 3:
-        return [f"{name}: expected one number or three (early, middle, late), got {value!r}"]
-    return [p for number in value for p in not_a_fraction(name, number)]
 
 
 def _by_stage(sparsity: Sparsities) -> tuple[float, float, float]:

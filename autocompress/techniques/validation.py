@@ -22,6 +22,15 @@ def not_a_fraction(name: str, value: object, *, above_zero: bool = False) -> lis
     return [f"{name}: expected a number in {bounds}, got {value!r}"]
 
 
+def not_sparsities(name: str, value: object) -> list[str]:
+    """Return problems unless a value is one number in [0, 1], or three."""
+    if not isinstance(value, tuple):
+        return not_a_fraction(name, value)
+    if len(value) != 3:
+        return [f"{name}: expected one number or three (early, middle, late), got {value!r}"]
+    return [problem for number in value for problem in not_a_fraction(name, number)]
+
+
 def not_registered(name: str, value: str, registry: Registry) -> list[str]:  # type: ignore[type-arg]
     """Return a problem unless a value is the name of an entry."""
     if value in registry:

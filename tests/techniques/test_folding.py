@@ -310,3 +310,17 @@ def test_weights_that_overflow_are_caught():
         model[1].weight.fill_(6e4)
     with pytest.raises(VerificationError, match="0 are not finite"):
         fold_batch_norms(model, IMAGES.half())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "left"), [("resnet18", 0), ("densenet121", 62), ("mobilenet_v3_small", 0)]
+)
+def test_known_architectures_fold_to_rounding(name, left):
+    torchvision = pytest.importorskip("torchvision")
+    torch.manual_seed(0)
+    model = randomize_norms(torchvision.models.get_model(name)).eval().double()
+    inputs = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    folded = fold_batch_norms(model, inputs)
+    assert len(norms(folded)) == left
+    assert largest_difference(model, folded, inputs) < 1e-9

@@ -262,6 +262,18 @@ def test_wanda_ranks_by_weight_times_the_norm_of_its_input(layer, shape, source)
     assert expected[dropped].max() < expected[~dropped].min()
 
 
+def test_wanda_does_not_see_validation():
+    model = small_residual()
+    with Sparsifier(model, settings_for("wanda", sparsity=0.5)) as sparsifier:
+        with torch.no_grad():
+            model(IMAGES)
+        with pytest.raises(UsageError, match="still waiting for inputs"):
+            sparsifier.update(1.0)
+        model(IMAGES)
+        sparsifier.update(1.0)
+    assert sparsifier.overall_sparsity("convolution") == pytest.approx(0.5, abs=0.01)
+
+
 def test_random_masks_follow_the_seed():
     settings = settings_for("random", sparsity=0.5)
     masks = [sparsify(small_residual(), settings, seed=s).block.weight == 0 for s in (1, 1, 2)]
