@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from autocompress.artifacts import write_folder
-from autocompress.errors import RunError, TrialError, failing_as
+from autocompress.errors import ConfigurationError, RunError, TrialError, failing_as
 from autocompress.graph import Units
 from autocompress.measurement.latency import Latency
 from autocompress.measurement.layers import compare_layers
@@ -27,6 +27,7 @@ from autocompress.pipeline import CompressedModel, compress, draft
 from autocompress.recipe import Recipe
 from autocompress.search.limits import Limits
 from autocompress.search.space import Space
+from autocompress.techniques.sparsification import Sparsifier
 from autocompress.training.batches import Batches
 from autocompress.training.evaluation import evaluate
 from autocompress.training.fitting import EpochListener
@@ -102,6 +103,7 @@ class Objective:
         trial.set_user_attr("params", params)
         trial.set_user_attr("recipe", recipe.to_dict())
         self._refuse_duplicate(trial, recipe)
+        self._refuse_inapplicable(trial, recipe)
         try:
             self._refuse_too_large(trial, recipe)
             metrics = self._run(trial, recipe)
@@ -167,6 +169,14 @@ class Objective:
         for other in trial.study.get_trials(deepcopy=False, states=done):
             if other.user_attrs.get("recipe") == recipe.to_dict():
                 self._stop(trial, {}, f"the same recipe as trial {other.number}")
+
+    def _refuse_inapplicable(self, trial: optuna.Trial, recipe: Recipe) -> None:
+        """Stop what cannot work on this model, such as batch-norm scales of single weights."""
+        if recipe.sparsification is not None:
+            try:
+                Sparsifier(self.bench.baseline, recipe.sparsification, self.bench.units.groups)
+            except ConfigurationError as error:
+                self._stop(trial, {}, str(error))
 
     def _refuse_too_large(self, trial: optuna.Trial, recipe: Recipe) -> None:
         limits = self.bench.limits
