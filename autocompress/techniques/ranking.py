@@ -35,15 +35,15 @@ def _smallest(flat: Tensor, count: int) -> Tensor:
     """Return the ``count``-th smallest value, a scalar tensor.
 
     Of many values, a sample brackets the one that is sought, and only what is inside the bracket
-    is sorted: a few passes over the rest, on any device.
+    is searched: a few passes over the rest, on any device.
     """
     if flat.numel() > 16 * SAMPLE:
         low, high = _bracket(flat, count)
         below = int((flat < low).count_nonzero())
         inside = flat[(flat >= low) & (flat <= high)]
         if below < count <= below + inside.numel():
-            return low if bool(low == high) else inside.sort().values[count - below - 1]
-    return flat.sort().values[count - 1]
+            return low if bool(low == high) else inside.kthvalue(count - below).values
+    return flat.kthvalue(count).values
 
 
 def _bracket(flat: Tensor, count: int) -> tuple[Tensor, Tensor]:
