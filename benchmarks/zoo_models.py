@@ -219,9 +219,12 @@ def _calibrate(model: nn.Module, image: Tensor, generator: torch.Generator) -> N
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
-    model.train()
+    model.eval()
+    for norm in norms:
+        norm.train()
     if norms:
-        model(torch.randn(2, *image.shape[1:], generator=generator))
+        model(torch.cat([image, torch.randn(3, *image.shape[1:], generator=generator)]))
+    model.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         assert norm.running_mean is not None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from autocompress.graph.removal import Choice, removal
 from autocompress.graph.surgery import remove
 from autocompress.graph.tracing import Inputs, named_tensors, shared_copy
-from autocompress.graph.verification import difference, float64_outputs
+from autocompress.graph.verification import difference, float64_outputs, tolerance_for
 
 NOT_ZEROED = ("consumer", "norm_statistic")
 
@@ -61,16 +61,26 @@ def copy_without(model: nn.Module, choices: Sequence[Choice]) -> nn.Module:
     return smaller
 
 
-def mismatch(model: nn.Module, inputs: Inputs, choices: Sequence[Choice]) -> float:
-    """Return how much the outputs of a model with units zero and without them differ.
+def why_not_equal(
+    model: nn.Module, inputs: Inputs, choices: Sequence[Choice], floor: float
+) -> str | None:
+    """Compare the outputs of a model with units zero and without them; None if they are equal.
 
-    In standard deviations of the outputs, float64.
+    Args:
+        model: the model.
+        inputs: a batch, or a tuple of all positional arguments.
+        choices: the units.
+        floor: tolerance in standard deviations of the outputs, see ``tolerance_for``.
 
     Raises:
         UsageError: the units cannot be removed.
         VerificationError: the model cannot be run without them.
     """
-    expected = float64_outputs(masked(model, choices), inputs)
+    zero = masked(model, choices)
+    expected = float64_outputs(zero, inputs)
     smaller = shared_copy(model)
     remove(smaller, removal(model, choices))
-    return difference(expected, float64_outputs(smaller, inputs))
+    found = difference(expected, float64_outputs(smaller, inputs))
+    if found <= floor or found <= tolerance_for(zero, inputs, expected, floor):
+        return None
+    return f"outputs without them differ by {found:.3g} standard deviations"

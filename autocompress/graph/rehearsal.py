@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from autocompress.errors import UsageError, VerificationError
 from autocompress.graph.dry_run import DryRun, Failure, first_line
-from autocompress.graph.masking import mismatch
+from autocompress.graph.masking import why_not_equal
 from autocompress.graph.removal import Choice
 from autocompress.graph.tracing import Inputs
 from autocompress.graph.unit_groups import UnitGroup
@@ -54,12 +54,10 @@ class Rehearsal:
     def _agrees(self, groups: Sequence[UnitGroup]) -> Failure | None:
         """Compare the outputs in numbers: units zero against units removed."""
         try:
-            found = mismatch(self.model, self.inputs, _one_of_each(groups))
+            why = why_not_equal(self.model, self.inputs, _one_of_each(groups), TOLERANCE)
         except (UsageError, VerificationError) as error:
-            return Failure("", first_line(error))
-        if found <= TOLERANCE:
-            return None
-        return Failure("", f"outputs without a unit differ by {found:.2g} standard deviations")
+            why = first_line(error)
+        return None if why is None else Failure("", why)
 
     def _outcomes(
         self, active: Sequence[UnitGroup], failure: Failure, test: Test
@@ -68,7 +66,7 @@ class Rehearsal:
         suspects = _suspects(active, failure.module)
         guilty = _guilty(suspects, test)
         if not guilty:  # each goes alone, but not all together
-            yield _refused(suspects[-1], failure)
+            yield from (_refused(group, failure) for group in suspects[len(suspects) // 2 :])
         for group in guilty:
             outcome = self._followed(group, failure) if test == self._runs else None
             outcome = outcome or _refused(group, test([group]) or failure)

@@ -13,6 +13,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from autocompress.errors import VerificationError
 from autocompress.graph.tracing import Inputs, as_arguments, shared_copy
 
+NOISE_MARGIN = 1000.0
+LARGEST_TOLERANCE = 1e-3
 LOW_PRECISION = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -97,6 +99,30 @@ def _difference(a: Tensor, b: Tensor) -> float:
         return math.inf
     spread = float(a.std(correction=0))
     return float((a - b).abs().max()) / (spread or 1.0)
+
+
+def tolerance_for(model: nn.Module, inputs: Inputs, outputs: list[Tensor], floor: float) -> float:
+    """Return how far outputs may differ and still count as equal up to rounding.
+
+    The floor, unless the model itself amplifies rounding errors more than that: inputs that differ
+    by 4 units in the last place of float64 must not look like another model.
+
+    Args:
+        model: the model.
+        inputs: a batch, or a tuple of all positional arguments.
+        outputs: what :func:`float64_outputs` gives for them.
+        floor: the tolerance of a well-conditioned model, in standard deviations.
+    """
+    moved = float64_outputs(model, tuple(_moved(value) for value in as_arguments(inputs)))
+    noise = difference(outputs, moved)
+    return min(max(floor, NOISE_MARGIN * noise), LARGEST_TOLERANCE)
+
+
+def _moved(value: Any) -> Any:
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return value
+    signs = 1.0 - 2.0 * (torch.arange(value.numel(), device=value.device) % 2)
+    return value.double() * (1.0 + 2.0**-50 * signs.double().view(value.shape))
 
 
 def largest_difference(before: nn.Module, after: nn.Module, inputs: Inputs) -> float:

@@ -13,7 +13,7 @@ from autocompress.graph.masking import NOT_ZEROED, copy_without
 from autocompress.graph.removal import Choice
 from autocompress.graph.tracing import Inputs, named_tensors
 from autocompress.graph.units import UnitGroup, find_units
-from autocompress.graph.verification import difference, float64_outputs
+from autocompress.graph.verification import difference, float64_outputs, tolerance_for
 
 TOLERANCE = 1e-9
 
@@ -202,9 +202,12 @@ class _Attempt:
             found = self.without(choices)
         except (UsageError, VerificationError) as error:
             return str(error)
-        if found <= TOLERANCE:
+        if found <= TOLERANCE or found <= self.tolerance():
             return None
         return f"outputs without them differ by {found:.3g} standard deviations"
+
+    def tolerance(self) -> float:
+        return tolerance_for(self.model, self.inputs, self.expected, TOLERANCE)
 
     def without(self, choices: list[Choice]) -> float:
         self.last = None  # frees its memory
