@@ -76,7 +76,10 @@ class Plan:
         return Plan((*self.steps, *steps))
 
     def to_json(self) -> str:
-        """Return the plan as a JSON document; indices are written as half-open ranges."""
+        """Return the plan as a JSON document.
+
+        Equal sets of indices are written once, as half-open ranges.
+        """
         return json.dumps(
             {"format": FORMAT, "version": VERSION, "steps": [_encode(step) for step in self.steps]}
         )
@@ -146,10 +149,16 @@ def _text(value: Any) -> str:
 def _encode(step: Step) -> dict[str, Any]:
     match step:
         case Remove():
-            tensors: dict[str, dict[str, list[list[int]]]] = {}
+            sets = {indices: n for n, indices in enumerate(dict.fromkeys(step.indices.values()))}
+            tensors: dict[str, dict[str, int]] = {}
             for (tensor, dim), indices in sorted(step.indices.items()):
-                tensors.setdefault(tensor, {})[str(dim)] = as_ranges(indices)
-            return {"step": "remove", "tensors": tensors, "attributes": dict(step.attributes)}
+                tensors.setdefault(tensor, {})[str(dim)] = sets[indices]
+            return {
+                "step": "remove",
+                "index_sets": [as_ranges(indices) for indices in sets],
+                "tensors": tensors,
+                "attributes": dict(step.attributes),
+            }
         case LowRank():
             return {
                 "step": "low_rank",
@@ -170,7 +179,7 @@ def _encode(step: Step) -> dict[str, Any]:
 def _decode(number: int, data: Any) -> Step:
     try:
         return _DECODERS[data["step"]](data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(
             f"step {number} of the plan is wrong: {type(error).__name__}: {error}; "
             f"known steps: {', '.join(_DECODERS)}"
@@ -178,10 +187,11 @@ def _decode(number: int, data: Any) -> Step:
 
 
 def _decode_remove(data: Mapping[str, Any]) -> Remove:
+    sets = [from_ranges(ranges) for ranges in data["index_sets"]]
     indices = {
-        (_text(tensor), _natural(int(dim))): from_ranges(ranges)
+        (_text(tensor), _natural(int(dim))): sets[_natural(number)]
         for tensor, dims in data["tensors"].items()
-        for dim, ranges in dims.items()
+        for dim, number in dims.items()
     }
     attributes = {_text(name): _natural(value) for name, value in data["attributes"].items()}
     return Remove(indices, attributes)

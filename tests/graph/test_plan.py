@@ -20,7 +20,14 @@ def test_a_plan_survives_json():
 
 def test_indices_are_written_as_ranges():
     step = json.loads(PLAN.to_json())["steps"][0]
-    assert step["tensors"]["a.weight"]["0"] == [[0, 3], [7, 8]]
+    assert step["index_sets"][step["tensors"]["a.weight"]["0"]] == [[0, 3], [7, 8]]
+
+
+def test_equal_sets_of_indices_are_written_once():
+    step = Remove({("a", 0): (1, 2), ("b", 0): (1, 2), ("b", 1): (4,)})
+    text = Plan((step,)).to_json()
+    assert json.loads(text)["steps"][0]["index_sets"] == [[[1, 3]], [[4, 5]]]
+    assert Plan.from_json(text) == Plan((step,))
 
 
 @pytest.mark.parametrize("indices", [(), (4,), (0, 1, 2), (1, 3, 5, 6)])
@@ -43,10 +50,12 @@ def changed(**changes):
         ('{"format": "autocompress-plan", "version": 99}', "version 99"),
         ('{"format": "autocompress-plan", "version": 1, "steps": 3}', "must be a list"),
         (changed(step="paint"), "known steps: remove, low_rank, fold"),
-        (changed(tensors={"a": {"0": [[3, 1]]}}), "empty range"),
-        (changed(tensors={"a": {"0": [[0, 4], [2, 6]]}}), "overlap"),
-        (changed(tensors={"a": {"0": [[0.5, 4]]}}), "integer"),
-        (changed(tensors={"a": {"x": [[0, 4]]}}), "invalid literal"),
+        (changed(index_sets=[[[3, 1]]]), "empty range"),
+        (changed(index_sets=[[[0, 4], [2, 6]]]), "overlap"),
+        (changed(index_sets=[[[0.5, 4]]]), "integer"),
+        (changed(index_sets=[[[0, 4, 6]]]), "a range is"),
+        (changed(tensors={"a": {"x": 0}}), "invalid literal"),
+        (changed(tensors={"a": {"0": 9}}), "out of range"),
         (changed(attributes={"a": True}), "integer"),
     ],
 )
