@@ -15,7 +15,14 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
 from autocompress.graph.labels import Labels, compact, squeezed
-from autocompress.graph.tracing import Trace, module_of
+from autocompress.graph.nodes import (
+    arguments,
+    carries_labels,
+    is_floating,
+    mutates,
+    operator_name,
+)
+from autocompress.graph.tracing import Trace
 
 Role = Literal["weight", "bias", "norm_weight", "norm_bias", "norm_statistic", "raw", "consumer"]
 ROLE_ORDER: tuple[Role, ...] = (
@@ -118,7 +125,7 @@ class Propagation:
         name = operator_name(node)
         if name in self.weight_views and self.weight_axes(node) is not None:
             return
-        if not _carries_labels(node):
+        if not carries_labels(node):
             return
         rule = self.rules.get(name)
         if rule is None:
@@ -138,7 +145,7 @@ class Propagation:
 
     def fix_node(self, node: fx.Node, reason: str) -> None:
         """Fix every element of an activation, or of a list of them."""
-        if not _carries_labels(node):
+        if not carries_labels(node):
             return
         found = self.state_or_list(node)
         for state in found if isinstance(found, list) else [found]:
@@ -300,46 +307,3 @@ def _fixed(shape: torch.Size) -> State:
         torch.zeros((), dtype=torch.int64).expand(shape),
         torch.zeros((), dtype=torch.bool).expand(shape),
     )
-
-
-def is_floating(node: Any) -> bool:
-    """Return whether a node is an activation or weight with floating-point values."""
-    value = node.meta.get("val") if isinstance(node, fx.Node) else None
-    return isinstance(value, Tensor) and value.is_floating_point()
-
-
-def _carries_labels(node: fx.Node) -> bool:
-    value = node.meta.get("val")
-    if isinstance(value, list | tuple):
-        return any(isinstance(v, Tensor) and v.is_floating_point() for v in value)
-    return is_floating(node) or (mutates(node) and is_floating(node.args[0]))
-
-
-def mutates(node: fx.Node) -> bool:
-    """Return whether an operator works in place."""
-    return operator_name(node).endswith("_") and bool(node.args)
-
-
-def operator_name(node: fx.Node) -> str:
-    """Return an operator's name without namespace and overload: ``conv2d``, ``getitem``."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is not None:
-        return str(schema.name).split("::")[-1]
-    return str(getattr(node.target, "__name__", node.target))
-
-
-def arguments(node: fx.Node) -> dict[str, Any]:
-    """Return an operator's arguments by the names of its schema, defaults included."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return {**{str(i): arg for i, arg in enumerate(node.args)}, **node.kwargs}
-    names = [a.name for a in schema.arguments]
-    bound: dict[str, Any] = {a.name: a.default_value for a in schema.arguments}
-    bound.update(zip(names, node.args, strict=False))
-    bound.update(node.kwargs)
-    return bound
-
-
-def place(node: fx.Node) -> str:
-    """Return where in the model an operator stands, for reasons: ``layer1.0 (add)``."""
-    return f"{module_of(node) or 'the model'} ({operator_name(node)})"

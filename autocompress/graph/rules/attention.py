@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from autocompress.graph.propagation import Propagation, Rule, State, is_floating, place
+from autocompress.graph.nodes import is_floating, place
+from autocompress.graph.propagation import Propagation, Rule, State
 from autocompress.graph.rules.weights import product_with_weight
 
 Arguments = Mapping[str, Any]

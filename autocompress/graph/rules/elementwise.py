@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, fx
 
 from autocompress.graph.labels import compact
-from autocompress.graph.propagation import Propagation, Rule, State, is_floating, place
+from autocompress.graph.nodes import is_floating, place
+from autocompress.graph.propagation import Propagation, Rule, State
 
 Arguments = Mapping[str, Any]
 

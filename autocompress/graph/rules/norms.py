@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from autocompress.graph.propagation import Propagation, Role, Rule, State, is_floating, place
+from autocompress.graph.nodes import is_floating, place
+from autocompress.graph.propagation import Propagation, Role, Rule, State
 
 Arguments = Mapping[str, Any]
 BY_CHANNEL: tuple[tuple[str, Role], ...] = (

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from autocompress.graph.propagation import Propagation, Rule, State, place
+from autocompress.graph.nodes import place
+from autocompress.graph.propagation import Propagation, Rule, State
 
 Arguments = Mapping[str, Any]
 

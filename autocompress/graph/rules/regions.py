@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import fx
 
-from autocompress.graph.propagation import Propagation, Rule, is_floating, place
+from autocompress.graph.nodes import is_floating, place
+from autocompress.graph.propagation import Propagation, Rule
 
 Arguments = Mapping[str, Any]
 

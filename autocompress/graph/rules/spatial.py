@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from autocompress.graph.propagation import Propagation, Rule, State, place
+from autocompress.graph.nodes import place
+from autocompress.graph.propagation import Propagation, Rule, State
 
 Arguments = Mapping[str, Any]
 

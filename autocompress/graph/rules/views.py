@@ -8,14 +8,8 @@ from torch import Tensor, fx
 
 from autocompress.graph.attention import ElasticAttention
 from autocompress.graph.labels import compact
-from autocompress.graph.propagation import (
-    Propagation,
-    Rule,
-    State,
-    is_floating,
-    operator_name,
-    place,
-)
+from autocompress.graph.nodes import is_floating, operator_name, place
+from autocompress.graph.propagation import Propagation, Rule, State
 
 Arguments = Mapping[str, Any]
 ELASTIC = f"{ElasticAttention.__module__}.{ElasticAttention.__qualname__}"

@@ -6,14 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from autocompress.graph.propagation import (
-    Propagation,
-    Rule,
-    State,
-    WeightAxes,
-    is_floating,
-    place,
-)
+from autocompress.graph.nodes import is_floating, place
+from autocompress.graph.propagation import Propagation, Rule, State, WeightAxes
 from autocompress.graph.tracing import module_of
 
 Arguments = Mapping[str, Any]
