@@ -5,20 +5,22 @@ a head nor a part of one. The module here computes the same from the same tensor
 2017, eq. 1), but keeps its sizes as attributes of their own.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autocompress.graph.heads import Heads, take_over
 
-class ElasticAttention(nn.Module):
-    """``nn.MultiheadAttention`` with free inner sizes; same state dict, same call.
 
-    Attributes:
-        num_heads: heads that are left.
-        key_width: width of a head's queries and keys.
-        value_width: width of a head's values.
-        scale: factor of the scores; stays what it was before anything was removed.
-    """
+class ElasticAttention(Heads):
+    """``nn.MultiheadAttention`` with free inner sizes; same state dict, same call."""
+
+    packed: ClassVar[str] = "in_proj_weight"
+    in_proj_weight: Tensor
+    in_proj_bias: Tensor | None
+    out_proj: nn.Linear
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         """Take over the tensors and settings of an attention (which should not be used after)."""
@@ -26,23 +28,12 @@ class ElasticAttention(nn.Module):
         reason = why_not_elastic(attention)
         if reason is not None:
             raise ValueError(f"an attention {reason} has no elastic form")
-        self.num_heads = attention.num_heads
-        self.key_width = self.value_width = attention.head_dim
-        self.scale = float(attention.head_dim) ** -0.5
+        take_over(self, attention)
+        self.set_heads(attention.num_heads, attention.head_dim, attention.head_dim**-0.5)
         self.embed_dim = attention.embed_dim
         self.batch_first = attention.batch_first
         self.dropout = attention.dropout
         self._qkv_same_embed_dim = False  # keeps nn.TransformerEncoderLayer off its fused path
-        self.in_proj_weight = attention.in_proj_weight
-        self.in_proj_bias = attention.in_proj_bias
-        self.out_proj = attention.out_proj
-        self.train(attention.training)
-
-    @property
-    def widths(self) -> tuple[int, int, int]:
-        """Rows of ``in_proj_weight`` that make queries, keys and values."""
-        keys = self.num_heads * self.key_width
-        return keys, keys, self.num_heads * self.value_width
 
     def forward(  # noqa: PLR0913 - the signature of nn.MultiheadAttention
         self,
@@ -61,8 +52,7 @@ class ElasticAttention(nn.Module):
         q, k, v = self._project(query, key, value)
         if transposed:
             q, k, v = (t.transpose(0, 1) for t in (q, k, v))
-        q, k = self._heads(q, self.key_width), self._heads(k, self.key_width)
-        v = self._heads(v, self.value_width)
+        q, k, v = self.by_head(q), self.by_head(k), self.by_head(v)
         mask = _merged_mask(attn_mask, key_padding_mask, q, self.num_heads)
         weights = None
         rate = self.dropout if self.training else 0.0
@@ -87,34 +77,6 @@ class ElasticAttention(nn.Module):
         )
         inputs = (query, key, value)
         return [F.linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True)]
-
-    def _heads(self, x: Tensor, width: int) -> Tensor:
-        return x.reshape(*x.shape[:-1], self.num_heads, width).transpose(-3, -2)
-
-    def resize(self, removed: Tensor) -> None:
-        """Follow removed rows of ``in_proj_weight``; edits sizes in place, not tensors.
-
-        Args:
-            removed: bool ``[rows]`` of the old ``in_proj_weight``, True where a row went.
-
-        Raises:
-            ValueError: the rows are not whole heads or the same inner indices of every head.
-        """
-        sizes = (self.key_width, self.key_width, self.value_width)
-        kept = [
-            part.reshape(self.num_heads, width)
-            for part, width in zip((~removed).split(list(self.widths)), sizes, strict=True)  # type: ignore[no-untyped-call]
-        ]
-        heads = kept[2].any(1)
-        if not all(_is_grid(part, heads) for part in kept) or not torch.equal(kept[0], kept[1]):
-            raise ValueError("rows of an attention go as whole heads or alike in every head")
-        self.num_heads = int(heads.sum())
-        self.key_width = int(kept[0].any(0).sum())
-        self.value_width = int(kept[2].any(0).sum())
-
-
-def _is_grid(kept: Tensor, heads: Tensor) -> bool:
-    return torch.equal(kept, heads[:, None] & kept.any(0)[None])
 
 
 def _merged_mask(
@@ -146,19 +108,3 @@ def why_not_elastic(attention: nn.MultiheadAttention) -> str | None:
     if attention.add_zero_attn:
         return "with an extra zero token"
     return None
-
-
-def make_attention_elastic(model: nn.Module) -> None:
-    """Replace every ``nn.MultiheadAttention`` that has an elastic form, in place."""
-    for name, module in [*model.named_modules()]:
-        if isinstance(module, nn.MultiheadAttention) and why_not_elastic(module) is None and name:
-            replace_module(model, name, ElasticAttention(module))
-
-
-def replace_module(model: nn.Module, name: str, new: nn.Module) -> None:
-    """Put ``new`` wherever the module called ``name`` is registered, shared places included."""
-    old = model.get_submodule(name)
-    for parent in model.modules():
-        for key, child in parent._modules.items():
-            if child is old:
-                parent._modules[key] = new

@@ -195,6 +195,10 @@ class Propagation:
         name = self.trace.name_of(node)
         if name is None or not self.trace.is_parameter(node) or value.numel() > RAW_LIMIT:
             return _fixed(value.shape)
+        if value.dim() == 1:  # an element is a slice: the same labels as those of a weight
+            axis = WeightAxis(name, 0, value.numel(), torch.arange(value.numel()))
+            labels = self.use(axis, "raw")
+            return State(labels, torch.ones((), dtype=torch.bool).expand(value.shape))
         if name not in self.elements:
             self.elements[name] = self.labels.new(value.numel()).view(value.shape)
         return State(self.elements[name], torch.ones((), dtype=torch.bool).expand(value.shape))

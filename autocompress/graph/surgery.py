@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.errors import UsageError
-from autocompress.graph.attention import ElasticAttention, replace_module, why_not_elastic
+from autocompress.graph.elastic import has_form, make_elastic, replace_module, why_not
 from autocompress.graph.folds import fold_tensors
+from autocompress.graph.heads import Heads
 from autocompress.graph.low_rank import low_rank_layers
 from autocompress.graph.plan import Axis, Fold, LowRank, Plan, Remove
 from autocompress.graph.sizes import follow_sizes
@@ -48,7 +49,7 @@ def remove(model: nn.Module, step: Remove) -> None:
         UsageError: the model has no such tensor, dimension, index or attribute.
     """
     masks = _masks(model, step)
-    _make_elastic(model, masks)
+    _follow_heads(model, masks)
     by_tensor: dict[str, dict[int, Tensor]] = {}
     for (name, dim), mask in masks.items():
         by_tensor.setdefault(name, {})[dim] = mask
@@ -121,7 +122,8 @@ def holders(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
 
 def _refuse_shared(model: nn.Module, name: str, layer: nn.Module) -> None:
     parent, _, _ = name.rpartition(".")
-    if isinstance(model.get_submodule(parent), nn.MultiheadAttention | ElasticAttention):
+    owner = model.get_submodule(parent)
+    if isinstance(owner, Heads) or has_form(owner):
         raise UsageError(f"{name} is read by its attention itself and cannot be replaced")
     places = holders(model)
     for key, tensor in layer.named_parameters(recurse=False):
@@ -159,19 +161,17 @@ def _mask(tensor: Tensor, name: str, dim: int, indices: Sequence[int]) -> Tensor
     return mask
 
 
-def _make_elastic(model: nn.Module, masks: Mapping[Axis, Tensor]) -> None:
-    """Give every ``nn.MultiheadAttention`` that is cut free sizes, and resize it."""
-    touched = {name.rpartition(".")[0] for name, _ in masks}
+def _follow_heads(model: nn.Module, masks: Mapping[Axis, Tensor]) -> None:
+    """Give every attention that is cut free sizes, and let them follow."""
     for name, module in [*model.named_modules()]:
-        if isinstance(module, nn.MultiheadAttention) and touched & {name, f"{name}.out_proj"}:
-            reason = why_not_elastic(module)
+        if has_form(module) and any(tensor.startswith(f"{name}.") for tensor, _ in masks):
+            reason = why_not(module)
             if reason is not None:
                 raise UsageError(f"{name} is an attention {reason}: it cannot be cut")
-            replace_module(model, name, ElasticAttention(module))
+            make_elastic(model, name)
     for name, module in model.named_modules():
-        mask = masks.get((f"{name}.in_proj_weight", 0))
-        if isinstance(module, ElasticAttention) and mask is not None:
-            module.resize(mask)
+        if isinstance(module, Heads) and (f"{name}.{module.packed}", 0) in masks:
+            module.resize(masks[f"{name}.{module.packed}", 0])
 
 
 def _cut(

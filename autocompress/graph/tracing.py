@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from autocompress.errors import UsageError
-from autocompress.graph.attention import make_attention_elastic
+from autocompress.graph.elastic import make_all_elastic
 
 Inputs = Tensor | tuple[Any, ...]
 
@@ -106,7 +106,7 @@ def trace(model: nn.Module, example_inputs: Inputs) -> Trace:
     arguments = as_arguments(example_inputs)
     twin = shared_copy(model)
     _check_forward(twin, arguments)
-    make_attention_elastic(twin)
+    make_all_elastic(twin)
     with torch.no_grad():
         try:
             program = torch.export.export(twin, arguments, strict=False)

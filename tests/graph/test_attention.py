@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from autocompress.graph import Remove, remove
-from autocompress.graph.attention import ElasticAttention, make_attention_elastic
+from autocompress.graph.attention import ElasticAttention
+from autocompress.graph.elastic import make_all_elastic
 
 
 def attention(**options):
@@ -101,5 +102,5 @@ def test_ragged_rows_are_refused():
 @pytest.mark.parametrize("options", [{"kdim": 8}, {"add_bias_kv": True}, {"add_zero_attn": True}])
 def test_other_kinds_of_attention_stay(options):
     model = nn.Sequential(nn.MultiheadAttention(16, 4, **options))
-    make_attention_elastic(model)
+    make_all_elastic(model)
     assert type(model[0]) is nn.MultiheadAttention

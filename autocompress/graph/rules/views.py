@@ -7,12 +7,17 @@ import torch
 from torch import Tensor, fx
 
 from autocompress.graph.attention import ElasticAttention
+from autocompress.graph.elastic import qualified_name
 from autocompress.graph.labels import compact
 from autocompress.graph.nodes import is_floating, operator_name, place
 from autocompress.graph.propagation import Propagation, Rule, State
+from autocompress.graph.window_attention import ElasticRelativeAttention, ElasticWindowAttention
 
 Arguments = Mapping[str, Any]
-ELASTIC = f"{ElasticAttention.__module__}.{ElasticAttention.__qualname__}"
+ELASTIC = tuple(
+    qualified_name(kind)
+    for kind in (ElasticAttention, ElasticRelativeAttention, ElasticWindowAttention)
+)
 
 
 def same(p: Propagation, node: fx.Node, args: Arguments) -> None:
@@ -55,6 +60,15 @@ def reshape(p: Propagation, node: fx.Node, _: Arguments) -> None:
     state = execute(p, node)
     p.make_grid(state.labels)
     p.set(node, state.labels, state.zero)
+
+
+def expand_as(p: Propagation, node: fx.Node, args: Arguments) -> None:
+    """Something without units that is made as wide as an activation follows its width."""
+    state, other = p.state(args["self"]), p.state(args["other"])
+    if bool(p.labels.units(compact(state.labels)).any()):
+        view(p, node, args)
+    else:
+        p.set(node, other.labels, torch.zeros((), dtype=torch.bool))
 
 
 def concatenate(p: Propagation, node: fx.Node, args: Arguments) -> None:
@@ -120,7 +134,7 @@ def _tie_parts(p: Propagation, parts: Sequence[Tensor]) -> None:
 def _is_elastic(node: fx.Node) -> bool:
     stack = node.meta.get("nn_module_stack") or {}
     kinds = [entry[1] for entry in stack.values()]
-    return bool(kinds) and ELASTIC in str(kinds[-1])
+    return bool(kinds) and str(kinds[-1]) in ELASTIC
 
 
 def split(p: Propagation, node: fx.Node, args: Arguments) -> None:
@@ -172,6 +186,9 @@ def index(p: Propagation, node: fx.Node, args: Arguments) -> None:
         wanted = [None] * (args["dim"] % state.labels.dim()) + list(wanted)
     touched = {dim for dim, index in enumerate(wanted) if index is not None}
     computed = any(isinstance(i, fx.Node) and p.value(i) is None for i in wanted)
+    if p.trace.is_parameter(p.resolve(args["self"])):  # a table: only whole columns of it can go
+        for dim in touched:
+            p.labels.tie(state.labels, state.labels.narrow(dim, 0, 1), "a column of a table")
     if touched & p.labels.varying(state.labels) or computed:
         p.labels.fix(state.labels, f"taken by position in {place(node)}")
         p.set_fixed(node)
@@ -214,7 +231,6 @@ RULES: Mapping[str, Rule] = {
             "squeeze",
             "unsqueeze",
             "expand",
-            "expand_as",
             "broadcast_to",
             "repeat",
             "tile",
@@ -232,6 +248,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(
         ("split", "split_with_sizes", "chunk", "tensor_split", "hsplit", "vsplit"), split
     ),
+    "expand_as": expand_as,
     "unbind": unbind,
     "getitem": item,
     **dict.fromkeys(("select", "roll", "unfold", "diagonal"), literal),
