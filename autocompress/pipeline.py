@@ -26,8 +26,8 @@ from autocompress.training.batches import Batches
 from autocompress.training.callbacks import HoldZeros, KnowledgeDistillation, Sparsify
 from autocompress.training.evaluation import reestimate_batch_norms
 from autocompress.training.fitting import (
-    EpochListener,
     EpochRecord,
+    Follower,
     fit,
     seed_everything,
 )
@@ -59,7 +59,7 @@ def compress(
     teacher: nn.Module | None = None,
     units: Sequence[UnitGroup] | None = None,
     seed: int = 0,
-    on_epoch: EpochListener | None = None,
+    follower: Follower | None = None,
 ) -> CompressedModel:
     """Apply a recipe to a copy of the baseline.
 
@@ -70,7 +70,7 @@ def compress(
         teacher: whom the student listens to; without one the baseline teaches.
         units: the baseline's units, if they were found before.
         seed: same seed, recipe and data give the same model on a CPU.
-        on_epoch: called after each epoch of each training stage.
+        follower: hears of each batch and epoch of each training stage.
 
     Raises:
         TrialError: a stage failed; it names the stage and the reason.
@@ -96,7 +96,7 @@ def compress(
         if sparsification is not None:
             thin = [Sparsify(settings=sparsification, units=units, seed=seed)]
         callbacks = [*distil, *thin]
-        curve += fit(model, batches, training.main, callbacks=callbacks, on_epoch=on_epoch)
+        curve += fit(model, batches, training.main, callbacks=callbacks, follower=follower)
         if sparsification is not None and training.epochs == 0:
             model = sparsify(model, sparsification, units, example_inputs=example, seed=seed)
 
@@ -110,7 +110,7 @@ def compress(
 
     with clock.stage("recover"):
         callbacks = [*distil, HoldZeros()]
-        curve += fit(model, batches, training.recovery, callbacks=callbacks, on_epoch=on_epoch)
+        curve += fit(model, batches, training.recovery, callbacks=callbacks, follower=follower)
         if training.recovery_epochs == 0:
             reestimate_batch_norms(model, batches.train)
 

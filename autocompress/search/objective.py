@@ -30,7 +30,7 @@ from autocompress.search.space import Space
 from autocompress.techniques.sparsification import Sparsifier
 from autocompress.training.batches import Batches
 from autocompress.training.evaluation import evaluate
-from autocompress.training.fitting import EpochListener
+from autocompress.training.fitting import Follower
 
 OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
@@ -53,7 +53,7 @@ class Workbench:
         limits: what a candidate must keep to.
         folder: where each trial gets a folder.
         seed: what training derives from, the same in every trial.
-        on_epoch: called after each training epoch.
+        follower: hears of each training batch and epoch.
     """
 
     baseline: nn.Module
@@ -65,7 +65,7 @@ class Workbench:
     limits: Limits
     folder: Path
     seed: int
-    on_epoch: EpochListener | None = None
+    follower: Follower | None = None
 
 
 def size_metrics(model: nn.Module, example: torch.Tensor) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Objective:
             teacher=bench.teacher,
             units=bench.units.groups,
             seed=bench.seed,
-            on_epoch=bench.on_epoch,
+            follower=bench.follower,
         )
         metrics, latency = self._measure(compressed.model)
         trial.set_user_attr("metrics", metrics)

@@ -27,7 +27,7 @@ from autocompress.search.objective import Workbench, load_tensors, own_tensors, 
 from autocompress.study.records import UNITS_FILE
 from autocompress.training.batches import Batches, BatchSettings, make_batches
 from autocompress.training.evaluation import evaluate
-from autocompress.training.fitting import EpochRecord, Fit, fit, seed_everything
+from autocompress.training.fitting import EpochRecord, Fit, Follower, fit, seed_everything
 
 Listener = Callable[[Event], None]
 
@@ -139,13 +139,12 @@ def trained(
     if epochs:
         tell(Message(f"training the {role} ({section.factory}) for {epochs} epochs"))
 
-    def on_epoch(record: EpochRecord) -> None:
-        tell(EpochDone(role, record.epoch, epochs, record.accuracy))
-
     seed_everything(config.study.seed)
     run = Fit(role, epochs, section.learning_rate, config.training.weight_decay)
     try:
-        curve = fit(model, batches.reseeded(config.study.seed), run, on_epoch=on_epoch)
+        curve = fit(
+            model, batches.reseeded(config.study.seed), run, follower=_Teller(tell, epochs)
+        )
     except DivergedError as error:
         raise AutocompressError(f"model.learning_rate: training the {role}: {error}") from error
     contents = {
@@ -156,7 +155,25 @@ def trained(
     return model.eval()
 
 
-def prepare(config: StudyConfig, folder: Path, batches: Batches, tell: Listener) -> Workbench:
+class _Teller(Follower):
+    """Tells of epochs as events."""
+
+    def __init__(self, tell: Listener, epochs: int) -> None:
+        self.tell = tell
+        self.epochs = epochs
+
+    def epoch(self, record: EpochRecord) -> None:
+        self.tell(EpochDone(record.stage, record.epoch, self.epochs, record.accuracy))
+
+
+def prepare(
+    config: StudyConfig,
+    folder: Path,
+    batches: Batches,
+    tell: Listener,
+    *,
+    follower: Follower | None = None,
+) -> Workbench:
     """Train (or reload) and measure the baseline, find its units, and lay out the workbench.
 
     Args:
@@ -164,6 +181,7 @@ def prepare(config: StudyConfig, folder: Path, batches: Batches, tell: Listener)
         folder: the run's folder; ``baseline`` and ``teacher`` are written into it.
         batches: the study's data.
         tell: hears what happens.
+        follower: hears of the batches and epochs of trials.
     """
     home = folder / "baseline"
     baseline = trained(config.model, batches, home, config, tell)
@@ -182,11 +200,6 @@ def prepare(config: StudyConfig, folder: Path, batches: Batches, tell: Listener)
     def measure(candidate: nn.Module) -> Latency:
         return measure_paired(baseline, candidate, example, settings, reference_ms=reference_ms)
 
-    def on_epoch(record: EpochRecord) -> None:
-        total = config.training.recovery_epochs
-        total = config.training.epochs if record.stage == "sparsify" else total
-        tell(EpochDone(record.stage, record.epoch, total, record.accuracy))
-
     return Workbench(
         baseline=baseline,
         baseline_metrics=metrics,
@@ -197,7 +210,7 @@ def prepare(config: StudyConfig, folder: Path, batches: Batches, tell: Listener)
         limits=Limits(**config.limits.model_dump()),
         folder=folder / "trials",
         seed=config.study.seed,
-        on_epoch=on_epoch,
+        follower=follower,
     )
 
 

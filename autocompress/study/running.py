@@ -1,21 +1,19 @@
 """Run a study, resume it, check it."""
 
 import datetime
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-from sqlalchemy.exc import SQLAlchemyError
-
 from autocompress.artifacts import digest_of, read_json, write_bytes, write_json
 from autocompress.config import StudyConfig, load_study, to_toml
-from autocompress.errors import AutocompressError, ConfigurationError, RunError
+from autocompress.errors import ConfigurationError, RunError
 from autocompress.events import Finished, Message, Started
 from autocompress.graph import find_units
 from autocompress.measurement.fingerprint import differences, fingerprint
 from autocompress.measurement.size import count_parameters
-from autocompress.search.objective import OBJECTIVES, Objective, Workbench
+from autocompress.search.objective import OBJECTIVES, Workbench
 from autocompress.study.last_word import last_word
 from autocompress.study.preparation import (
     Listener,
@@ -37,14 +35,14 @@ from autocompress.study.records import (
 from autocompress.study.searching import (
     COUNTED,
     Watch,
+    bury,
     ignore,
     open_study,
-    optimize,
     retry_interrupted,
     space_of,
 )
-from autocompress.study.storage import DATABASE, only_writer
-from autocompress.study.workers import run_workers
+from autocompress.study.storage import only_writer, telling_of_full_disks
+from autocompress.study.workers import Crew
 from autocompress.training.batches import Batches
 
 
@@ -218,7 +216,7 @@ def _search(
 ) -> Run:
     wanted = config.study.trials if amount.trials is None else amount.trials
     timeout_s = config.study.timeout_s if amount.timeout_s is None else amount.timeout_s
-    try:
+    with telling_of_full_disks(folder):
         study = open_study(config, folder)
         retry_interrupted(study)
         done = sum(t.state in COUNTED for t in Run.open(folder).trials())
@@ -226,18 +224,9 @@ def _search(
         bench = prepare(config, folder, batches, tell)
         if wanted > done:
             (folder / LAST_WORD_FILE).unlink(missing_ok=True)
-            watch = Watch(folder, wanted, tell)
-            if amount.workers == 1:
-                objective = Objective(space_of(config), bench)
-                optimize(study, objective, wanted - done, timeout_s, watch.look)
-            else:
-                run_workers(folder, wanted - done, amount.workers, timeout_s, watch.look)
+            crew = Crew(folder, amount.workers, timeout_s, functools.partial(bury, study))
+            crew.run(wanted - done, Watch(folder, wanted, tell).look)
         return _finish(folder, config, bench, tell)
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise AutocompressError(
-            f"{folder / DATABASE} could not be written ({error}); nothing that was finished is "
-            f"lost: make room, then go on by `autocompress resume {folder}`"
-        ) from error
 
 
 def _finish(folder: Path, config: StudyConfig, bench: Workbench, tell: Listener) -> Run:

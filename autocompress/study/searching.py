@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -17,6 +16,7 @@ from autocompress.search.space import Space
 from autocompress.study.preparation import Listener, load_batches, prepare
 from autocompress.study.records import INTERRUPTED, STUDY_FILE, Run
 from autocompress.study.storage import open_storage
+from autocompress.training.fitting import Follower
 
 COUNTED = ("complete", "pruned", "failed")
 
@@ -34,10 +34,10 @@ def _sampler_name(config: StudyConfig) -> str:
     return "tpe" if config.study.sampler == "auto" else config.study.sampler
 
 
-def open_bench(folder: Path, *, worker: int) -> tuple[optuna.Study, Objective]:
+def open_bench(folder: Path, *, worker: int, follower: Follower) -> tuple[optuna.Study, Objective]:
     """Open a prepared run in a worker: its study, with a sampler of its own, and the objective."""
     config = load_study(folder / STUDY_FILE)
-    bench = prepare(config, folder, load_batches(config), ignore)
+    bench = prepare(config, folder, load_batches(config), ignore, follower=follower)
     return open_study(config, folder, worker=worker), Objective(space_of(config), bench)
 
 
@@ -90,16 +90,32 @@ def _try_again(study: optuna.Study, number: int) -> None:
     study.enqueue_trial(params, user_attrs={"retry_of": number})
 
 
+def bury(study: optuna.Study, worker: str, how: str) -> int:
+    """Fail the trial that a dead worker left running; return how many trials it had in all.
+
+    Such a recipe is not tried again: it would most likely kill the next process too.
+    """
+    trials = study.get_trials(deepcopy=False)
+    own = [trial for trial in trials if trial.user_attrs.get("worker") == worker]
+    for trial in own:
+        if trial.state == optuna.trial.TrialState.RUNNING:
+            live = optuna.trial.Trial(study, trial._trial_id)
+            live.set_user_attr("stage", "process")
+            live.set_user_attr("reason", f"its process ended by {how}: out of memory, or a crash")
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    return len(own)
+
+
 def optimize(
-    study: optuna.Study,
-    objective: Objective,
-    trials: int,
-    timeout_s: float | None,
-    look: Callable[[], None],
+    study: optuna.Study, objective: Objective, trials: int, timeout_s: float | None, worker: str
 ) -> None:
-    """Run trials in this process; ``look`` is called after each."""
+    """Run trials in this process, in the name of a worker.
+
+    A ``KeyboardInterrupt`` out of a trial leaves its recipe enqueued.
+    """
 
     def attempt(trial: optuna.Trial) -> tuple[float, float, float]:
+        trial.set_user_attr("worker", worker)
         try:
             return objective(trial)
         except KeyboardInterrupt:
@@ -107,13 +123,7 @@ def optimize(
             _try_again(study, trial.number)
             raise
 
-    study.optimize(
-        attempt,
-        n_trials=trials,
-        timeout=timeout_s,
-        catch=(TrialError,),
-        callbacks=[lambda _, __: look()],
-    )
+    study.optimize(attempt, n_trials=trials, timeout=timeout_s, catch=(TrialError,))
 
 
 class Watch:

@@ -1,5 +1,7 @@
 """The study's database: SQLite in the run's folder, safe against crashes."""
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,16 +12,15 @@ import optuna
 import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
-from autocompress.errors import RunError
+from autocompress.errors import AutocompressError, RunError
 
 DATABASE = "study.db"
 _BUSY_TIMEOUT_S = 60
 
 
-def _pragmas(connection: Any, _: Any) -> None:
-    """Write-ahead log: readers never block the writer, and a kill leaves a whole database."""
+def _sync_at_checkpoints(connection: Any, _: Any) -> None:
+    """Sync to disk at checkpoints: with a write-ahead log that is safe against crashes."""
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
 
@@ -32,14 +33,33 @@ def open_storage(folder: Path) -> optuna.storages.RDBStorage:
     """
     path = folder / DATABASE
     try:
+        with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection:
+            # Readers never block the writer, and a kill leaves a whole database.
+            connection.execute("PRAGMA journal_mode=WAL")
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{path.resolve()}",
             engine_kwargs={"connect_args": {"timeout": _BUSY_TIMEOUT_S}},
         )
-    except (SQLAlchemyError, RuntimeError) as error:
+    except (sqlite3.DatabaseError, SQLAlchemyError, RuntimeError) as error:
         raise RunError(f"{path} is not a study's database, or is damaged: {error}") from error
-    sqlalchemy.event.listen(storage.engine, "connect", _pragmas)
+    sqlalchemy.event.listen(storage.engine, "connect", _sync_at_checkpoints)
     return storage
+
+
+@contextmanager
+def telling_of_full_disks(folder: Path) -> Iterator[None]:
+    """Turn what the database says when it cannot be written into a message with a way out.
+
+    Raises:
+        AutocompressError: the database could not be written.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise AutocompressError(
+            f"{folder / DATABASE} could not be written ({error}); nothing that was finished is "
+            f"lost: make room, then go on by `autocompress resume {folder}`"
+        ) from error
 
 
 @contextmanager

@@ -1,80 +1,108 @@
-"""Several processes that work on one run: each asks, trains and saves; measuring takes turns."""
+"""Trials run in processes of their own: several at once, and one that dies takes none with it."""
 
 import os
+import secrets
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from autocompress.errors import AutocompressError
-from autocompress.study.searching import open_bench, optimize
 
-INTERRUPTED = 130  # exit code of a worker that Ctrl-C ended
+INTERRUPTED = 130  # exit code of a worker that was told to stop
 _POLL_S = 0.5
 
 
-def threads_per_worker(workers: int) -> int:
-    """Return how many threads each worker may use: too many spin, and slow all of them down."""
-    return max(1, (os.cpu_count() or 1) // workers)
+@dataclass
+class _Worker:
+    """A running process: its name in the trials' attributes, and how many trials it may run."""
+
+    index: int
+    name: str
+    quota: int
+    process: subprocess.Popen[bytes]
 
 
-def quotas(trials: int, workers: int) -> list[int]:
-    """Split a number of trials as evenly as possible; workers without trials are left out."""
-    share, rest = divmod(trials, workers)
-    return [share + (index < rest) for index in range(workers) if share + (index < rest)]
-
-
-def run_workers(
-    folder: Path, trials: int, workers: int, timeout_s: float | None, look: Callable[[], None]
-) -> None:
-    """Start workers, wait until all of them ended, and look after the run meanwhile.
+class Crew:
+    """Workers that run the trials of one run, each with its share of the cores.
 
     Args:
         folder: the run's folder, with its study and its baseline.
-        trials: how many trials to run in all.
-        workers: how many processes, at least 2.
+        workers: how many processes, at least 1.
         timeout_s: seconds after which no new trial starts.
-        look: called twice a second.
-
-    Raises:
-        AutocompressError: a worker died; the trials of the others are kept.
-        KeyboardInterrupt: Ctrl-C, after the workers ended.
+        bury: called with a dead worker's name and how it died; fails its trial, and returns how
+            many trials it had.
     """
-    threads = str(threads_per_worker(workers))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    limit = [] if timeout_s is None else [str(timeout_s)]
-    command = [sys.executable, "-m", "autocompress.study.workers", str(folder)]
-    processes = [
-        subprocess.Popen(
-            [*command, str(index), str(quota), str(os.getpid()), threads, *limit],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-        )
-        for index, quota in enumerate(quotas(trials, workers))
-    ]
-    try:
-        while any(process.poll() is None for process in processes):
-            time.sleep(_POLL_S)
+
+    def __init__(
+        self,
+        folder: Path,
+        workers: int,
+        timeout_s: float | None,
+        bury: Callable[[str, str], int],
+    ) -> None:
+        self.folder = folder
+        self.workers = workers
+        self.deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self.bury = bury
+        self.running: list[_Worker] = []
+
+    def run(self, trials: int, look: Callable[[], None]) -> None:
+        """Run trials until all are done or the time is up; ``look`` is called twice a second.
+
+        Raises:
+            AutocompressError: a worker failed; the trials that ended are kept.
+            KeyboardInterrupt: Ctrl-C; the workers have stopped and saved.
+        """
+        share, rest = divmod(trials, self.workers)
+        quotas = [share + (index < rest) for index in range(self.workers)]
+        try:
+            self.running = [self._start(i, quota) for i, quota in enumerate(quotas) if quota]
+            while self.running:
+                time.sleep(_POLL_S)
+                look()
+                for worker in [w for w in self.running if w.process.poll() is not None]:
+                    self.running.remove(worker)
+                    self._succeed(worker)
+        finally:
+            for worker in self.running:
+                worker.process.terminate()
+            for worker in self.running:
+                worker.process.wait()
             look()
-    except BaseException:
-        for process in processes:
-            process.terminate()
-        raise
-    finally:
-        for process in processes:
-            process.wait()
-        look()
-    codes = [process.returncode for process in processes]
-    if INTERRUPTED in codes:
-        raise KeyboardInterrupt
-    if any(codes):
-        raise AutocompressError(
-            f"workers ended with {codes}; what the others finished is kept: resume {folder}"
+
+    def _start(self, index: int, quota: int) -> _Worker:
+        threads = str(max(1, (os.cpu_count() or 1) // self.workers))
+        name = secrets.token_hex(4)
+        left = "" if self.deadline is None else str(max(0.0, self.deadline - time.monotonic()))
+        command = [sys.executable, "-m", "autocompress.study.workers", str(self.folder)]
+        process = subprocess.Popen(
+            [*command, name, str(index), str(quota), str(os.getpid()), left],
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": threads},
+            stdout=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C reaches us alone, and we tell the workers
         )
+        return _Worker(index, name, quota, process)
+
+    def _succeed(self, worker: _Worker) -> None:
+        """Look at how a worker ended; one that was killed in a trial gets a successor."""
+        code = worker.process.returncode
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if code == 0:
+            return
+        had = self.bury(worker.name, signal.Signals(-code).name) if code < 0 else 0
+        if not had:
+            raise AutocompressError(
+                f"a worker ended with exit code {code}; what is finished is kept: "
+                f"autocompress resume {self.folder}"
+            )
+        if worker.quota > had:
+            self.running.append(self._start(worker.index, worker.quota - had))
 
 
 def _follow(parent: int) -> None:
@@ -89,16 +117,34 @@ def _follow(parent: int) -> None:
 
 
 def work(arguments: Sequence[str]) -> None:
-    """Run one worker's share of trials: what the processes of ``run_workers`` do."""
-    folder, index, quota, parent, threads, *limit = arguments
+    """Run one worker's share of trials: what the processes of a ``Crew`` do."""
+    folder, name, index, quota, parent, timeout_s = arguments
     _follow(int(parent))
-    torch.set_num_threads(int(threads))
+    from autocompress.study.searching import open_bench, optimize
+    from autocompress.study.storage import telling_of_full_disks
+    from autocompress.training.fitting import Follower
+
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _, __: told.set())
+
+    class StopWhenTold(Follower):
+        """Ends the trial between two batches, where nothing is half written."""
+
+        def batch(self) -> None:
+            if told.is_set():
+                raise KeyboardInterrupt
+
     try:
-        study, objective = open_bench(Path(folder), worker=int(index) + 1)
-        timeout_s = float(limit[0]) if limit else None
-        optimize(study, objective, int(quota), timeout_s, lambda: None)
+        with telling_of_full_disks(Path(folder)):
+            study, objective = open_bench(
+                Path(folder), worker=int(index) + 1, follower=StopWhenTold()
+            )
+            left_s = float(timeout_s) if timeout_s else None
+            optimize(study, objective, int(quota), left_s, name)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+    except AutocompressError as error:
+        raise SystemExit(f"autocompress: {error}") from None
 
 
 if __name__ == "__main__":

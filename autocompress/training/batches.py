@@ -99,7 +99,9 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
         columns = torch.where(mirrored, columns.flip(1), columns)
     which = torch.arange(n, device=device).view(n, 1, 1)
     picked = padded[which, :, rows.unsqueeze(2), columns.unsqueeze(1)]
-    return picked.permute(0, 3, 1, 2).contiguous()
+    # A clone, for strides that say channels first: with one channel `contiguous` keeps strides
+    # that read as channels last, a layout in which oneDNN 3.x on AVX2 writes past its buffers.
+    return picked.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
 
 
 @dataclass(frozen=True)

@@ -204,14 +204,28 @@ class StopOnNaN(Callback):
             raise CancelFitException
 
 
-class EpochReport(Callback):
-    """Call a function with (epoch, train loss, valid loss, accuracy) after each epoch."""
+class Report(Callback):
+    """Call a function before each batch, and one after each epoch.
+
+    Args:
+        on_batch: takes nothing.
+        on_epoch: takes epoch (from 0), train loss, valid loss and accuracy.
+    """
 
     order = 70  # after fastai's Recorder
 
-    def __init__(self, on_epoch: Callable[[int, float, float, float], None]) -> None:
+    def __init__(
+        self,
+        on_batch: Callable[[], None],
+        on_epoch: Callable[[int, float, float, float], None],
+    ) -> None:
         super().__init__()
+        self.on_batch = on_batch
         self.on_epoch = on_epoch
+
+    def before_batch(self) -> None:
+        """Report the batch that begins."""
+        self.on_batch()
 
     def after_epoch(self) -> None:
         """Report the epoch that ended."""

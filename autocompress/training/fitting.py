@@ -1,7 +1,7 @@
 """One training run: fastai's Learner with a fresh optimizer and our callbacks."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from autocompress.errors import ConfigurationError, DivergedError
 from autocompress.measurement.lock import DeviceLock
 from autocompress.training.batches import Batches
-from autocompress.training.callbacks import EpochReport, ShareDevice, StopOnNaN
+from autocompress.training.callbacks import Report, ShareDevice, StopOnNaN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,14 @@ class EpochRecord:
     accuracy: float
 
 
-EpochListener = Callable[[EpochRecord], None]
+class Follower:
+    """Follows a training run; override what you want to hear."""
+
+    def batch(self) -> None:
+        """Hear that a batch begins; what this raises ends the training."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Hear that an epoch ended."""
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -102,7 +109,7 @@ def fit(
     run: Fit,
     *,
     callbacks: Sequence[Any] = (),
-    on_epoch: EpochListener | None = None,
+    follower: Follower | None = None,
 ) -> tuple[EpochRecord, ...]:
     """Train a model in place for some epochs and return its curve.
 
@@ -114,19 +121,19 @@ def fit(
         batches: training and validation data.
         run: name, epochs (0 returns at once), peak learning rate and weight decay.
         callbacks: fastai callbacks, closed also when training fails.
-        on_epoch: called with each record as soon as it is there.
+        follower: hears of each batch and each epoch.
 
     Raises:
         DivergedError: the loss became infinite or NaN.
     """
     if run.epochs == 0:
         return ()
+    follower = follower or Follower()
     curve: list[EpochRecord] = []
 
     def record(epoch: int, train_loss: float, valid_loss: float, score: float) -> None:
         curve.append(EpochRecord(run.stage, epoch + 1, train_loss, valid_loss, score))
-        if on_epoch is not None:
-            on_epoch(curve[-1])
+        follower.epoch(curve[-1])
 
     guard, share = StopOnNaN(), ShareDevice(DeviceLock(batches.device))
     own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor(), share, guard]
@@ -138,7 +145,7 @@ def fit(
         model,
         loss_func=CrossEntropyLossFlat(),
         metrics=[accuracy],
-        cbs=[*own, *callbacks, EpochReport(record)],
+        cbs=[*own, *callbacks, Report(follower.batch, record)],
         default_cbs=False,
     )
     try:

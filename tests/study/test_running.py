@@ -360,8 +360,9 @@ def test_an_interrupted_run_loses_only_its_running_trial(tmp_path, how):
     after = resume(tmp_path / "runs" / "micro")
     states = {t.number: t.state for t in after.trials()}
     assert all(states[number] == "complete" for number in complete)
-    assert list(states.values()).count("interrupted") == 1
+    lost = [t for t in after.trials() if t.state == "interrupted"]
+    assert len(lost) <= 1  # none, if the signal came just between two trials
     assert sum(state in ("complete", "pruned") for state in states.values()) == 10
-    lost = next(t for t in after.trials() if t.state == "interrupted")
-    retried = [t for t in after.trials() if lost.params.items() <= t.params.items() and t != lost]
-    assert "complete" in {t.state for t in retried}
+    for trial in lost:
+        alike = [t for t in after.trials() if trial.params.items() <= t.params.items()]
+        assert "complete" in {t.state for t in alike}

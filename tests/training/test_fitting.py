@@ -7,7 +7,7 @@ from torch import nn
 from autocompress.errors import ConfigurationError, DivergedError
 from autocompress.techniques.pruning import prune
 from autocompress.training.evaluation import evaluate, reestimate_batch_norms
-from autocompress.training.fitting import Fit, Training, fit, seed_everything
+from autocompress.training.fitting import Fit, Follower, Training, fit, seed_everything
 
 
 def test_a_small_net_learns_the_digits(batches, trained_vgg):
@@ -28,7 +28,12 @@ def test_the_same_seed_gives_the_same_weights(batches, tiny_vgg):
 
 def test_the_curve_has_one_record_per_epoch(batches, tiny_vgg):
     heard = []
-    curve = fit(tiny_vgg, batches, Fit("recover", 2, 1e-2, 0.0), on_epoch=heard.append)
+
+    class Listening(Follower):
+        def epoch(self, record):
+            heard.append(record)
+
+    curve = fit(tiny_vgg, batches, Fit("recover", 2, 1e-2, 0.0), follower=Listening())
     assert [(r.stage, r.epoch) for r in curve] == [("recover", 1), ("recover", 2)]
     assert heard == list(curve)
     assert curve[-1].accuracy == pytest.approx(evaluate(tiny_vgg, batches.valid).accuracy)
