@@ -10,12 +10,11 @@ from typing import Any
 
 from autocompress.errors import RunError
 
-PARTIAL = ".partial"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file by new content, atomically."""
-    aside = path.with_name(path.name + PARTIAL)
+    aside = _beside(path)
     try:
         with aside.open("wb") as file:
             file.write(content)
@@ -56,7 +55,7 @@ def write_folder(path: Path, contents: Mapping[str, Any]) -> str:
     Returns:
         sha256, in hexadecimal, over names and contents.
     """
-    aside = path.with_name(path.name + PARTIAL)
+    aside = _beside(path)
     shutil.rmtree(aside, ignore_errors=True)
     digest = hashlib.sha256()
     try:
@@ -76,6 +75,11 @@ def write_folder(path: Path, contents: Mapping[str, Any]) -> str:
 def digest_of(data: Any) -> str:
     """Return the sha256 of plain data, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _beside(path: Path) -> Path:
+    """Name what is not whole yet; another process that writes the same thing uses another name."""
+    return path.with_name(f"{path.name}.{os.getpid()}.partial")
 
 
 def _json_bytes(data: Any) -> bytes:

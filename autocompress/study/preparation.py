@@ -195,7 +195,8 @@ def prepare(
     reference_ms = metrics["latency_ms"]
 
     units = find_units(baseline, batches.example[:2])
-    write_json(home / UNITS_FILE, unit_facts(units))
+    if not (home / UNITS_FILE).exists():
+        write_json(home / UNITS_FILE, unit_facts(units))
 
     def measure(candidate: nn.Module) -> Latency:
         return measure_paired(baseline, candidate, example, settings, reference_ms=reference_ms)

@@ -279,6 +279,26 @@ def test_a_trial_that_breaks_fails_alone_with_stage_and_reason(tmp_path, monkeyp
     assert done.finished
 
 
+def test_a_trial_that_kills_its_process_fails_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    deadly = BRITTLE.replace('raise RuntimeError("a filter died")', "os.abort()")
+    (tmp_path / "deadly.py").write_text("import os\n" + deadly)
+    lines = [line for line in STUDY.splitlines() if not line.startswith("kwargs")]
+    text = "\n".join(lines).replace("autocompress:vgg_small", "deadly:net")
+    done = run(load_study(study_file(tmp_path, text), ["study.trials=2"]), directory=tmp_path)
+    assert [t.state for t in ended(done)] == ["complete", "failed"]
+    assert done.trial(1).stage == "process"
+    assert "SIGABRT" in done.trial(1).reason
+
+
+def test_several_workers_share_the_trials(tmp_path):
+    config = load_study(study_file(tmp_path), ["study.trials=4"])
+    done = run(config, directory=tmp_path / "runs", workers=2)
+    assert [t.state for t in ended(done)] == ["complete"] * 4
+    with pytest.raises(ConfigurationError, match="workers"):
+        run(config, directory=tmp_path / "other", workers=0)
+
+
 def test_the_same_recipe_is_not_trained_twice(tmp_path):
     text = STUDY.split("[search]")[0] + "[search]\nsparsity = [0.0, 0.5]\n"
     config = load_study(study_file(tmp_path, text), ["study.trials=3"])

@@ -67,6 +67,7 @@ def test_every_parameter_moves_in_the_first_step(name, noise):
     fit(small, noise, Fit("recover", 1, 1e-2, 0.0), callbacks=[watch])
 
     assert watch.trained == {id(p) for p in small.parameters()}
+    before, after = watch.before, watch.after
     flows = {name for name, gradient in watch.gradients.items() if bool(gradient.any())}
-    moved = {name for name in watch.after if not torch.equal(watch.before[name], watch.after[name])}
-    assert moved == flows == set(watch.after)
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert moved == flows == set(after)
