@@ -91,6 +91,8 @@ def examine(suite: str, name: str) -> dict[str, Any]:
         result["error"] = str(error)
         traceback.print_exc()
     checks = [value for key, value in result.items() if "difference" in key]
+    if "error" not in result and result["parameters_after"] == result["parameters"]:
+        result["error"] = "nothing can be removed exactly"
     result["passed"] = "error" not in result and not result["refused"] and max(checks) <= TOLERANCE
     result["seconds"] = stages.seconds
     result["total_s"] = round(sum(stages.seconds.values()) - stages.seconds["build"], 1)

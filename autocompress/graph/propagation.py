@@ -35,7 +35,7 @@ ROLE_ORDER: tuple[Role, ...] = (
     "consumer",
 )
 GRID_CHOICES = 2
-RAW_LIMIT = 4_000_000
+RAW_ELEMENTS, RAW_DIMS = 1_000_000, 3  # what is followed element by element
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,10 @@ class Propagation:
         if isinstance(value, list | tuple):
             return [_fixed(v.shape) for v in value]
         name = self.trace.name_of(node)
-        if name is None or not self.trace.is_parameter(node) or value.numel() > RAW_LIMIT:
+        if name is None or not self.trace.is_parameter(node):
+            return _fixed(value.shape)
+        if value.numel() > RAW_ELEMENTS or sum(n > 1 for n in value.shape) > RAW_DIMS:
+            self.bystanders[name] = "read by a computation that is not a layer"
             return _fixed(value.shape)
         if value.dim() == 1:  # an element is a slice: the same labels as those of a weight
             axis = WeightAxis(name, 0, value.numel(), torch.arange(value.numel()))

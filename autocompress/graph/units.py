@@ -82,7 +82,7 @@ def _named(groups: list[UnitGroup]) -> tuple[UnitGroup, ...]:
 
 def _fixed(p: Propagation) -> dict[str, str]:
     """Say, for each layer and raw parameter with something that belongs to no unit, why."""
-    found = {_layer(tensor): reason for tensor, reason in p.bystanders.items()}
+    found = {_title(tensor): reason for tensor, reason in p.bystanders.items()}
     reasons = p.labels.reasons(p.labels.fixes)
     made = {
         tensor: p.axes[tensor, dim]
@@ -98,6 +98,10 @@ def _fixed(p: Propagation) -> dict[str, str]:
         for root in torch.unique(p.labels.roots(lost)).tolist():
             why.update(dict.fromkeys(reasons.get(root, ())))
         share = "" if len(lost) == labels.numel() else f"{len(lost)} of {labels.numel()} outputs: "
-        name = _layer(tensor) if tensor.endswith(".weight") else tensor
-        found[name] = share + "; ".join(why)
+        found[_title(tensor)] = share + "; ".join(why)
     return found
+
+
+def _title(tensor: str) -> str:
+    """Return a weight's layer; other tensors go by their own name."""
+    return _layer(tensor) if tensor.endswith(".weight") else tensor

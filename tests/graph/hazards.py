@@ -450,7 +450,7 @@ KEPT = {
     "norm_without_affine": (norm_without_affine, [IMAGE], "0", r"f\(0\) != 0"),
     "group_norm": (group_norm, [IMAGE], "0", "normalised together"),
     "layer_norm": (layer_norm, [SMALL], "1", "normalised together"),
-    "weight_standardised": (weight_standardised, [IMAGE], "c1", "averaged"),
+    "weight_standardised": (weight_standardised, [IMAGE], "c1", "not a layer"),
     "literal_split": (literal_split, [IMAGE], "c1", "unequal parts"),
     "literal_slice": (literal_slice, [IMAGE], "c1", "5 of 16 outputs: cut at a fixed place"),
     "literal_view": (literal_view, [(2, 3, 4, 4)], "c1", "repeats its size"),
