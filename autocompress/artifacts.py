@@ -11,7 +11,6 @@ from typing import Any
 from autocompress.errors import RunError
 
 
-
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file by new content, atomically."""
     aside = _beside(path)

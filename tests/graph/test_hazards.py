@@ -5,12 +5,13 @@ import re
 
 import pytest
 import torch
-from hazards import EXACT, KEPT
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from autocompress.graph import Plan, find_units, plan_of, rebuild
 from autocompress.techniques.pruning import prune_with_report
+
+from hazards import EXACT, KEPT
 
 NETS = {**{k: v[:2] for k, v in EXACT.items()}, **{k: v[:2] for k, v in KEPT.items()}}
 

@@ -12,7 +12,8 @@ from autocompress.errors import VerificationError
 from autocompress.graph import Plan, largest_difference, plan_of, rebuild
 from autocompress.techniques import folding
 from autocompress.techniques.folding import fold_batch_norms, foldable
-from tests.techniques.small_nets import randomize_norms
+
+from small_nets import randomize_norms
 
 IMAGES = torch.randn(3, 4, 9, 9, generator=torch.manual_seed(1))
 VECTORS = torch.randn(5, 6, generator=torch.manual_seed(1))

@@ -14,7 +14,8 @@ from autocompress.techniques.criteria import CRITERIA, MEASURE_CHANGE
 from autocompress.techniques.granularity import CONVOLUTION_GRANULARITIES, LINEAR_GRANULARITIES
 from autocompress.techniques.schedules import RETURN_TO_DENSE, SCHEDULES
 from autocompress.techniques.sparsification import Sparsification, Sparsifier, sparsify
-from tests.techniques.small_nets import small_residual
+
+from small_nets import small_residual
 
 IMAGES = torch.randn(8, 4, 8, 8, generator=torch.manual_seed(1))
 LABELS = torch.arange(8) % 5
