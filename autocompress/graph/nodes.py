@@ -6,6 +6,37 @@ from torch import Tensor, fx
 
 from autocompress.graph.tracing import module_of
 
+VIEWS = frozenset(
+    {
+        "_unsafe_view",
+        "alias",
+        "chunk",
+        "detach",
+        "diagonal",
+        "expand",
+        "expand_as",
+        "flatten",
+        "getitem",
+        "movedim",
+        "narrow",
+        "permute",
+        "reshape",
+        "select",
+        "slice",
+        "split",
+        "split_with_sizes",
+        "squeeze",
+        "t",
+        "transpose",
+        "unbind",
+        "unflatten",
+        "unfold",
+        "unsqueeze",
+        "view",
+        "view_as",
+    }
+)  # operators whose result may share its memory with what they read
+
 
 def is_floating(node: Any) -> bool:
     """Return whether a node is an activation or weight with floating-point values."""
@@ -19,6 +50,11 @@ def carries_labels(node: fx.Node) -> bool:
     if isinstance(value, list | tuple):
         return any(isinstance(v, Tensor) and v.is_floating_point() for v in value)
     return is_floating(node) or (mutates(node) and is_floating(node.args[0]))
+
+
+def is_tensor(node: Any) -> bool:
+    """Return whether a node is one tensor of any type."""
+    return isinstance(node, fx.Node) and isinstance(node.meta.get("val"), Tensor)
 
 
 def mutates(node: fx.Node) -> bool:

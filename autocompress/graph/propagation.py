@@ -14,13 +14,17 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
+from autocompress.graph.constants import Constants
 from autocompress.graph.labels import Labels, compact, squeezed
 from autocompress.graph.nodes import (
+    VIEWS,
     arguments,
     carries_labels,
     is_floating,
+    is_tensor,
     mutates,
     operator_name,
+    place,
 )
 from autocompress.graph.tracing import Trace
 
@@ -97,7 +101,7 @@ class Propagation:
         self.bystanders: dict[str, str] = {}
         self._states: dict[fx.Node, State | list[State]] = {}
         self._aliases: dict[fx.Node, fx.Node] = {}
-        self._values: dict[fx.Node, Any] = {}
+        self._constants = Constants(trace)
 
     # -- walking -------------------------------------------------------------------------------
 
@@ -126,6 +130,8 @@ class Propagation:
         if name in self.weight_views and self.weight_axes(node) is not None:
             return
         if not carries_labels(node):
+            if is_tensor(node):  # whole numbers or booleans: comparisons, the place of a maximum
+                self.unknown(node, f"decides something in {place(node)}")
             return
         rule = self.rules.get(name)
         if rule is None:
@@ -154,7 +160,7 @@ class Propagation:
     def _bases(self, node: Any) -> Iterable[fx.Node]:
         while isinstance(node, fx.Node) and node.op == "call_function":
             yield node
-            node = node.args[0] if operator_name(node) in self.weight_views and node.args else None
+            node = node.args[0] if operator_name(node) in VIEWS and node.args else None
 
     def _write_back(self, node: fx.Node) -> None:
         """An in-place operator also changed what it was called on, and what that is a view of."""
@@ -165,8 +171,12 @@ class Propagation:
         if self.state(target).labels.shape == new.labels.shape:
             self._states[target] = new
         for base in list(self._bases(target))[1:]:
-            old = self.state(base)
-            self._states[base] = State(old.labels, torch.zeros_like(old.zero))
+            old = self.state_or_list(base)
+            changed = [
+                State(state.labels, torch.zeros_like(state.zero))
+                for state in (old if isinstance(old, list) else [old])
+            ]
+            self._states[base] = changed if isinstance(old, list) else changed[0]
 
     # -- states --------------------------------------------------------------------------------
 
@@ -285,28 +295,9 @@ class Propagation:
             if dim != keep:
                 self.labels.tie(labels, labels.narrow(dim, 0, 1), "shares a split axis")
 
-    # -- constants -----------------------------------------------------------------------------
-
     def value(self, node: fx.Node) -> Any:
-        """Compute a value that depends on constants only; None where it depends on the inputs."""
-        node = self.resolve(node)
-        if node not in self._values:
-            self._values[node] = self._compute(node)
-        return self._values[node]
-
-    def _compute(self, node: fx.Node) -> Any:
-        if node.op == "placeholder":
-            name = self.trace.name_of(node)
-            tensor = self.trace.constants.get(node.name) if name is None else None
-            return self.trace.tensors[name] if name is not None else tensor
-        if node.op != "call_function" or not callable(node.target):
-            return None
-        if any(self.value(read) is None for read in node.all_input_nodes):
-            return None
-        with torch.no_grad():
-            args = fx.node.map_arg(node.args, self.value)
-            kwargs = fx.node.map_arg(node.kwargs, self.value)
-            return node.target(*args, **kwargs)
+        """Return what depends on constants only; None for what depends on the inputs."""
+        return self._constants.value(self.resolve(node))
 
 
 def _fixed(shape: torch.Size) -> State:

@@ -363,6 +363,33 @@ def constant_mask():
     return net
 
 
+def chosen_by_maximum():
+    def forward(m, x):
+        y = m.hidden(x.flatten(1))
+        return m.out(F.relu(m.other(x.flatten(1)))) * y.argmax(1)[:, None]
+
+    return Net(forward, hidden=nn.Linear(12, 10), other=nn.Linear(12, 8), out=nn.Linear(8, 5))
+
+
+def written_view():
+    def forward(m, x):
+        y = m.c1(x)
+        y.select(1, 3).fill_(0.5)
+        y.view(2, 12, -1)[:, 0].mul_(2.0)
+        return m.head(m.c2(y))
+
+    return Net(forward, c1=conv(3, 12), c2=conv(12, 8), head=head(8))
+
+
+def whole_number_scale():
+    def forward(m, x):
+        return m.head(m.c2(m.c1(x) * m.levels))
+
+    net = Net(forward, c1=conv(3, 12), c2=conv(12, 8), head=head(8))
+    net.register_buffer("levels", torch.arange(12).view(12, 1, 1))
+    return net
+
+
 def rolled_channels():
     def forward(m, x):
         return m.head(m.c2(m.c1(x).roll(3, 1)))
@@ -459,6 +486,9 @@ KEPT = {
     "unknown_operator": (unknown_operator, [SMALL], "hidden", "cumprod, an operator without"),
     "written_slice": (written_slice, [IMAGE], "c1", "fill_"),
     "constant_mask": (constant_mask, [IMAGE], "c1", "something that stays"),
+    "chosen_by_maximum": (chosen_by_maximum, [SMALL], "hidden", "decides something"),
+    "written_view": (written_view, [IMAGE], "c1", "by position"),
+    "whole_number_scale": (whole_number_scale, [IMAGE], "c1", "something that stays"),
     "rolled_channels": (rolled_channels, [IMAGE], "c1", "by position"),
     "mixed_tokens": (mixed_tokens, [IMAGE], "mix1", "mixes along another axis"),
     "einsum_bilinear": (einsum_bilinear, [IMAGE], "c1", "across axes"),

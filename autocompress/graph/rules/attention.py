@@ -129,6 +129,10 @@ def _fix_both(p: Propagation, node: fx.Node, states: tuple[State, State]) -> Non
 def scaled_attention(p: Propagation, node: fx.Node, args: Arguments) -> None:
     """``softmax(scale * q k') v``: heads are independent, value widths pass through."""
     query, key, value = (p.state(args[name]) for name in ("query", "key", "value"))
+    if query.labels.shape[:-2] != key.labels.shape[:-2]:
+        p.unknown(node, f"heads of different number in {place(node)}")
+        p.set_fixed(node)
+        return
     dims = query.labels.dim()
     reason = f"attends in {place(node)}"
     for state in (query, key, value):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from autocompress.graph.labels import compact
-from autocompress.graph.nodes import is_floating, place
+from autocompress.graph.nodes import is_floating, is_tensor, place
 from autocompress.graph.propagation import Propagation, Rule, State
 
 Arguments = Mapping[str, Any]
@@ -38,7 +38,7 @@ def _keeps_zero(node: fx.Node, source: fx.Node) -> bool:
 def binary(p: Propagation, node: fx.Node, args: Arguments) -> None:
     """Sum-like operators: zero only where both operands are."""
     a, b = args["self"], args["other"]
-    if is_floating(a) and is_floating(b):
+    if is_tensor(a) and is_tensor(b):
         _store(p, node, _combined(p, node, p.state(a), p.state(b)), zero="both")
         return
     state = p.state(a if is_floating(a) else b)
@@ -50,7 +50,7 @@ def binary(p: Propagation, node: fx.Node, args: Arguments) -> None:
 def product(p: Propagation, node: fx.Node, args: Arguments) -> None:
     """Products are zero where either operand is."""
     a, b = args["self"], args["other"]
-    if is_floating(a) and is_floating(b):
+    if is_tensor(a) and is_tensor(b):
         _store(p, node, _combined(p, node, p.state(a), p.state(b)), zero="either")
         return
     state = p.state(a if is_floating(a) else b)
@@ -60,7 +60,7 @@ def product(p: Propagation, node: fx.Node, args: Arguments) -> None:
 def quotient(p: Propagation, node: fx.Node, args: Arguments) -> None:
     """Quotients are zero where the numerator is."""
     a, b = args["self"], args["other"]
-    if is_floating(a) and is_floating(b):
+    if is_tensor(a) and is_tensor(b):
         _store(p, node, _combined(p, node, p.state(a), p.state(b)), zero="first")
         return
     state = p.state(a if is_floating(a) else b)
@@ -112,7 +112,7 @@ def _store(p: Propagation, node: fx.Node, pair: _Pair, *, zero: str) -> None:
 def where(p: Propagation, node: fx.Node, args: Arguments) -> None:
     """A choice between two activations: zero only where both are."""
     a, b = args["self"], args["other"]
-    if is_floating(a) and is_floating(b):
+    if is_tensor(a) and is_tensor(b):
         _store(p, node, _combined(p, node, p.state(a), p.state(b)), zero="both")
     else:
         p.unknown(node, f"chosen by a condition in {place(node)}")
