@@ -69,7 +69,7 @@ def compress(
         batches: the data, on the device where training runs.
         teacher: whom the student listens to; without one the baseline teaches.
         units: the baseline's units, if they were found before.
-        seed: same seed, recipe and data give the same model on a CPU.
+        seed: same seed, recipe, data and number of threads give the same model on a CPU.
         follower: hears of each batch and epoch of each training stage.
 
     Raises:

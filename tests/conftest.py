@@ -10,8 +10,9 @@ from autocompress.training.fitting import Fit, fit, seed_everything
 from tiny_models import TinyVgg
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def one_thread():
+    """For the whole session: a sum's rounding depends on how many threads share it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
