@@ -55,6 +55,12 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def in_one_line(text: str | None) -> str:
+    """Return a text's first line, with dots where more follows; ``show`` has it whole."""
+    first, *more = (text or "").splitlines() or [""]
+    return f"{first} ..." if more else first
+
+
 def recipe_in_short(recipe: Mapping[str, Any]) -> str:
     """Return the stages of a recipe (nested, as JSON) in one line; ``nothing`` for no stage."""
     parts = [
@@ -75,13 +81,15 @@ def _sparsification(settings: Mapping[str, Any] | None) -> list[str]:
     if _any(settings.get("linear_sparsity")):
         fractions = _fractions(settings["linear_sparsity"])
         parts.append(f"linear {settings.get('linear_granularity')} {fractions}")
-    how = (settings.get(key) for key in ("scope", "criterion", "schedule"))
+    how = [settings.get(key) for key in ("scope", "criterion", "schedule")]
+    if settings.get("rewind") is not None:
+        how.append(f"rewound to {settings['rewind']:.2g}")
     return [*parts, " ".join(str(word) for word in how if word)] if parts else []
 
 
 def _factorization(settings: Mapping[str, Any] | None) -> list[str]:
-    named = {"rank": "rank", "convolution_rank": "convolution rank"}
-    values = {words: (settings or {}).get(key) for key, words in named.items()}
+    keys = ("rank", "energy", "convolution_rank", "convolution_energy")
+    values = {key.replace("_", " "): (settings or {}).get(key) for key in keys}
     return [f"{words} {value:.2g}" for words, value in values.items() if value is not None]
 
 

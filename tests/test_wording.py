@@ -74,3 +74,9 @@ def test_a_recipe_in_one_line():
     )
     assert wording.recipe_in_short({"sparsification": None, "fold": False}) == "nothing"
     assert wording.recipe_in_short({}) == ""
+
+
+def test_a_long_reason_is_told_in_one_line():
+    assert wording.in_one_line("one\ntwo") == "one ..."
+    assert wording.in_one_line("one") == "one"
+    assert wording.in_one_line(None) == ""

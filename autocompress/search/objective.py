@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import optuna
 import torch
@@ -99,8 +99,11 @@ class Objective:
             optuna.TrialPruned: it was not worth training; the reason is in its attributes.
         """
         params = self.space.sample(trial)
-        recipe = self.space.recipe(params)
         trial.set_user_attr("params", params)
+        try:
+            recipe = self.space.recipe(params)
+        except ConfigurationError as error:
+            self._stop(trial, {}, str(error))
         trial.set_user_attr("recipe", recipe.to_dict())
         self._refuse_duplicate(trial, recipe)
         self._refuse_inapplicable(trial, recipe)
@@ -193,7 +196,7 @@ class Objective:
         if broken:
             self._stop(trial, known, f"a draft of it has {count:,} parameters: over the limit")
 
-    def _stop(self, trial: optuna.Trial, known: Mapping[str, Any], reason: str) -> None:
+    def _stop(self, trial: optuna.Trial, known: Mapping[str, Any], reason: str) -> NoReturn:
         trial.set_user_attr("stage", "draft")
         trial.set_user_attr("reason", reason)
         self._constrain(trial, known)

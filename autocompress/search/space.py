@@ -20,6 +20,7 @@ Value = float | int | bool | str
 Params = Mapping[str, Any]
 Kind = Literal["float", "int", "categorical", "boolean"]
 STAGES = ("early", "middle", "late")
+_RANKS = ("rank", "convolution_rank", "energy", "convolution_energy")
 
 
 def _always(_: Params) -> bool:
@@ -103,6 +104,12 @@ _TABLE = (
     _names("criterion", "large_final", "what counts as unimportant", CRITERIA, active=_sparsifies),
     _names("schedule", "cosine", "how sparsity grows in training", SCHEDULES, active=_sparsifies),
     _fraction("schedule_end", 0.7, "share of the training by which sparsity is reached", low=0.05),
+    _fraction(
+        "rewind",
+        1.0,
+        "training progress, before schedule_end, whose weights then return; 1 = off",
+        active=_sparsifies,
+    ),
     _names(
         "distillation",
         "none",
@@ -119,8 +126,29 @@ _TABLE = (
         doc="softens the outputs of teacher and student",
         active=lambda params: params["distillation"] == "soft_target",
     ),
-    _fraction("rank", 1.0, "share of singular values kept in linear layers; 1 = off", low=0.01),
-    _fraction("convolution_rank", 1.0, "the same in convolutions; 1 = off", low=0.01),
+    _fraction("energy", 1.0, "energy kept in linear layers; 1 = rank decides", low=0.01),
+    _fraction("convolution_energy", 1.0, "the same in convolutions", low=0.01),
+    _fraction(
+        "rank",
+        1.0,
+        "share of singular values kept in linear layers; 1 = off",
+        low=0.01,
+        active=lambda params: params["energy"] == 1,
+    ),
+    _fraction(
+        "convolution_rank",
+        1.0,
+        "the same in convolutions; 1 = off",
+        low=0.01,
+        active=lambda params: params["convolution_energy"] == 1,
+    ),
+    _names(
+        "convolution_kind",
+        "channel",
+        "how a convolution is factorized",
+        ("channel", "spatial"),
+        active=lambda params: min(params["convolution_rank"], params["convolution_energy"]) < 1,
+    ),
     Knob(name="prune", kind="boolean", default=True, doc="whether zeroed units are removed"),
     Knob(
         name="round_to",
@@ -232,9 +260,14 @@ class Space:
         return params
 
     def recipe(self, params: Params) -> Recipe:
-        """Return the recipe that a full set of knobs describes."""
+        """Return the recipe that a full set of knobs describes.
+
+        Raises:
+            ConfigurationError: two knobs contradict each other, such as a ``rewind`` after
+                ``schedule_end``.
+        """
         distils = params["distillation"] != "none"
-        low_rank = params["rank"] < 1 or params["convolution_rank"] < 1
+        low_rank = any(params[name] < 1 for name in _RANKS)
         return Recipe(
             distillation=self._distillation(params) if distils else None,
             sparsification=self._sparsification(params) if _sparsifies(params) else None,
@@ -276,15 +309,16 @@ class Space:
             schedule=params["schedule"],
             end=params["schedule_end"],
             exclude=self.exclude,
+            rewind=None if params["rewind"] == 1 else params["rewind"],
         )
 
     def _factorization(self, params: Params) -> Factorization:
-        rank, convolution_rank = params["rank"], params["convolution_rank"]
-        return Factorization(
-            rank=None if rank == 1 else rank,
-            convolution_rank=None if convolution_rank == 1 else convolution_rank,
-            exclude=self.exclude,
-        )
+        kept: Any = {name: None if params[name] == 1 else params[name] for name in _RANKS}
+        for rank, energy in (("rank", "energy"), ("convolution_rank", "convolution_energy")):
+            if kept[energy] is not None:
+                kept[rank] = None
+        kind = params["convolution_kind"]
+        return Factorization(**kept, convolution_kind=kind, exclude=self.exclude)
 
 
 def _suggest(trial: optuna.Trial, knob: Knob, dimension: Choices | Range) -> Any:

@@ -19,7 +19,7 @@ from autocompress.events import (
     Started,
     TrialDone,
 )
-from autocompress.wording import count, duration, milliseconds, percent, ratio
+from autocompress.wording import count, duration, in_one_line, milliseconds, percent, ratio
 
 Listener = Callable[[Event], None]
 
@@ -88,7 +88,9 @@ def line_of(event: Event) -> str | None:
         case BaselineReady():
             return f"baseline: {_numbers(event.metrics)}"
         case TrialDone():
-            told = _numbers(event.metrics) if event.state == "complete" else event.reason or ""
+            told = (
+                _numbers(event.metrics) if event.state == "complete" else in_one_line(event.reason)
+            )
             left = f"  (ETA {duration(event.eta_s)}{_best(event)})" if event.done else ""
             return f"[{event.done}/{event.total}] trial {event.number} {event.state}: {told}{left}"
         case LastWord():

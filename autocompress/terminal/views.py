@@ -8,6 +8,7 @@ from autocompress.wording import (
     UNKNOWN,
     count,
     duration,
+    in_one_line,
     milliseconds,
     percent,
     ratio,
@@ -85,7 +86,7 @@ def reason_rows(status: Data) -> list[Row]:
             "trial": str(entry["trial"]),
             "state": entry["state"],
             "stage": entry["stage"] or UNKNOWN,
-            "reason": entry["reason"],
+            "reason": in_one_line(entry["reason"]),
         }
         for entry in status["reasons"]
     ]

@@ -1,6 +1,7 @@
 import optuna
 import pytest
 
+from autocompress.errors import ConfigurationError
 from autocompress.search.samplers import SAMPLERS
 from autocompress.search.shipped import SHIPPED, shipped_params
 from autocompress.search.space import KNOBS, Choices, Constant, Range, Space
@@ -59,6 +60,26 @@ def test_knobs_without_effect_are_not_sampled():
     assert not {"granularity", "scope", "temperature"} & set(trial.params)
     recipe = Space(DIMENSIONS, Training()).recipe(params)
     assert recipe.sparsification is recipe.distillation is recipe.factorization is None
+
+
+def test_energy_decides_instead_of_rank():
+    dimensions = {"energy": Choices((0.9, 1.0)), "rank": Choices((0.25, 0.5))}
+    space = Space(dimensions, Training())
+    trial, params = ask(space, {"energy": 0.9})
+    assert "rank" not in trial.params
+    factorization = space.recipe(params).factorization
+    assert (factorization.energy, factorization.rank) == (0.9, None)
+    factorization = space.recipe({**params, "energy": 1.0, "rank": 0.25}).factorization
+    assert (factorization.energy, factorization.rank) == (None, 0.25)
+
+
+def test_rewinding_after_the_end_of_the_schedule_is_refused():
+    space = Space({"sparsity": Constant(0.5), "rewind": Constant(0.8)}, Training())
+    _, params = ask(space, {})
+    with pytest.raises(ConfigurationError, match="rewind"):
+        space.recipe(params)
+    assert space.recipe({**params, "rewind": 0.5}).sparsification.rewind == 0.5
+    assert space.recipe({**params, "rewind": 1.0}).sparsification.rewind is None
 
 
 def test_a_flat_space_samples_every_knob():
