@@ -4,7 +4,7 @@ from autocompress.measurement.fingerprint import differences, fingerprint
 from autocompress.measurement.latency import (
     Latency,
     LatencySettings,
-    measure_paired,
+    Ruler,
     measure_reference,
 )
 from autocompress.measurement.layers import compare_layers
@@ -24,13 +24,13 @@ __all__ = [
     "Latency",
     "LatencySettings",
     "Macs",
+    "Ruler",
     "compare_layers",
     "count_macs",
     "count_nonzero",
     "count_parameters",
     "differences",
     "fingerprint",
-    "measure_paired",
     "measure_reference",
     "state_bytes",
 ]

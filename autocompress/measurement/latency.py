@@ -7,7 +7,7 @@ is that ratio times the baseline's own reference.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -132,8 +132,8 @@ def measure_reference(model: nn.Module, example: Tensor, settings: LatencySettin
         ConfigurationError: device or runtime are not available, the example has another batch
             size, or the runtime can't run the model.
     """
-    with _threads(settings.threads):
-        (timed,) = _prepare([model], example, settings)
+    with cpu_threads(settings.threads):
+        timed = _prepare(model, example, settings)
         outcome = _sample_alone(timed, None, settings)
     found = outcome.interval
     return _latency(
@@ -143,38 +143,55 @@ def measure_reference(model: nn.Module, example: Tensor, settings: LatencySettin
     )
 
 
-def measure_paired(
-    baseline: nn.Module,
-    candidate: nn.Module,
-    example: Tensor,
-    settings: LatencySettings,
-    *,
-    reference_ms: float,
-) -> Latency:
-    """Measure a candidate in alternation with the baseline.
+class Ruler:
+    """Measures candidates in alternation with one baseline, which is prepared only once.
 
-    Waits for the device and has it alone meanwhile. Neither model is changed: copies in
-    evaluation mode are run.
-
-    Args:
-        baseline: the model to compare with.
-        candidate: the model to measure.
-        example: images [batch_size, channels, height, width].
-        settings: device, runtime and effort.
-        reference_ms: the baseline's own latency, from :func:`measure_reference`.
-
-    Raises:
-        ConfigurationError: as :func:`measure_reference`.
+    Exporting or compiling the baseline for its runtime costs seconds to minutes; that is done
+    at the first measurement and kept. Use it in one thread at a time.
     """
-    with _threads(settings.threads):
-        first, second = _prepare([baseline, candidate], example, settings)
-        outcome = _sample_alone(second, first, settings)
-    ratio = outcome.interval
-    return _latency(outcome, latency_ms=ratio.value * reference_ms, ratio=ratio)
+
+    def __init__(
+        self,
+        baseline: nn.Module,
+        example: Tensor,
+        settings: LatencySettings,
+        *,
+        reference_ms: float,
+    ) -> None:
+        """Keep what to compare with; nothing is run yet.
+
+        Args:
+            baseline: the model to compare with, as it is at the first measurement.
+            example: images [batch_size, channels, height, width].
+            settings: device, runtime and effort.
+            reference_ms: the baseline's own latency, from :func:`measure_reference`.
+        """
+        self._baseline = baseline
+        self._example = example
+        self._settings = settings
+        self._reference_ms = reference_ms
+        self._prepared: TimedCalls | None = None
+
+    def measure(self, candidate: nn.Module) -> Latency:
+        """Measure a candidate.
+
+        Waits for the device and has it alone meanwhile. Neither model is changed: copies in
+        evaluation mode are run.
+
+        Raises:
+            ConfigurationError: as :func:`measure_reference`.
+        """
+        with cpu_threads(self._settings.threads):
+            if self._prepared is None:
+                self._prepared = _prepare(self._baseline, self._example, self._settings)
+            timed = _prepare(candidate, self._example, self._settings)
+            outcome = _sample_alone(timed, self._prepared, self._settings)
+        ratio = outcome.interval
+        return _latency(outcome, latency_ms=ratio.value * self._reference_ms, ratio=ratio)
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def cpu_threads(count: int) -> Iterator[None]:
     """Let PyTorch use this many CPU threads meanwhile."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -184,10 +201,22 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _prepare(
-    models: Sequence[nn.Module], example: Tensor, settings: LatencySettings
-) -> list[TimedCalls]:
-    """Copy the models to the device and hand them to the runtime."""
+def _prepare(model: nn.Module, example: Tensor, settings: LatencySettings) -> TimedCalls:
+    """Copy a model to the device and hand it to the runtime."""
+    own, images = placed(model, example, settings)
+    call = RUNTIMES[settings.runtime](own, images)
+    queued = images.is_cuda and settings.runtime != "onnxruntime"
+    return timed_by_events(call, images.device) if queued else timed_by_clock(call)
+
+
+def placed(
+    model: nn.Module, example: Tensor, settings: LatencySettings
+) -> tuple[nn.Module, Tensor]:
+    """Copy a model, in evaluation mode, and its images to the device and memory layout.
+
+    Raises:
+        ConfigurationError: the device is not available, or the example has another batch size.
+    """
     device = settings.torch_device()
     if example.ndim == 0 or len(example) != settings.batch_size:
         raise ConfigurationError(
@@ -196,15 +225,10 @@ def _prepare(
         )
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     images = example.detach().to(device).contiguous(memory_format=layout)
-    timed = []
-    for model in models:
-        own = copy.deepcopy(model).eval().to(device)
-        if settings.channels_last:
-            own = own.to(memory_format=layout)
-        call = RUNTIMES[settings.runtime](own, images)
-        queued = device.type == "cuda" and settings.runtime != "onnxruntime"
-        timed.append(timed_by_events(call, device) if queued else timed_by_clock(call))
-    return timed
+    own = copy.deepcopy(model).eval().to(device)
+    if settings.channels_last:
+        own = own.to(memory_format=layout)
+    return own, images
 
 
 def _sample_alone(

@@ -17,9 +17,8 @@ from autocompress.errors import AutocompressError, ConfigurationError, DivergedE
 from autocompress.events import BaselineReady, EpochDone, Event, Message
 from autocompress.graph import Units, find_units
 from autocompress.measurement.latency import (
-    Latency,
     LatencySettings,
-    measure_paired,
+    Ruler,
     measure_reference,
 )
 from autocompress.search.limits import Limits
@@ -192,14 +191,11 @@ def prepare(
     example = latency_example(config, batches)
     metrics = _baseline_metrics(baseline, batches, home, settings, example)
     tell(BaselineReady(metrics))
-    reference_ms = metrics["latency_ms"]
+    ruler = Ruler(baseline, example, settings, reference_ms=metrics["latency_ms"])
 
     units = find_units(baseline, batches.example[:2])
     if not (home / UNITS_FILE).exists():
         write_json(home / UNITS_FILE, unit_facts(units))
-
-    def measure(candidate: nn.Module) -> Latency:
-        return measure_paired(baseline, candidate, example, settings, reference_ms=reference_ms)
 
     return Workbench(
         baseline=baseline,
@@ -207,7 +203,7 @@ def prepare(
         teacher=teacher,
         units=units,
         batches=batches,
-        measure=measure,
+        measure=ruler.measure,
         limits=Limits(**config.limits.model_dump()),
         folder=folder / "trials",
         seed=config.study.seed,

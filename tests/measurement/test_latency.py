@@ -11,10 +11,10 @@ from autocompress.measurement import (
     RUNTIMES,
     DeviceLock,
     LatencySettings,
+    Ruler,
     differences,
     fingerprint,
     latency,
-    measure_paired,
     measure_reference,
 )
 
@@ -40,9 +40,25 @@ def test_a_reference_is_its_own_baseline():
 
 
 def test_a_paired_latency_is_the_ratio_times_the_reference():
-    found = measure_paired(small(), small(2), torch.rand(1, 1, 6, 6), BRIEF, reference_ms=200.0)
+    ruler = Ruler(small(), torch.rand(1, 1, 6, 6), BRIEF, reference_ms=200.0)
+    found = ruler.measure(small(2))
     assert found.latency_ms == pytest.approx(200 * found.ratio)
     assert found.ratio_low <= found.ratio <= found.ratio_high
+
+
+def test_the_baseline_is_prepared_once_for_all_candidates(monkeypatch):
+    prepared = []
+
+    def eager(model, example):
+        prepared.append(model[0].out_channels)
+        return lambda: model(example)
+
+    monkeypatch.setattr(latency, "RUNTIMES", {**RUNTIMES, "torch": eager})
+    ruler = Ruler(small(4), torch.rand(1, 1, 6, 6), BRIEF, reference_ms=1.0)
+    assert prepared == []
+    for width in (2, 3):
+        ruler.measure(small(width))
+    assert prepared == [4, 2, 3]
 
 
 def test_measuring_changes_neither_models_nor_threads():
@@ -50,7 +66,7 @@ def test_measuring_changes_neither_models_nor_threads():
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     threads = torch.get_num_threads()
     settings = replace(BRIEF, threads=threads + 1, channels_last=True)
-    measure_paired(model, model, torch.rand(1, 1, 6, 6), settings, reference_ms=1.0)
+    Ruler(model, torch.rand(1, 1, 6, 6), settings, reference_ms=1.0).measure(model)
     assert model.training
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
     assert torch.get_num_threads() == threads
