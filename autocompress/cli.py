@@ -197,7 +197,7 @@ def show(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show one trial: its recipe, layers before and after, training curve and latency.
+    """Show one trial: recipe, layers and their time before and after, curve, latency.
 
     Example: autocompress show runs/quickstart 12
     """
@@ -216,10 +216,40 @@ def show(
         "metrics": views.metric_rows(record.metrics, opened.baseline),
         "recipe": views.setting_rows(record.recipe),
         "layers": views.layer_rows(files["layers"]),
+        "time per layer": views.profile_rows(files["profile"]),
+        "": views.diagnosis_rows(files["profile"]),
         "training": views.curve_rows(files["curve"]),
         "what pruning cannot remove": views.staying_rows(opened.units),
     }
     show_sections(sections)
+
+
+@app.command()
+def bench(
+    run: RunFolder,
+    trials: Annotated[
+        list[int] | None, typer.Argument(metavar="[TRIAL...]", help="Numbers; else the front.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Measure trials again, paired with the baseline, on this machine.
+
+    Example: autocompress bench runs/quickstart 12 17
+    """
+    opened = _open(run)
+    from autocompress.study.benching import bench
+
+    with progress_on() as listen:
+        found = bench(opened, trials or [], listen)
+    if found["differences"]:
+        _say("WARNING: this is not what the run was measured on; stored and new ratios may differ")
+        for difference in found["differences"]:
+            _say(f"WARNING: {difference}")
+    if as_json:
+        show_json(found)
+        return
+    show_table(views.bench_rows(found), title=f"{found['study']}: measured again")
 
 
 @app.command()

@@ -142,6 +142,7 @@ def _add_trial(study, folder, state, chance):
             "measurement.json": {**measurement, "samples_ms": samples, "flag": None},
             "curve.json": [_epoch(n, accuracy) for n in range(7)],
             "layers.json": [_layer(*layer, kept) for layer in LAYERS] + [_linear(kept)],
+            "profile.json": [_profiled(*layer, kept) for layer in LAYERS],
         },
     )
     study.tell(trial, [accuracy, metrics["latency_ms"], metrics["parameters"]])
@@ -172,6 +173,21 @@ def _layer(name, kind, width, inputs, kept):
         "parameters_after": left * inputs * 9,
         "sparsity": 0.0,
     }
+
+
+def _profiled(name, kind, width, inputs, kept):
+    left = max(1, round(width * kept))
+    return {
+        "name": name,
+        "type": kind,
+        "before": _timed(width, inputs, ms=0.05 * width),
+        "after": _timed(left, inputs, ms=0.05 * left),
+    }
+
+
+def _timed(width, inputs, *, ms):
+    macs, moved = width * inputs * 9 * 64, 256 * (width + inputs) + 36 * width * inputs
+    return {"ms": ms, "macs": macs, "bytes": moved, "overhead_ms": 0.02, "widths": [width]}
 
 
 def _linear(kept):

@@ -11,7 +11,18 @@ from autocompress import cli, errors, events
 
 from made_up_runs import BASELINE, REASON, made_up_run
 
-COMMANDS = ("run", "resume", "plan", "status", "front", "show", "report", "export", "init")
+COMMANDS = (
+    "run",
+    "resume",
+    "plan",
+    "status",
+    "front",
+    "show",
+    "bench",
+    "report",
+    "export",
+    "init",
+)
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +130,44 @@ def test_show_tells_recipe_layers_curve_and_latency(call, finished):
     assert code == 0
     for text in ("sparsification.criterion", "features.0", "recover", "p50 ", "accuracy"):
         assert text in out
+    assert "time per layer" in out
+    assert "layers with weights: " in out
     told = json.loads(call("show", finished.path, number, "--json")[1])
     assert told["layers"][0]["name"] == "features.0"
+
+
+def test_show_of_a_run_without_profiles_leaves_the_time_per_layer_out(call, tmp_path):
+    run = made_up_run(tmp_path / "older", complete=1, failed=0, pruned=0)
+    (run.path / "trials" / "00000" / "profile.json").unlink()
+    code, out, _ = call("show", run.path, 0)
+    assert code == 0
+    assert "features.0" in out
+    assert "time per layer" not in out
+
+
+@pytest.fixture
+def benched(monkeypatch):
+    fake = types.ModuleType("autocompress.study.benching")
+    row = {"latency_ratio": 0.5, "latency_ratio_low": 0.48, "latency_ratio_high": 0.52}
+    more = {"latency_ms": 1.0, "contention": 0.2, "flag": "noisy"}
+    found = {
+        "study": "made_up",
+        "differences": ["cpu: 'A' before, 'B' now"],
+        "trials": [{"trial": 3, "stored": {**row, "latency_ratio": 0.6}, **row, **more}],
+    }
+    fake.bench = lambda run, trials, tell: {**found, "wanted": trials}
+    monkeypatch.setitem(sys.modules, "autocompress.study.benching", fake)
+
+
+@pytest.mark.usefixtures("benched")
+def test_bench_shows_stored_and_new_ratios_and_warns_of_other_hardware(call, finished):
+    code, out, err = call("bench", finished.path)
+    assert code == 0
+    for text in ("0.60x (0.48 to 0.52)", "0.50x (0.48 to 0.52)", "20 %", "noisy"):
+        assert text in out.splitlines()[-1]
+    assert "WARNING: cpu: 'A' before, 'B' now" in err
+    told = json.loads(call("bench", finished.path, 3, 5, "--json")[1])
+    assert (told["wanted"], told["trials"][0]["trial"]) == ([3, 5], 3)
 
 
 def test_show_of_a_failed_trial_tells_its_reason(call, finished):

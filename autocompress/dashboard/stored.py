@@ -7,14 +7,14 @@ from autocompress.study.records import TrialRecord
 
 
 def stored_files(trial: TrialRecord) -> dict[str, Any]:
-    """Return a trial's ``layers`` and ``curve`` (lists of rows) and its ``measurement``.
+    """Return a trial's ``layers``, ``curve`` and ``profile`` (lists of rows) and ``measurement``.
 
-    What a trial did not come to is empty.
+    What a trial did not come to is empty; so is the profile of runs before there were profiles.
 
     Raises:
         RunError: a file is damaged.
     """
-    files: dict[str, Any] = {"layers": [], "curve": [], "measurement": {}}
+    files: dict[str, Any] = {"layers": [], "curve": [], "measurement": {}, "profile": []}
     for name in files:
         path = None if trial.folder is None else trial.folder / f"{name}.json"
         if path is not None and path.exists():

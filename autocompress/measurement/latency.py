@@ -148,6 +148,11 @@ class Ruler:
 
     Exporting or compiling the baseline for its runtime costs seconds to minutes; that is done
     at the first measurement and kept. Use it in one thread at a time.
+
+    Attributes:
+        baseline: the model to compare with.
+        example: the images that every call gets.
+        settings: device, runtime and effort.
     """
 
     def __init__(
@@ -166,9 +171,9 @@ class Ruler:
             settings: device, runtime and effort.
             reference_ms: the baseline's own latency, from :func:`measure_reference`.
         """
-        self._baseline = baseline
-        self._example = example
-        self._settings = settings
+        self.baseline = baseline
+        self.example = example
+        self.settings = settings
         self._reference_ms = reference_ms
         self._prepared: TimedCalls | None = None
 
@@ -181,11 +186,11 @@ class Ruler:
         Raises:
             ConfigurationError: as :func:`measure_reference`.
         """
-        with cpu_threads(self._settings.threads):
+        with cpu_threads(self.settings.threads):
             if self._prepared is None:
-                self._prepared = _prepare(self._baseline, self._example, self._settings)
-            timed = _prepare(candidate, self._example, self._settings)
-            outcome = _sample_alone(timed, self._prepared, self._settings)
+                self._prepared = _prepare(self.baseline, self.example, self.settings)
+            timed = _prepare(candidate, self.example, self.settings)
+            outcome = _sample_alone(timed, self._prepared, self.settings)
         ratio = outcome.interval
         return _latency(outcome, latency_ms=ratio.value * self._reference_ms, ratio=ratio)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from autocompress.dashboard.diagnosis import bounds, diagnosis
 from autocompress.terminal.tables import Row
 from autocompress.wording import (
     UNKNOWN,
@@ -144,6 +145,37 @@ def layer_rows(layers: Sequence[Data]) -> list[Row]:
     ]
 
 
+def profile_rows(profile: Sequence[Data]) -> list[Row]:
+    """Return each layer's time before and after, and what it is bound by."""
+    found = bounds(profile)
+    return [
+        {
+            "layer": row["name"],
+            "before": milliseconds(row["before"]["ms"]),
+            "after": milliseconds(row["after"]["ms"]),
+            "of baseline": ratio(row["after"]["ms"] / row["before"]["ms"]),
+            "multiply-adds": ratio(_left(row, "macs")),
+            "bound by": found[row["name"]] or "arithmetic",
+        }
+        if row["after"]
+        else {
+            "layer": row["name"],
+            "before": milliseconds(row["before"]["ms"]),
+            "after": "removed",
+        }
+        for row in profile
+    ]
+
+
+def _left(row: Data, what: str) -> float | None:
+    return row["after"][what] / row["before"][what] if row["before"][what] else None
+
+
+def diagnosis_rows(profile: Sequence[Data]) -> list[Row]:
+    """Return why the model is not faster, one sentence in each row."""
+    return [{"why it is not faster": line} for line in diagnosis(profile)]
+
+
 def curve_rows(curve: Sequence[Data]) -> list[Row]:
     """Return the training curve, one row per epoch."""
     return [
@@ -180,6 +212,21 @@ def _latency_line(measurement: Data) -> str:
     samples = f" of {measurement['n']} calls" if measurement.get("n") else ""
     flag = f"; flagged: {measurement['flag']}" if measurement.get("flag") else ""
     return f"latency{samples}: {spread}{flag}"
+
+
+def bench_rows(found: Data) -> list[Row]:
+    """Return trials measured again (``study.benching.bench``), stored and new side by side."""
+    return [
+        {
+            "trial": str(row["trial"]),
+            "of baseline, stored (95 %)": ratio_interval(row["stored"]),
+            "now (95 %)": ratio_interval(row),
+            "latency": milliseconds(row["latency_ms"]),
+            "contention": percent(row["contention"], 0),
+            "flag": row["flag"] or "",
+        }
+        for row in found["trials"]
+    ]
 
 
 def plan_lines(plan: Data) -> Iterator[str]:
