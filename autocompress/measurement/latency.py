@@ -39,7 +39,7 @@ class LatencySettings:
         budget_s: seconds that one measurement may take, above 0, after preparing the models.
         width: half the 95 % interval of the ratio, as a fraction, at which measuring ends.
         contention: fraction of time that other processes may take, in [0, 1], before medians
-            are given up for 10th percentiles.
+            are given up for CPU times or 10th percentiles.
         channels_last: lay images and convolutions out with their channels last.
     """
 
@@ -95,7 +95,8 @@ class Latency:
         n: calls that count.
         contention: mean fraction of time that other processes took, in [0, 1].
         flag: why the number should be read with care, None where there is no reason.
-        statistic: of the blocks: ``"median"``, or ``"p10"`` under contention.
+        statistic: of the blocks: ``"median"``; under contention the median CPU time ``"cpu"``,
+            or ``"p10"``, where the calling thread's time is not the whole work.
         samples_ms: up to 1,000 of the calls, evenly spaced in time.
     """
 

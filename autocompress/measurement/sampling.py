@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from autocompress.measurement.statistics import (
     DROPPED,
     Block,
+    Calls,
     Interval,
     Statistic,
     geometric_interval,
     ratio_interval,
 )
 
-TimedCalls = Callable[[int], tuple[list[float], float]]
-"""Makes n calls of one model; returns their durations in ms and the contention in [0, 1]."""
+TimedCalls = Callable[[int], Calls]
+"""Makes n calls of one model and times them."""
 
 Clock = Callable[[], float]
 """Returns seconds from any origin."""
@@ -107,8 +108,10 @@ def sample(
     each pair turned round every time so that a drift of the machine cancels, until at least five
     pairs were quiet and the interval of the ratio of their medians is narrow. A pair disturbed
     by other processes is thereby repeated. Once the budget is up with fewer than five quiet
-    pairs, all pairs count, by their 10th percentiles, which stay within some 4 % where medians
-    double, and the outcome is flagged.
+    pairs, all pairs count and the outcome is flagged. They count by their CPU times, in which
+    waiting for a core does not appear; where those don't tell the whole work, by their 10th
+    percentiles. These hold only while some calls fit between two interruptions: with calls of
+    some milliseconds the shorter ones do and the longer ones don't.
 
     Args:
         candidate: makes timed calls of the model.
@@ -141,8 +144,8 @@ def _warm_up(model: TimedCalls, effort: Effort, clock: Clock) -> float:
     start = clock()
     before = math.inf
     while True:
-        durations, _ = model(WARM_UP_CALLS if math.isfinite(before) else LEAST_BLOCK_CALLS)
-        now = statistics.median(durations)
+        calls = model(WARM_UP_CALLS if math.isfinite(before) else LEAST_BLOCK_CALLS)
+        now = statistics.median(calls.durations_ms)
         stable = abs(now - before) <= WARM_UP_TOLERANCE * now
         if stable or clock() - start >= WARM_UP_SHARE * effort.budget_s:
             return now
@@ -160,21 +163,22 @@ def _calls_per_block(call_ms: float, pair_ms: float, effort: Effort) -> int:
 
 
 def _block(model: TimedCalls, calls: int) -> Block:
-    durations, contention = model(calls)
-    return Block.of_calls(durations, contention)
+    return Block.of_calls(model(calls))
 
 
 def _disturbed(taken: _Taken, effort: Effort) -> Outcome:
-    """Decide by what there is: medians where pairs were quiet, though few, else p10."""
-    quiet = len(taken.quiet(effort.contention).candidate) == len(taken.candidate)
-    return _outcome(taken, effort, "median" if quiet else "p10")
+    """Decide by what there is: medians where pairs were quiet, though few, else CPU times."""
+    if len(taken.quiet(effort.contention).candidate) == len(taken.candidate):
+        return _outcome(taken, effort, "median")
+    known = all(block.cpu_ms is not None for block in taken.baseline + taken.candidate)
+    return _outcome(taken, effort, "cpu" if known else "p10")
 
 
 def _outcome(taken: _Taken, effort: Effort, statistic: Statistic) -> Outcome:
     interval = taken.interval(statistic)
     contention = statistics.fmean(taken.contentions())
     reasons = []
-    if statistic == "p10":
+    if statistic != "median":
         reasons.append(
             f"other processes took {contention:.0%} of the time, more than {effort.contention:.0%}"
         )

@@ -3,43 +3,68 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
 
 DROPPED = 2  # first calls of a block, which find the other model's data in the caches
 CONFIDENCE = 0.95
-Statistic = Literal["median", "p10"]
+Statistic = Literal["median", "cpu", "p10"]
+
+
+class Calls(NamedTuple):
+    """Consecutive calls of one model, as they were timed.
+
+    Attributes:
+        durations_ms: of each call.
+        contention: fraction of the time in which the calling thread wanted to run but did not,
+            in [0, 1]: 1 - CPU time / wall time.
+        cpu_ms: CPU time of each call; None where that is not the whole work of the call: other
+            threads or a GPU worked too.
+    """
+
+    durations_ms: Sequence[float]
+    contention: float
+    cpu_ms: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive calls of one model.
+    """Consecutive calls of one model, summarised.
 
     Attributes:
         samples_ms: duration of each call in milliseconds, without the first two.
-        contention: fraction of the block's time in which the calling thread wanted to run but
-            did not, in [0, 1]: 1 - CPU time / wall time.
+        contention: of the block, as in :class:`Calls`.
         median_ms: median of the samples.
         p10_ms: their 10th percentile.
+        cpu_ms: median of the CPU times, without the first two; None where there are none.
     """
 
     samples_ms: tuple[float, ...]
     contention: float
     median_ms: float
     p10_ms: float
+    cpu_ms: float | None
 
     @classmethod
-    def of_calls(cls, durations_ms: Sequence[float], contention: float) -> "Block":
+    def of_calls(cls, calls: Calls) -> "Block":
         """Summarise the calls of a block, all of them: at least three."""
-        samples = tuple(durations_ms[DROPPED:])
+        samples = tuple(calls.durations_ms[DROPPED:])
         p10, median = np.percentile(samples, [10, 50])
-        return cls(samples, contention, float(median), float(p10))
+        cpu = None if calls.cpu_ms is None else float(np.median(calls.cpu_ms[DROPPED:]))
+        return cls(samples, calls.contention, float(median), float(p10), cpu)
 
     def value_ms(self, statistic: Statistic) -> float:
-        """Return the block's median, or its 10th percentile."""
-        return self.median_ms if statistic == "median" else self.p10_ms
+        """Return the block's median, its median CPU time, or its 10th percentile.
+
+        Raises:
+            ValueError: the CPU time is wanted and is not known.
+        """
+        value = {"median": self.median_ms, "cpu": self.cpu_ms, "p10": self.p10_ms}[statistic]
+        if value is None:
+            raise ValueError("the CPU time of these calls is not known")
+        return value
 
 
 @dataclass(frozen=True, slots=True)

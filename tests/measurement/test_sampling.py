@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from autocompress.measurement.sampling import LEAST_PAIRS, Effort, sample
+from autocompress.measurement.statistics import Calls
 
 QUIET = Effort(budget_s=5.0, width=0.02, contention=0.1)
 
@@ -17,10 +18,13 @@ class Machine:
     def clock(self):
         return self.seconds
 
-    def model(self, name, call_ms, *, noise=0.01, contention=0.0, cold_ms=0.0, warming=0):
+    def model(
+        self, name, call_ms, *, noise=0.01, contention=0.0, cold_ms=0.0, warming=0, cpu=False
+    ):
         """A model with log-normal noise whose first calls of a block are slower.
 
-        With contention c, that share of the calls takes three times as long.
+        With contention c, that share of the calls takes three times as long, of which their CPU
+        times, told if ``cpu``, show nothing.
         """
         calls = 0
 
@@ -29,12 +33,13 @@ class Machine:
             self.order.append((name, count))
             share = contention(self.seconds) if callable(contention) else contention
             durations = call_ms * np.exp(self.generator.normal(0, noise, count))
+            worked = durations.copy()
             durations[self.generator.random(count) < share * 0.9] *= 3
             durations[:2] += cold_ms
             durations *= 1 + 2 * np.clip(1 - (calls + np.arange(count)) / max(warming, 1e-9), 0, 1)
             calls += count
             self.seconds += durations.sum() / 1000
-            return list(durations), share
+            return Calls(list(durations), share, cpu_ms=None if not cpu else list(worked))
 
         return run
 
@@ -43,8 +48,8 @@ class Machine:
 
         def slower(count):
             factor = 1 + per_second * self.seconds
-            durations, share = run(count)
-            return [value * factor for value in durations], share
+            calls = run(count)
+            return Calls([value * factor for value in calls.durations_ms], calls.contention)
 
         return slower
 
@@ -139,6 +144,28 @@ def test_lasting_contention_turns_to_the_tenth_percentile_and_is_flagged():
     assert "other processes took 60% of the time, more than 10%" in found.flag
     assert found.interval.value == pytest.approx(0.5, rel=0.04)
     assert machine.seconds == pytest.approx(QUIET.budget_s, rel=0.1)
+
+
+def test_lasting_contention_does_not_show_in_cpu_times():
+    machine = Machine()
+    found = compared(
+        machine,
+        machine.model("c", 0.5, contention=1.0, cpu=True),
+        machine.model("b", 1.0, contention=0.4, cpu=True),
+    )
+    assert found.statistic == "cpu"
+    assert "other processes took 100% of the time" in found.flag
+    assert found.interval.value == pytest.approx(0.5, rel=0.01)
+
+
+def test_cpu_times_count_only_where_both_models_have_them():
+    machine = Machine()
+    found = compared(
+        machine,
+        machine.model("c", 0.5, contention=0.6, cpu=True),
+        machine.model("b", 1.0, contention=0.6),
+    )
+    assert found.statistic == "p10"
 
 
 def test_a_wide_interval_at_the_end_of_the_budget_is_flagged():

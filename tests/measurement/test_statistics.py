@@ -6,6 +6,7 @@ from scipy import stats
 
 from autocompress.measurement.statistics import (
     Block,
+    Calls,
     geometric_interval,
     percentiles_ms,
     ratio_interval,
@@ -35,12 +36,12 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
 
 def test_swapping_the_models_inverts_ratio_and_interval():
     first = [
-        Block.of_calls((9.0, 9.0, 1.0, 1.1, 1.2), 0.0),
-        Block.of_calls((9.0, 9.0, 1.0, 1.3, 1.5), 0.0),
+        Block.of_calls(Calls((9.0, 9.0, 1.0, 1.1, 1.2), 0.0)),
+        Block.of_calls(Calls((9.0, 9.0, 1.0, 1.3, 1.5), 0.0)),
     ]
     second = [
-        Block.of_calls((9.0, 9.0, 0.4, 0.5, 0.6), 0.0),
-        Block.of_calls((9.0, 9.0, 0.5, 0.6, 0.7), 0.0),
+        Block.of_calls(Calls((9.0, 9.0, 0.4, 0.5, 0.6), 0.0)),
+        Block.of_calls(Calls((9.0, 9.0, 0.5, 0.6, 0.7), 0.0)),
     ]
     there, back = ratio_interval(first, second, "median"), ratio_interval(second, first, "median")
     assert there.value == pytest.approx(math.sqrt(0.5 / 1.1 * 0.6 / 1.3))
@@ -49,14 +50,21 @@ def test_swapping_the_models_inverts_ratio_and_interval():
 
 
 def test_blocks_are_summarised_by_median_or_tenth_percentile():
-    block = Block.of_calls([9.0, 9.0, *map(float, range(11))], 0.0)
+    block = Block.of_calls(Calls([9.0, 9.0, *map(float, range(11))], 0.0))
     assert block.value_ms("median") == 5
     assert block.value_ms("p10") == 1
+    with pytest.raises(ValueError, match="CPU time"):
+        block.value_ms("cpu")
+
+
+def test_cpu_times_are_summarised_by_their_median():
+    block = Block.of_calls(Calls([9.0, 9.0, 5.0, 6.0, 7.0], 0.5, [8.0, 8.0, 1.0, 2.0, 9.0]))
+    assert block.value_ms("cpu") == 2
 
 
 def test_percentiles_are_over_all_samples():
     blocks = [
-        Block.of_calls((9.0, 9.0, 0.0, 1.0, 2.0, 3.0, 4.0), 0.0),
-        Block.of_calls((9.0, 9.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0), 0.0),
+        Block.of_calls(Calls((9.0, 9.0, 0.0, 1.0, 2.0, 3.0, 4.0), 0.0)),
+        Block.of_calls(Calls((9.0, 9.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0), 0.0)),
     ]
     assert percentiles_ms(blocks) == (1, 5, 9)
