@@ -82,15 +82,18 @@ def diagnosis(profile: Sequence[Layer]) -> Iterator[str]:
     )
     found = bounds(profile)
     overhead = sum(row["after"]["overhead_ms"] for row in left)
-    if overhead >= OVERHEAD_SHARE * total:
+    mostly_calls = overhead >= OVERHEAD_SHARE * total
+    if mostly_calls:
         yield (
             f"calling {len(left)} layers takes {percent(min(overhead / total, 1), 0)} of that, "
             "however small they are: fewer layers, larger batches, or a runtime with less "
             "overhead would help, removing weights would not"
         )
     for row in sorted(left, key=lambda row: -row["after"]["ms"]):
-        if row["after"]["ms"] >= LEAST_SHARE * total:
-            yield from _about(row, found[row["name"]])
+        bound = found[row["name"]]
+        told_already = mostly_calls and bound == "call overhead"
+        if row["after"]["ms"] >= LEAST_SHARE * total and not told_already:
+            yield from _about(row, bound)
 
 
 def _left(profile: Sequence[Layer], what: str) -> float:
@@ -101,7 +104,8 @@ def _left(profile: Sequence[Layer], what: str) -> float:
 
 def _about(row: Layer, bound: Bound | None) -> Iterator[str]:
     name, before, after = row["name"], row["before"], row["after"]
-    if odd := _odd_width(before["widths"], after["widths"]):
+    units = "outputs" if row["type"] == "Linear" else "channels"
+    if odd := _odd_width(before["widths"], after["widths"], units):
         yield f"{name}: {odd}"
     if bound == "call overhead":
         yield f"{name}: {milliseconds(after['ms'])}, mostly call overhead"
@@ -123,7 +127,7 @@ def _speed(side: Layer) -> str:
     return f"{_per_ms(side, 'macs') / 1e6:.2g}"
 
 
-def _odd_width(before: Sequence[int], after: Sequence[int]) -> str | None:
+def _odd_width(before: Sequence[int], after: Sequence[int], units: str) -> str | None:
     """Describe the widths that changed and do not fill whole groups of channels."""
     if before == after:
         return None
@@ -134,4 +138,4 @@ def _odd_width(before: Sequence[int], after: Sequence[int]) -> str | None:
     odd = [width for width in after if width % MULTIPLE]
     if not odd or not before:
         return None
-    return f"{odd[0]} of {before[0]} channels: {odd[0]} is not a multiple of {MULTIPLE}"
+    return f"{odd[0]} of {before[0]} {units}: {odd[0]} is not a multiple of {MULTIPLE}"

@@ -14,6 +14,7 @@ from autocompress.measurement.latency import LatencySettings, cpu_threads, place
 from autocompress.measurement.lock import DeviceLock
 
 BLOCK_CALLS = 10  # of one model before the other has its turn; fewer where calls are slow
+LEAST_BLOCKS = 2  # of each model, whatever the budget
 DROPPED = 1  # first call of a block, which finds the other model's data in the caches
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -31,9 +32,10 @@ def profile_layers(
 
     Copies of both models run in eager PyTorch, whatever ``settings.runtime``, in alternating
     blocks, with the device, threads, batch size and memory layout of the settings. Hooks around
-    each layer read the clock, or record events on a CUDA device. A layer's time is the median
-    over calls, the overhead of one call of a layer included; what runs between layers
-    (activations, pooling, additions, the packed projection of attention) is not in any row.
+    each layer read the thread's CPU time (the clock, for several threads) or record CUDA events.
+    A layer's time is the median over calls, the overhead of one call of a layer included; what
+    runs between layers (activations, pooling, additions, the packed projection of attention) is
+    not in any row.
     Waits for the device and has it alone.
 
     Args:
@@ -42,7 +44,7 @@ def profile_layers(
             factorized is a sequence of layers, whose times and work are added up.
         example: images [batch_size, channels, height, width].
         settings: device, threads, batch size and layout; its ``budget_s`` is not used.
-        budget_s: seconds for the timed calls; each model is called at least four times.
+        budget_s: seconds for the timed calls; each model is called at least five times.
 
     Returns:
         plain data, in the order of definition, one dictionary per layer of ``baseline`` that was
@@ -56,11 +58,15 @@ def profile_layers(
     Raises:
         ConfigurationError: the device is not available, or the example has another batch size.
     """
+    # CPU time does not run on while others have the core, but shows one thread only.
+    clock = time.thread_time_ns if settings.threads == 1 else time.perf_counter_ns
     with cpu_threads(settings.threads), torch.inference_mode():
         first, images = placed(baseline, example, settings)
         second, _ = placed(candidate, example, settings)
         with DeviceLock(images.device).exclusive():
-            watches = [_Watch(first, images), _Watch(second, images), _smallest(images)]
+            models = (first, second, _smallest().to(images.device))
+            inputs = (images, images, images.new_zeros(1, 1, 1, 1))
+            watches = [_Watch(m, x, clock) for m, x in zip(models, inputs, strict=True)]
             _alternate(watches, budget_s)
     *both, smallest = watches
     overheads = {_kind(s.layer): statistics.median(s.samples_ms) for s in smallest.seen.values()}
@@ -102,9 +108,10 @@ class _Seen:
 class _Watch:
     """Hooks on the layers of one model, which this object may keep and change."""
 
-    def __init__(self, model: nn.Module, images: Tensor) -> None:
+    def __init__(self, model: nn.Module, images: Tensor, clock: Callable[[], int]) -> None:
         self.model = model
         self.images = images
+        self.clock = clock
         self.seen: dict[str, _Seen] = {}
         self._marks: dict[str, list[Any]] = defaultdict(list)
         named = {name: layer for name, layer in model.named_modules() if _is_leaf(layer)}
@@ -160,7 +167,7 @@ class _Watch:
         return hook
 
     def _mark(self, name: str) -> Callable[..., None]:
-        marks, cuda = self._marks, self.images.is_cuda
+        marks, clock, cuda = self._marks, self.clock, self.images.is_cuda
 
         def hook(*_: Any) -> None:
             if cuda:
@@ -168,7 +175,7 @@ class _Watch:
                 event.record()
                 marks[name].append(event)
             else:
-                marks[name].append(time.perf_counter_ns())
+                marks[name].append(clock())
 
         return hook
 
@@ -180,12 +187,10 @@ def _between(start: Any, end: Any) -> float:
     return float(start.elapsed_time(end))
 
 
-def _smallest(images: Tensor) -> _Watch:
-    """Return a model of the smallest layers: their work is one multiplication each."""
-    layers = nn.Sequential(
-        nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(1, 1)
-    ).eval()
-    return _Watch(layers.to(images.device), images.new_zeros(1, 1, 1, 1))
+def _smallest() -> nn.Module:
+    """Return a model of the smallest layers, for a one-pixel image: one multiplication each."""
+    layers = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(1, 1)
+    return nn.Sequential(*layers).eval()
 
 
 def _alternate(watches: list[_Watch], budget_s: float) -> None:
@@ -196,7 +201,7 @@ def _alternate(watches: list[_Watch], budget_s: float) -> None:
     for watch in watches:
         watch.forget(1)
     blocks = 0
-    while blocks < 2 or time.perf_counter() - start < budget_s:
+    while blocks < LEAST_BLOCKS or time.perf_counter() - start < budget_s:
         for watch in watches if blocks % 2 == 0 else reversed(watches):
             for _ in range(DROPPED):
                 watch.call()

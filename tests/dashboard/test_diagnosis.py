@@ -77,6 +77,7 @@ def test_a_model_of_small_layers_is_told_to_be_mostly_calls():
     told = list(diagnosis(small))
     assert told[1].startswith("calling 3 layers takes 83 % of that")
     assert "removing weights would not" in told[1]
+    assert len(told) == 2
 
 
 def test_layers_that_hardly_count_get_no_sentence():
