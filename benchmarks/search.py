@@ -1,0 +1,209 @@
+"""How fast is the search? Arms side by side: same baseline, same machine, same wall-clock time.
+
+    python -m benchmarks.search --seeds 3 --seconds 240
+    python -m benchmarks.search --fasterai-python VENV/bin/python --arms autocompress fasterai
+
+Arms: ``autocompress``; ``plain``, itself without drafts, early stopping and harvesting;
+``random``, with random recipes; ``fasterai``, the loop that a user of FasterAI would write with
+Optuna (``fasterai_loop.py``; needs ``requirements-search.txt``, best in an environment of its
+own). Each is a fresh process with one thread of computation, and what it finishes after its time
+does not count; loading and measuring the baseline counts, training it does not. An arm and seed
+that has a result is skipped. Numbers: ``search_report.py``.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autocompress.config import load_study
+from autocompress.errors import AutocompressError
+from autocompress.measurement.fingerprint import fingerprint
+from autocompress.study import Run
+from autocompress.study.preparation import latency_settings, load_batches, trained
+from autocompress.study.searching import ignore
+from benchmarks.search_report import compared, report, summary
+
+HERE = Path(__file__).parent
+STUDY = HERE / "search_fashion.toml"
+OWN_ARMS: Mapping[str, tuple[str, ...]] = {
+    "autocompress": (),
+    "plain": ("study.draft=false", "study.early_stopping=false", "study.harvest=false"),
+    "random": ("study.sampler=random",),
+}
+ARMS = (*OWN_ARMS, "fasterai")
+# The command line as it is, told that the machine has one core, so that its worker takes one.
+ONE_CORE = "import os; os.cpu_count = lambda: 1; from autocompress.cli import main; main()"
+Result = dict[str, Any]
+
+
+def own_arm(study: Path, sets: Sequence[str], home: Path, seconds: float) -> Result:
+    """Run autocompress in a folder until the time is up, and read its trials."""
+    command = [sys.executable, "-c", ONE_CORE, "run", str(study)]
+    started = time.time()
+    process = _started([*command, *_flags(sets)], home, home)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+    code = process.wait()
+    folder = home / "runs" / load_study(study, sets).study.name
+    if not folder.exists():
+        raise RuntimeError(f"exit code {code}: {_log(home)}")
+    run = Run.open(folder)
+    if not run.baseline or not run.trials():
+        raise RuntimeError(f"no trial; exit code {code}: {_log(home)}")
+    trials = [_facts(trial, started) for trial in run.trials() if trial.finished]
+    ready = min(t.started.timestamp() for t in run.trials() if t.started) - started
+    accuracy = run.baseline["accuracy"]
+    return {"baseline": {"accuracy": accuracy}, "ready_s": ready, "trials": trials}
+
+
+def _facts(trial: Any, started: float) -> Result:
+    facts = {
+        "state": trial.state if trial.harvested_from is None else "harvested",
+        "reason": trial.reason,
+        "finished_s": trial.finished.timestamp() - started,
+        "wall_s": (trial.finished - trial.started).total_seconds() if trial.started else None,
+        "seconds": dict(trial.seconds),
+        "params": dict(trial.params),
+    }
+    keys = ("accuracy", "latency_ratio", "parameter_ratio")
+    return facts | ({key: trial.metrics[key] for key in keys} if trial.feasible else {})
+
+
+def fasterai_arm(
+    python: str, study: Path, sets: Sequence[str], home: Path, seconds: float
+) -> Result:
+    """Run FasterAI's loop, which measures its candidates again once the time is up."""
+    output = home.resolve() / "result.json"
+    command = [python, "-W", "ignore", "-m", "benchmarks.fasterai_loop", str(study), str(output)]
+    timing = ["--seconds", str(seconds), "--started", str(time.time())]
+    process = _started([*command, *timing, *_flags(sets)], HERE.parent, home)
+    if process.wait() or not output.exists():
+        raise RuntimeError(_log(home))
+    result: Result = json.loads(output.read_text(encoding="utf-8"))
+    return result
+
+
+def _started(command: Sequence[str], directory: Path, home: Path) -> subprocess.Popen[bytes]:
+    with (home / "log.txt").open("wb") as log:
+        return subprocess.Popen(
+            command,
+            cwd=directory,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+            stdout=log,
+            stderr=log,
+            process_group=0,
+        )
+
+
+def _flags(sets: Sequence[str]) -> list[str]:
+    return [word for item in sets for word in ("--set", item)]
+
+
+def _log(home: Path) -> str:
+    return (home / "log.txt").read_text(encoding="utf-8", errors="replace").strip()[-1500:]
+
+
+def _version(python: str, package: str) -> str | None:
+    code = f"import importlib.metadata as m; print(m.version({package!r}))"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _stored(file: Path, options: argparse.Namespace) -> Result:
+    """Return what is stored, or a new document; refuse to mix times or machines."""
+    packages = ("autocompress", "torch", "optuna", "fastai")
+    header = {
+        "seconds": options.seconds,
+        "sets": options.sets,
+        "device": fingerprint(latency_settings(load_study(options.study))),
+        "versions": {name: importlib.metadata.version(name) for name in packages}
+        | {"fasterai": _version(options.fasterai_python, "fasterai")},
+    }
+    if not file.exists():
+        return {**header, "arms": {}}
+    stored: Result = json.loads(file.read_text(encoding="utf-8"))
+    for key in ("seconds", "sets", "device"):
+        if stored[key] != header[key]:
+            raise SystemExit(f"{file} has results with another {key}: {stored[key]}; move it away")
+    return stored
+
+
+def main() -> None:
+    """Run what has no result yet, arm after arm within each seed, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--study", type=Path, default=STUDY)
+    parser.add_argument("--set", action="append", default=[], dest="sets", metavar="KEY=VALUE")
+    parser.add_argument("--fasterai-python", default=sys.executable)
+    parser.add_argument("--work", type=Path, default=Path("runs/search_benchmark"))
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    study, file = options.study.resolve(), options.results / "search.json"
+    stored = _stored(file, options)
+    for seed in range(options.seeds):
+        turn = seed % len(options.arms)
+        for arm in options.arms[turn:] + options.arms[:turn]:
+            if str(seed) in stored["arms"].get(arm, {}):
+                continue
+            home = options.work.resolve() / f"seed-{seed}"
+            sets = _with_baseline(study, options.sets, home / "baseline", seed)
+            shutil.rmtree(home / arm, ignore_errors=True)
+            (home / arm).mkdir(parents=True)
+            load = os.getloadavg()[0]
+            try:
+                if arm == "fasterai":
+                    python, folder = options.fasterai_python, home / arm
+                    result = fasterai_arm(python, study, sets, folder, options.seconds)
+                else:
+                    sets = [*sets, *OWN_ARMS[arm]]
+                    result = own_arm(study, sets, home / arm, options.seconds)
+            except (RuntimeError, AutocompressError) as error:
+                print(f"{arm}, seed {seed}: {error}", file=sys.stderr)
+                continue
+            result["load_before"] = load
+            result["date"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            stored["arms"].setdefault(arm, {})[str(seed)] = result
+            _write(file, stored)
+            print(report(stored), flush=True)
+
+
+def _with_baseline(study: Path, sets: Sequence[str], home: Path, seed: int) -> list[str]:
+    """Train a seed's baseline, once; return the settings that make a study start from it."""
+    sets = [*sets, f"study.seed={seed}"]
+    config = load_study(study, sets)
+    trained(config.model, load_batches(config), home, config, ignore)
+    weights = json.dumps(str(home / "weights.safetensors"))
+    return [*sets, f"model.weights={weights}", "model.epochs=0"]
+
+
+def _write(file: Path, stored: Result) -> None:
+    seconds = stored["seconds"]
+    document = {
+        **stored,
+        "summary": {arm: summary(found, seconds) for arm, found in stored["arms"].items()},
+        "compared": compared(stored, seconds),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    file.with_suffix(".md").write_text(report(stored), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
