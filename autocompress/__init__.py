@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from autocompress.graph import Plan, find_units, plan_of, rebuild
     from autocompress.pipeline import CompressedModel, compress
     from autocompress.recipe import Recipe
+    from autocompress.study.controls import run_controls
+    from autocompress.study.picks import Demands
     from autocompress.study.records import Run
     from autocompress.study.running import resume, run
     from autocompress.techniques.distillation import Distillation
@@ -30,6 +32,8 @@ _HOMES = {
     "autocompress.graph": ("Plan", "find_units", "plan_of", "rebuild"),
     "autocompress.pipeline": ("CompressedModel", "compress"),
     "autocompress.recipe": ("Recipe",),
+    "autocompress.study.controls": ("run_controls",),
+    "autocompress.study.picks": ("Demands",),
     "autocompress.study.records": ("Run",),
     "autocompress.study.running": ("resume", "run"),
     "autocompress.techniques.distillation": ("Distillation",),
@@ -46,6 +50,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "BatchSettings",
     "CompressedModel",
+    "Demands",
     "Distillation",
     "Factorization",
     "KnowledgeDistillation",
@@ -70,6 +75,7 @@ __all__ = [
     "rebuild",
     "resume",
     "run",
+    "run_controls",
     "sparsify",
 ]
 

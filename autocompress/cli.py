@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +13,25 @@ from autocompress.artifacts import write_bytes
 from autocompress.errors import AutocompressError, ConfigurationError, UsageError
 from autocompress.terminal import views
 from autocompress.terminal.interrupts import INTERRUPTED, stop_cleanly_first
+from autocompress.terminal.options import (
+    AsJson,
+    Controls,
+    MaxLatency,
+    MaxParameters,
+    MinAccuracy,
+    Overrides,
+    Pick,
+    RunFolder,
+    StudyFile,
+    Timeout,
+    Trials,
+    Workers,
+)
 from autocompress.terminal.progress import Listener, progress_on
 from autocompress.terminal.tables import show_json, show_line, show_sections, show_table
 
 if TYPE_CHECKING:
-    from autocompress.study import Run
+    from autocompress.study import Demands, Run
 
 FAILED, MISUSED, NOTHING_FEASIBLE = 1, 2, 3  # exit codes
 _SHOWN = ("state", "stage", "reason", "feasible", "metrics", "recipe", "params", "seconds")
@@ -30,31 +44,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-def _duration(text: str) -> float:
-    from autocompress.config import parse_duration
-
-    try:
-        return float(parse_duration(text if not text.isdigit() else int(text)))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: runs/NAME.")]
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.")]
-Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all, instead of the study's.")]
-Timeout = Annotated[
-    float | None,
-    typer.Option(parser=_duration, metavar="30m", help="Start no new trial after this time."),
-]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that run trials side by side.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the study file."),
-]
-Pick = Literal["accurate", "fast", "small", "balanced"]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 (typer calls it)
@@ -81,6 +70,7 @@ def run(
     timeout: Timeout = None,
     workers: Workers = 1,
     overrides: Overrides = None,
+    controls: Controls = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a study and show its front.
@@ -95,7 +85,8 @@ def run(
     def search(listen: Listener) -> "Run":
         from autocompress.study.running import run
 
-        return run(config, trials=trials, timeout_s=timeout, workers=workers, progress=listen)
+        done = run(config, trials=trials, timeout_s=timeout, workers=workers, progress=listen)
+        return _with_controls(done, workers, listen) if controls else done
 
     _search(folder, search, as_json=as_json)
 
@@ -107,6 +98,7 @@ def resume(
     trials: Trials = None,
     timeout: Timeout = None,
     workers: Workers = 1,
+    controls: Controls = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with an interrupted run, or add trials to a finished one.
@@ -118,9 +110,17 @@ def resume(
     def search(listen: Listener) -> "Run":
         from autocompress.study.running import resume
 
-        return resume(run, trials=trials, timeout_s=timeout, workers=workers, progress=listen)
+        done = resume(run, trials=trials, timeout_s=timeout, workers=workers, progress=listen)
+        return _with_controls(done, workers, listen) if controls else done
 
     _search(run, search, as_json=as_json)
+
+
+def _with_controls(done: "Run", workers: int, listen: Listener) -> "Run":
+    from autocompress.study.controls import run_controls
+
+    run_controls(done, workers=workers, progress=listen)
+    return done
 
 
 def _search(folder: Path, search: Callable[[Listener], "Run"], *, as_json: bool) -> None:
@@ -137,6 +137,8 @@ def _search(folder: Path, search: Callable[[Listener], "Run"], *, as_json: bool)
         return
     counts = document["trials"]
     if counts["complete"] or counts["pruned"]:
+        for line in views.miss_lines(finished.misses()):
+            _say(line)
         _say("no trial met the limits; loosen [limits], or widen [search] and resume")
         raise typer.Exit(NOTHING_FEASIBLE)
     _say(f"no trial was completed; reasons: autocompress status {folder}")
@@ -182,12 +184,28 @@ def status(run: RunFolder, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def front(run: RunFolder, *, as_json: AsJson = False) -> None:
+def front(
+    run: RunFolder,
+    *,
+    max_latency_ms: MaxLatency = None,
+    max_parameters: MaxParameters = None,
+    min_accuracy: MinAccuracy = None,
+    as_json: AsJson = False,
+) -> None:
     """Show the baseline and the models that no other model beats.
 
-    Example: autocompress front runs/quickstart --json
+    Example: autocompress front runs/quickstart --min-accuracy 0.97
     """
-    _show_front(_open(run).front_document(), as_json=as_json)
+    opened = _open(run)
+    demands = _demands(max_latency_ms, max_parameters, min_accuracy)
+    document = opened.front_document(demands)
+    _show_front(document, as_json=as_json)
+    if opened.front() and not document["front"]:
+        try:
+            opened.pick("balanced", demands)  # its message names the nearest
+        except UsageError as error:
+            _say(f"autocompress: {error}")
+            raise typer.Exit(NOTHING_FEASIBLE) from None
 
 
 @app.command()
@@ -271,16 +289,15 @@ def report(
 
 
 @app.command()
-def export(
+def export(  # noqa: PLR0913 (typer calls it)
     run: RunFolder,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
     trial: Annotated[int | None, typer.Option(min=0, help="Export this trial.")] = None,
     pick: Annotated[Pick, typer.Option(help="Choose from the front.")] = "balanced",
-    max_latency_ms: Annotated[float | None, typer.Option(help="Leave out slower models.")] = None,
-    min_accuracy: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Leave out less accurate models.")
-    ] = None,
+    max_latency_ms: MaxLatency = None,
+    max_parameters: MaxParameters = None,
+    min_accuracy: MinAccuracy = None,
     formats: Annotated[
         str, typer.Option("--format", help="Comma-separated formats of the model.")
     ] = "pt2",
@@ -291,7 +308,7 @@ def export(
     """
     opened = _open(run)
     if trial is None:
-        chosen = opened.pick(pick, max_latency_ms=max_latency_ms, min_accuracy=min_accuracy)
+        chosen = opened.pick(pick, _demands(max_latency_ms, max_parameters, min_accuracy))
     else:
         chosen = opened.trial(trial)
     from autocompress.export import export_trial
@@ -319,6 +336,16 @@ def init(
     write_bytes(path, template().encode())
     show_line(str(path))
     _say(f"next: autocompress plan {path}")
+
+
+def _demands(
+    max_latency_ms: float | None, max_parameters: int | None, min_accuracy: float | None
+) -> "Demands":
+    from autocompress.study import Demands
+
+    return Demands(
+        max_latency_ms=max_latency_ms, max_parameters=max_parameters, min_accuracy=min_accuracy
+    )
 
 
 def _open(path: Path) -> "Run":

@@ -12,13 +12,13 @@ class Started:
     Attributes:
         name: the study.
         folder: where the run is stored.
-        trials: how many finished trials it wants in all.
+        trials: how many finished trials it wants in all; ``None``: as many as fit into the time.
         done: how many it has already.
     """
 
     name: str
     folder: str
-    trials: int
+    trials: int | None
     done: int
 
 
@@ -67,6 +67,7 @@ class TrialDone:
         total: wanted trials of the run.
         elapsed_s: seconds since the first trial of this session began.
         eta_s: expected seconds until the last trial ends.
+        harvested_from: number of the trial whose training run it shares, if it has none itself.
     """
 
     number: int
@@ -78,6 +79,7 @@ class TrialDone:
     total: int
     elapsed_s: float
     eta_s: float
+    harvested_from: int | None = None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ the model before and after, and fail the trial if they differ.
 
 import copy
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,10 +28,15 @@ from autocompress.training.callbacks import HoldZeros, KnowledgeDistillation, Sp
 from autocompress.training.evaluation import reestimate_batch_norms
 from autocompress.training.fitting import (
     EpochRecord,
+    Fit,
     Follower,
     fit,
     seed_everything,
 )
+
+Curve = tuple[EpochRecord, ...]
+Trunk = Mapping[str, torch.Tensor]
+"""A state dict of the baseline's structure, distilled and sparsified, before any surgery."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class CompressedModel:
 
     model: nn.Module
     plan: Plan
-    curve: tuple[EpochRecord, ...]
+    curve: Curve
     seconds: Mapping[str, float]
 
 
@@ -75,51 +81,116 @@ def compress(
     Raises:
         TrialError: a stage failed; it names the stage and the reason.
     """
-    seed_everything(seed)
-    batches = batches.reseeded(seed)
-    example = batches.example
-    training, sparsification = recipe.training, recipe.sparsification
     model = copy.deepcopy(baseline).to(batches.device)
-    clock = _Clock()
-    curve: list[EpochRecord] = []
+    if units is None:
+        with failing_as("sparsify"):
+            units = tuple(find_units(model, batches.example))
+    distil = _distillers(recipe, baseline, teacher, batches)
+    job = _Job(recipe, batches, units, seed, distil, follower or Follower(), _Clock())
+    model, curve = job.train(model)
+    model, recovery = job.finish(model)
+    return CompressedModel(model, plan_of(model), curve + recovery, job.clock.seconds)
 
-    distil = []
-    if recipe.distillation is not None:
-        teacher = copy.deepcopy(baseline) if teacher is None else teacher
-        teacher = teacher.to(batches.device)
-        distil = [KnowledgeDistillation(teacher, settings=recipe.distillation)]
 
-    with clock.stage("sparsify"):
-        if units is None:
-            units = tuple(find_units(model, example))
-        thin = []
-        if sparsification is not None:
-            thin = [Sparsify(settings=sparsification, units=units, seed=seed)]
-        callbacks = [*distil, *thin]
-        curve += fit(model, batches, training.main, callbacks=callbacks, follower=follower)
-        if sparsification is not None and training.epochs == 0:
-            model = sparsify(model, sparsification, units, example_inputs=example, seed=seed)
+def branch(
+    baseline: nn.Module,
+    recipe: Recipe,
+    trunk: Trunk,
+    batches: Batches,
+    *,
+    teacher: nn.Module | None = None,
+    units: Sequence[UnitGroup],
+    seed: int = 0,
+) -> CompressedModel:
+    """Apply what follows the first training run of a recipe to a trunk that was kept from it.
 
-    if recipe.pruning is not None:
-        with clock.stage("prune"):
-            model = prune_exactly(model, example, recipe.pruning, units)
+    It gives what ``compress`` gives for this recipe, at the cost of surgery and recovery alone:
+    one training run yields several candidates.
 
-    if recipe.factorization is not None:
-        with clock.stage("factorize"):
-            model = factorize(model, recipe.factorization, calibration=example)
+    Args:
+        baseline: as for ``compress``.
+        recipe: its first training run must be the one that the trunk is from.
+        trunk: one that ``KeepTrunks`` kept.
+        batches: as for ``compress``.
+        teacher: as for ``compress``.
+        units: the baseline's units.
+        seed: as for ``compress``.
 
-    with clock.stage("recover"):
-        callbacks = [*distil, HoldZeros()]
-        curve += fit(model, batches, training.recovery, callbacks=callbacks, follower=follower)
-        if training.recovery_epochs == 0:
-            reestimate_batch_norms(model, batches.train)
+    Raises:
+        TrialError: a stage failed; it names the stage and the reason.
+    """
+    model = copy.deepcopy(baseline).to(batches.device)
+    model.load_state_dict(trunk)
+    distil = _distillers(recipe, baseline, teacher, batches)
+    job = _Job(recipe, batches, units, seed, distil, Follower(), _Clock())
+    model, recovery = job.finish(model)
+    return CompressedModel(model, plan_of(model), recovery, job.clock.seconds)
 
-    if recipe.fold:
-        with clock.stage("fold"):
-            model = fold_batch_norms(model, example)
 
-    model.eval()
-    return CompressedModel(model, plan_of(model), tuple(curve), clock.seconds)
+@dataclass(frozen=True)
+class _Job:
+    """One recipe at work."""
+
+    recipe: Recipe
+    batches: Batches
+    units: Sequence[UnitGroup]
+    seed: int
+    distil: Sequence[KnowledgeDistillation]
+    follower: Follower
+    clock: "_Clock"
+
+    def train(self, model: nn.Module) -> tuple[nn.Module, Curve]:
+        """Distil and sparsify."""
+        recipe, seed, batches = self.recipe, self.seed, self._seeded(self.seed)
+        settings = recipe.sparsification
+        with self.clock.stage("sparsify"):
+            thin = []
+            if settings is not None:
+                thin = [Sparsify(settings=settings, units=self.units, seed=seed)]
+            curve = self._fit(model, batches, recipe.training.main, thin)
+            if settings is not None and recipe.training.epochs == 0:
+                example = batches.example
+                model = sparsify(model, settings, self.units, example_inputs=example, seed=seed)
+        return model, curve
+
+    def finish(self, model: nn.Module) -> tuple[nn.Module, Curve]:
+        """Prune, factorize, recover, fold; the same for a trunk just trained and for one kept."""
+        recipe, batches, example = self.recipe, self._seeded(self.seed + 1), self.batches.example
+
+        if recipe.pruning is not None:
+            with self.clock.stage("prune"):
+                model = prune_exactly(model, example, recipe.pruning, self.units)
+
+        if recipe.factorization is not None:
+            with self.clock.stage("factorize"):
+                model = factorize(model, recipe.factorization, calibration=example)
+
+        with self.clock.stage("recover"):
+            curve = self._fit(model, batches, recipe.training.recovery, [HoldZeros()])
+            if recipe.training.recovery_epochs == 0:
+                reestimate_batch_norms(model, batches.train)
+
+        if recipe.fold:
+            with self.clock.stage("fold"):
+                model = fold_batch_norms(model, example)
+        return model.eval(), curve
+
+    def _fit(self, model: nn.Module, batches: Batches, run: Fit, more: Sequence[Any]) -> Curve:
+        callbacks = [*self.distil, *more]
+        return fit(model, batches, run, callbacks=callbacks, follower=self.follower)
+
+    def _seeded(self, seed: int) -> Batches:
+        seed_everything(seed)
+        return self.batches.reseeded(seed)
+
+
+def _distillers(
+    recipe: Recipe, baseline: nn.Module, teacher: nn.Module | None, batches: Batches
+) -> list[KnowledgeDistillation]:
+    if recipe.distillation is None:
+        return []
+    teacher = copy.deepcopy(baseline) if teacher is None else teacher
+    return [KnowledgeDistillation(teacher.to(batches.device), settings=recipe.distillation)]
 
 
 def prune_exactly(
@@ -159,6 +230,33 @@ def draft(
         if recipe.fold:
             model = fold_batch_norms(model, example)
     return model.eval()
+
+
+class KeepTrunks(Follower):
+    """Keeps the trunk after some epochs of the first training run, for ``branch``.
+
+    Args:
+        epochs: after which of them, from 1.
+        follower: hears everything too.
+
+    Attributes:
+        trunks: the states, by epoch.
+    """
+
+    def __init__(self, epochs: Collection[int], follower: Follower) -> None:
+        self.epochs = epochs
+        self.follower = follower
+        self.trunks: dict[int, Trunk] = {}
+
+    def batch(self) -> None:
+        """Pass it on."""
+        self.follower.batch()
+
+    def epoch(self, record: EpochRecord, model: nn.Module) -> None:
+        """Keep the model's state if it is one of the epochs; pass it on."""
+        if record.stage == "sparsify" and record.epoch in self.epochs:
+            self.trunks[record.epoch] = {n: t.clone() for n, t in model.state_dict().items()}
+        self.follower.epoch(record, model)
 
 
 class _Clock:

@@ -68,6 +68,7 @@ def recipe_in_short(recipe: Mapping[str, Any]) -> str:
         *_factorization(recipe.get("factorization")),
         *_distillation(recipe.get("distillation")),
         *(["fold"] if recipe.get("fold") else []),
+        *_training(recipe.get("training")),
     ]
     return " · ".join(parts) or ("nothing" if recipe else "")
 
@@ -99,6 +100,13 @@ def _distillation(settings: Mapping[str, Any] | None) -> list[str]:
     text = str(settings.get("loss"))
     weight = settings.get("weight")
     return [text if weight is None else f"{text} {weight:.2g}"]
+
+
+def _training(settings: Mapping[str, Any] | None) -> list[str]:
+    left = (settings or {}).get("stop_after")
+    if settings is None or left is None:
+        return []
+    return [f"left after epoch {left} of {settings.get('epochs')}"]
 
 
 def _any(value: float | Sequence[float] | None) -> bool:

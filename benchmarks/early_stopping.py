@@ -29,7 +29,8 @@ from autocompress.search.early_stopping import (
     judge,
 )
 from autocompress.study.preparation import load_batches
-from autocompress.study.records import STUDY_FILE, Run, TrialRecord
+from autocompress.study.records import STUDY_FILE, Run
+from autocompress.study.trials import TrialRecord
 
 RESULTS = Path(__file__).parent / "results"
 NOISE = 0.05  # standard deviation of the logarithm of drafted / measured latency

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,14 +7,14 @@ from torch import nn
 
 from autocompress.errors import TrialError
 from autocompress.graph import Plan, find_units, rebuild
-from autocompress.pipeline import compress, draft
+from autocompress.pipeline import KeepTrunks, branch, compress, draft
 from autocompress.recipe import Recipe
 from autocompress.techniques.distillation import Distillation
 from autocompress.techniques.factorization import Factorization
 from autocompress.techniques.pruning import Pruning
 from autocompress.techniques.sparsification import Sparsification
 from autocompress.training.evaluation import evaluate
-from autocompress.training.fitting import Training
+from autocompress.training.fitting import Follower, Training
 
 from tiny_models import TinyVgg
 
@@ -60,6 +61,22 @@ def test_a_recipe_repeats(batches, trained_vgg, compressed):
     first, second = compressed.model.state_dict(), again.model.state_dict()
     assert again.curve == compressed.curve
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("epoch", [2, 3])
+def test_a_branch_gives_what_its_recipe_gives(batches, trained_vgg, epoch):
+    units = find_units(trained_vgg, batches.example).groups
+    keeper = KeepTrunks({epoch}, Follower())
+    compress(trained_vgg, FULL, batches, units=units, follower=keeper)
+    training = replace(FULL.training, recovery_epochs=1, stop_after=epoch)
+    recipe = replace(FULL, training=training, factorization=None)
+    branched = branch(trained_vgg, recipe, keeper.trunks[epoch], batches, units=units)
+    whole = compress(trained_vgg, recipe, batches, units=units)
+    first, second = branched.model.state_dict(), whole.model.state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert [record.stage for record in branched.curve] == ["recover"]
+    assert len(whole.curve) == epoch + 1
 
 
 def test_plan_and_weights_rebuild_the_model(batches, compressed):

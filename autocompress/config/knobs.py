@@ -9,7 +9,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from autocompress.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from autocompress.search.space import Dimension, Knob
+    from autocompress.search.knobs import Knob
+    from autocompress.search.space import Dimension
 
 Problem = tuple[tuple[str, ...], str]  # path below [search], what is wrong there
 _RANGE_KEYS = ("low", "high", "step", "log")
@@ -17,7 +18,7 @@ _EXCLUDE = "exclude"
 
 
 def _table() -> "Mapping[str, Knob]":
-    from autocompress.search.space import KNOBS  # the table names techniques: it loads torch
+    from autocompress.search.knobs import KNOBS  # the table names techniques: it loads torch
 
     return KNOBS
 

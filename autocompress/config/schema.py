@@ -59,7 +59,10 @@ class StudySection(Section):
         seed: everything random derives from it.
         trials: how many recipes are tried.
         timeout_s: seconds after which no new trial starts; ``timeout`` in the file.
-        sampler: who proposes recipes.
+        sampler: who proposes recipes; ``"auto"`` decides by what a trial costs.
+        draft: draw each recipe's structure before training, and end where it breaks a limit.
+        early_stopping: end trials that can no longer enter the front.
+        harvest: finish training runs in several ways, where that costs little.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -71,6 +74,9 @@ class StudySection(Section):
         Field(alias="timeout"),
     ] = None
     sampler: Literal["auto", "tpe", "gp", "nsga2", "random"] = "auto"
+    draft: bool = True
+    early_stopping: bool = True
+    harvest: bool = True
 
 
 class DataSection(Section):

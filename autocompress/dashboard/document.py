@@ -10,7 +10,9 @@ import plotly.graph_objects as go
 
 from autocompress.dashboard import figures
 from autocompress.dashboard.stored import stored_files
-from autocompress.study.records import PICKS, STUDY_FILE, Run, TrialRecord
+from autocompress.study.picks import PICKS
+from autocompress.study.records import STUDY_FILE, Run
+from autocompress.study.trials import TrialRecord
 from autocompress.wording import (
     count,
     duration,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from autocompress.artifacts import read_json
-from autocompress.study.records import TrialRecord
+from autocompress.study.trials import TrialRecord
 
 
 def stored_files(trial: TrialRecord) -> dict[str, Any]:

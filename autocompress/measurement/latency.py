@@ -9,7 +9,7 @@ is that ratio times the baseline's own reference.
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -178,20 +178,30 @@ class Ruler:
         self._reference_ms = reference_ms
         self._prepared: TimedCalls | None = None
 
-    def measure(self, candidate: nn.Module) -> Latency:
+    @property
+    def runtime(self) -> str:
+        """Name in ``RUNTIMES``."""
+        return self.settings.runtime
+
+    def measure(self, candidate: nn.Module, *, budget_s: float | None = None) -> Latency:
         """Measure a candidate.
 
         Waits for the device and has it alone meanwhile. Neither model is changed: copies in
         evaluation mode are run.
 
+        Args:
+            candidate: the model to measure.
+            budget_s: seconds, instead of the settings'.
+
         Raises:
             ConfigurationError: as :func:`measure_reference`.
         """
-        with cpu_threads(self.settings.threads):
+        settings = self.settings if budget_s is None else replace(self.settings, budget_s=budget_s)
+        with cpu_threads(settings.threads):
             if self._prepared is None:
-                self._prepared = _prepare(self.baseline, self.example, self.settings)
-            timed = _prepare(candidate, self.example, self.settings)
-            outcome = _sample_alone(timed, self._prepared, self.settings)
+                self._prepared = _prepare(self.baseline, self.example, settings)
+            timed = _prepare(candidate, self.example, settings)
+            outcome = _sample_alone(timed, self._prepared, settings)
         ratio = outcome.interval
         return _latency(outcome, latency_ms=ratio.value * self._reference_ms, ratio=ratio)
 

@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+DRAFT_ERROR = 0.1  # of latency, and of the size of a draft that is an estimate
+FINISHED: Mapping[str, float] = {"unfinished": -1.0}
+UNFINISHED: Mapping[str, float] = {"unfinished": 1.0}
+"""Constraints besides the limits: what was not trained to its end is on no front."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -23,6 +28,11 @@ class Limits:
     parameters: int | None = None
     parameter_ratio: float | None = None
 
+    @property
+    def on_latency(self) -> bool:
+        """Whether one of them is on latency."""
+        return (self.latency_ms, self.latency_ratio) != (None, None)
+
     def violations(self, metrics: Mapping[str, Any], baseline_accuracy: float) -> dict[str, float]:
         """Return by how much each limit is broken; 0 or less is kept.
 
@@ -37,3 +47,18 @@ class Limits:
             if limit is not None:
                 broken[field.name] = float(known.get(field.name, limit)) - float(limit)
         return broken
+
+    def surely_broken(self, metrics: Mapping[str, Any], *, exact: bool) -> str:
+        """Return which limits a draft breaks by more than its error; empty where none.
+
+        Args:
+            metrics: what the draft tells of latency and size.
+            exact: whether its size is exact.
+        """
+        sure = {name: value * (1 - DRAFT_ERROR) for name, value in metrics.items()}
+        if exact:
+            sure |= {n: metrics[n] for n in ("parameters", "parameter_ratio") if n in metrics}
+        broken = [name for name, by in self.violations(sure, 0.0).items() if by > 0]
+        return ", ".join(
+            f"{name} {metrics[name]:,.4g} (at most {getattr(self, name):,g})" for name in broken
+        )

@@ -1,7 +1,12 @@
 """The samplers that a study may use, by name."""
 
+import statistics
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
+import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
@@ -10,8 +15,12 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
+from optuna.trial import FrozenTrial, TrialState
 
 from autocompress.registry import by_name
+
+SETTLING_TRIALS = 8  # as many as there are shipped recipes, which no sampler proposed
+GP_PAYS_S = 60.0  # of a trial: an ask of the GP takes 1 to 2 s on a CPU core, one of TPE 0.02 s
 
 
 def tpe(seed: int) -> BaseSampler:
@@ -36,5 +45,75 @@ def random(seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-SAMPLERS = by_name("sampler", tpe, gp, nsga2, random)
-FLAT = frozenset({"gp"})  # samplers that want every knob in every trial
+def auto(seed: int) -> BaseSampler:
+    """``gp`` where a trial costs much more than its ask, else ``tpe``."""
+    return CostAwareSampler(seed)
+
+
+class CostAwareSampler(BaseSampler):
+    """Asks TPE or the Gaussian process, whichever suits the cost of a trial.
+
+    The decision follows from the first complete trials of the study, so that all workers, and a
+    resumed run, come to the same one. Until then TPE is asked, on the flat space.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._tpe, self._gp = tpe(seed), gp(seed)
+
+    def prefers_gp(self, study: optuna.Study) -> bool | None:
+        """Return whether the Gaussian process pays; ``None`` while the cost is not known."""
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        trained = [t for t in complete if "sha256" in t.user_attrs and not is_harvested(t)]
+        seconds = [t.duration.total_seconds() for t in trained if t.duration is not None]
+        if len(seconds) < SETTLING_TRIALS:
+            return None
+        return statistics.median(seconds[:SETTLING_TRIALS]) >= GP_PAYS_S
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Ask whoever was chosen."""
+        return self._chosen(study).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: Mapping[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """Ask whoever was chosen."""
+        return self._chosen(study).sample_relative(study, trial, dict(search_space))
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Ask whoever was chosen."""
+        return self._chosen(study).sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        """Reseed both."""
+        self._tpe.reseed_rng()
+        self._gp.reseed_rng()
+
+    def _chosen(self, study: optuna.Study) -> BaseSampler:
+        return self._gp if self.prefers_gp(study) else self._tpe
+
+
+SAMPLERS = by_name("sampler", auto, tpe, gp, nsga2, random)
+
+
+def wants_flat(study: optuna.Study) -> bool:
+    """Return whether the study's sampler wants every knob in every trial, for now."""
+    sampler = study.sampler
+    if isinstance(sampler, CostAwareSampler):
+        return sampler.prefers_gp(study) is not False
+    return isinstance(sampler, GPSampler)
+
+
+def is_harvested(trial: FrozenTrial) -> bool:
+    """Return whether a trial shares another's training run."""
+    return "harvested_from" in trial.user_attrs

@@ -1,184 +1,20 @@
 """The search space: which knobs a study turns, within which bounds, and the recipe they make."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 
 from autocompress.recipe import Recipe
-from autocompress.techniques.criteria import CRITERIA
-from autocompress.techniques.distillation import DISTILLATION_LOSSES, Distillation
+from autocompress.search.knobs import KNOBS, STAGES, TABLE, Knob, Params, Value, sparsifies
+from autocompress.techniques.distillation import Distillation
 from autocompress.techniques.factorization import Factorization
-from autocompress.techniques.granularity import CONVOLUTION_GRANULARITIES, LINEAR_GRANULARITIES
 from autocompress.techniques.pruning import Pruning
-from autocompress.techniques.schedules import SCHEDULES
 from autocompress.techniques.sparsification import Sparsification
 from autocompress.training.fitting import Training
 
-Value = float | int | bool | str
-Params = Mapping[str, Any]
-Kind = Literal["float", "int", "categorical", "boolean"]
-STAGES = ("early", "middle", "late")
 _RANKS = ("rank", "convolution_rank", "energy", "convolution_energy")
-
-
-def _always(_: Params) -> bool:
-    return True
-
-
-def _sparsifies_convolutions(params: Params) -> bool:
-    return any(params[name] for name in ("sparsity", *(f"sparsity_{s}" for s in STAGES)))
-
-
-def _sparsifies(params: Params) -> bool:
-    return _sparsifies_convolutions(params) or params["linear_sparsity"] > 0
-
-
-def _distils(params: Params) -> bool:
-    return bool(params["distillation"] != "none")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Knob:
-    """One thing that a study may turn.
-
-    Attributes:
-        name: its key in the study file's ``[search]`` table.
-        kind: what its values are.
-        low: smallest allowed number (``None`` for names and booleans).
-        high: largest allowed number.
-        choices: allowed names, for a categorical knob.
-        doc: what it does, in one line.
-        default: its value where a study does not mention it; ``None`` where something else
-            decides (the ``[training]`` table, or ``sparsity`` for its three stages).
-        active: whether the knob has an effect, given the knobs before it in the table.
-    """
-
-    name: str
-    kind: Kind
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] | None = None
-    doc: str
-    default: Value | None
-    active: Callable[[Params], bool] = _always
-
-
-def _fraction(name: str, default: float | None, doc: str, **more: Any) -> Knob:
-    bounds = {"low": 0.0, "high": 1.0, **more}
-    return Knob(name=name, kind="float", default=default, doc=doc, **bounds)
-
-
-def _names(name: str, default: str, doc: str, choices: Any, **more: Any) -> Knob:
-    allowed = tuple(choices)
-    return Knob(name=name, kind="categorical", default=default, doc=doc, choices=allowed, **more)
-
-
-_TABLE = (
-    _fraction("sparsity", 0.0, "fraction of the convolutions' groups to zero", high=0.99),
-    *(
-        _fraction(
-            f"sparsity_{stage}", None, f"instead of sparsity, in the {stage} third", high=0.99
-        )
-        for stage in STAGES
-    ),
-    _names(
-        "granularity",
-        "filter",
-        "what stands or falls together in a convolution",
-        CONVOLUTION_GRANULARITIES,
-        active=_sparsifies_convolutions,
-    ),
-    _fraction("linear_sparsity", 0.0, "fraction of the linear layers' groups to zero", high=0.99),
-    _names(
-        "linear_granularity",
-        "row",
-        "what stands or falls together in a linear layer",
-        LINEAR_GRANULARITIES,
-        active=lambda params: params["linear_sparsity"] > 0,
-    ),
-    _names(
-        "scope", "local", "rank in each layer, or in all", ("local", "global"), active=_sparsifies
-    ),
-    _names("criterion", "large_final", "what counts as unimportant", CRITERIA, active=_sparsifies),
-    _names("schedule", "cosine", "how sparsity grows in training", SCHEDULES, active=_sparsifies),
-    _fraction("schedule_end", 0.7, "share of the training by which sparsity is reached", low=0.05),
-    _fraction(
-        "rewind",
-        1.0,
-        "training progress, before schedule_end, whose weights then return; 1 = off",
-        active=_sparsifies,
-    ),
-    _names(
-        "distillation",
-        "none",
-        "the loss that brings in the teacher",
-        ("none", *DISTILLATION_LOSSES),
-    ),
-    _fraction("distillation_weight", 0.5, "share of the distillation loss", active=_distils),
-    Knob(
-        name="temperature",
-        kind="float",
-        low=1.0,
-        high=100.0,
-        default=4.0,
-        doc="softens the outputs of teacher and student",
-        active=lambda params: params["distillation"] == "soft_target",
-    ),
-    _fraction("energy", 1.0, "energy kept in linear layers; 1 = rank decides", low=0.01),
-    _fraction("convolution_energy", 1.0, "the same in convolutions", low=0.01),
-    _fraction(
-        "rank",
-        1.0,
-        "share of singular values kept in linear layers; 1 = off",
-        low=0.01,
-        active=lambda params: params["energy"] == 1,
-    ),
-    _fraction(
-        "convolution_rank",
-        1.0,
-        "the same in convolutions; 1 = off",
-        low=0.01,
-        active=lambda params: params["convolution_energy"] == 1,
-    ),
-    _names(
-        "convolution_kind",
-        "channel",
-        "how a convolution is factorized",
-        ("channel", "spatial"),
-        active=lambda params: min(params["convolution_rank"], params["convolution_energy"]) < 1,
-    ),
-    Knob(name="prune", kind="boolean", default=True, doc="whether zeroed units are removed"),
-    Knob(
-        name="round_to",
-        kind="int",
-        low=1,
-        high=256,
-        default=1,
-        doc="widths stay multiples of this",
-        active=lambda params: params["prune"] and _sparsifies(params),
-    ),
-    Knob(name="fold", kind="boolean", default=True, doc="whether batch norms are folded"),
-    Knob(
-        name="learning_rate",
-        kind="float",
-        low=1e-7,
-        high=10.0,
-        default=None,
-        doc="peak learning rate",
-    ),
-    Knob(name="epochs", kind="int", low=0, high=10_000, default=None, doc="sparsifying epochs"),
-    Knob(
-        name="recovery_epochs",
-        kind="int",
-        low=0,
-        high=10_000,
-        default=None,
-        doc="epochs after surgery",
-    ),
-)
-KNOBS: Mapping[str, Knob] = {knob.name: knob for knob in _TABLE}
 
 
 @dataclass(frozen=True)
@@ -224,6 +60,27 @@ class Space:
     exclude: tuple[str, ...] = ()
     conditional: bool = True
 
+    def at_fidelity(self, fraction: float, *, conditional: bool) -> "Space":
+        """Return the same space with shorter training runs, at least an epoch where there was one.
+
+        Epochs that are knobs stay as they are.
+
+        Args:
+            fraction: of the epochs, in (0, 1].
+            conditional: whether knobs without effect are left out.
+        """
+
+        def fewer(epochs: int) -> int:
+            return max(min(1, epochs), round(epochs * fraction))
+
+        training = self.training
+        shorter = replace(
+            training,
+            epochs=fewer(training.epochs),
+            recovery_epochs=fewer(training.recovery_epochs),
+        )
+        return replace(self, training=shorter, conditional=conditional)
+
     def sample(self, trial: optuna.Trial) -> dict[str, Any]:
         """Ask Optuna for a value of every knob that has an effect.
 
@@ -231,7 +88,7 @@ class Space:
             all knobs, sampled or not; those without effect have their default.
         """
         params: dict[str, Any] = {}
-        for knob in _TABLE:
+        for knob in TABLE:
             dimension = self.dimensions.get(knob.name, Constant(self._default(knob)))
             if isinstance(dimension, Constant):
                 params[knob.name] = dimension.value
@@ -253,10 +110,9 @@ class Space:
                 continue
             if wish.get(name) is None:
                 return None
-            value = _nearest(dimension, wish[name])
-            if value is None:
+            params[name] = _allowed(KNOBS[name], dimension, wish[name])
+            if params[name] is None:
                 return None
-            params[name] = int(value) if KNOBS[name].kind == "int" else value
         return params
 
     def recipe(self, params: Params) -> Recipe:
@@ -270,7 +126,7 @@ class Space:
         low_rank = any(params[name] < 1 for name in _RANKS)
         return Recipe(
             distillation=self._distillation(params) if distils else None,
-            sparsification=self._sparsification(params) if _sparsifies(params) else None,
+            sparsification=self._sparsification(params) if sparsifies(params) else None,
             pruning=Pruning(round_to=params["round_to"]) if params["prune"] else None,
             factorization=self._factorization(params) if low_rank else None,
             fold=params["fold"],
@@ -281,6 +137,24 @@ class Space:
                 learning_rate=params["learning_rate"],
             ),
         )
+
+    def harvested(self, params: Params, recipe: Recipe, fraction: float) -> dict[str, Any]:
+        """Return the knobs of a recipe that shares another's training run.
+
+        Args:
+            params: the other's knobs.
+            recipe: this one.
+            fraction: of the other's sparsity that this one has, in [0, 1].
+        """
+        names = ("sparsity", *(f"sparsity_{stage}" for stage in STAGES), "linear_sparsity")
+        scaled = {n: params[n] * fraction for n in names if params[n] is not None}
+        rank = recipe.factorization.rank if recipe.factorization else None
+        epochs = recipe.training.recovery_epochs
+        return {**params, **scaled, "rank": rank or 1.0, "recovery_epochs": epochs}
+
+    def nearest_of(self, params: Params, names: Iterable[str]) -> dict[str, Any]:
+        """Move some knobs to the nearest values that the space allows."""
+        return {name: _allowed(KNOBS[name], self.dimensions[name], params[name]) for name in names}
 
     def _default(self, knob: Knob) -> Any:
         return (
@@ -329,6 +203,14 @@ def _suggest(trial: optuna.Trial, knob: Knob, dimension: Choices | Range) -> Any
         whole = 1 if step is None else int(step)
         return trial.suggest_int(knob.name, int(low), int(high), step=whole, log=dimension.log)
     return trial.suggest_float(knob.name, low, high, step=step, log=dimension.log)
+
+
+def _allowed(knob: Knob, dimension: Dimension, wished: Any) -> Any:
+    """Return the nearest allowed value; ``None`` for a name that is not allowed."""
+    if isinstance(dimension, Constant):
+        return dimension.value
+    value = _nearest(dimension, wished)
+    return int(value) if knob.kind == "int" and value is not None else value
 
 
 def _nearest(dimension: Choices | Range, wished: Any) -> Any:

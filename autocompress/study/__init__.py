@@ -1,5 +1,7 @@
 """Studies: run, resume and read them. Reading a run loads neither torch nor fastai."""
 
-from autocompress.study.records import Run, TrialRecord
+from autocompress.study.picks import Demands
+from autocompress.study.records import Run
+from autocompress.study.trials import TrialRecord
 
-__all__ = ["Run", "TrialRecord"]
+__all__ = ["Demands", "Run", "TrialRecord"]

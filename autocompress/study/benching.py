@@ -18,7 +18,8 @@ from autocompress.study.preparation import (
     load_batches,
     trained,
 )
-from autocompress.study.records import STUDY_FILE, Run, TrialRecord
+from autocompress.study.records import STUDY_FILE, Run
+from autocompress.study.trials import TrialRecord
 
 BENCH_FILE = "bench.json"
 _RATIO = ("latency_ratio", "latency_ratio_low", "latency_ratio_high")

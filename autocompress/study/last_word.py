@@ -9,9 +9,10 @@ from autocompress.datasets import Splits
 from autocompress.errors import RunError
 from autocompress.events import LastWord
 from autocompress.graph import Plan, rebuild
-from autocompress.search.objective import Workbench, load_tensors
+from autocompress.search.workbench import Workbench, load_tensors
 from autocompress.study.preparation import Listener, build_structure
-from autocompress.study.records import Run, TrialRecord
+from autocompress.study.records import Run
+from autocompress.study.trials import TrialRecord
 from autocompress.training.evaluation import evaluate
 
 
@@ -44,7 +45,7 @@ def last_word(run: Run, config: StudyConfig, bench: Workbench, tell: Listener) -
     for done, record in enumerate(front, start=1):
         model = reload_trial(record, config.model, bench.batches.splits)
         model.to(bench.batches.device)
-        latency = bench.measure(model)
+        latency = bench.ruler.measure(model)
         words["trials"][str(record.number)] = {
             "test_accuracy": evaluate(model, bench.batches.test).accuracy,
             "final_latency_ms": latency.latency_ms,

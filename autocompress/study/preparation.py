@@ -1,5 +1,6 @@
 """What a run needs before its first trial: data, a trained baseline, a teacher, a ruler."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,13 +23,20 @@ from autocompress.measurement.latency import (
     measure_reference,
 )
 from autocompress.search.limits import Limits
-from autocompress.search.objective import Workbench, load_tensors, own_tensors, size_metrics
+from autocompress.search.workbench import (
+    Economy,
+    Workbench,
+    load_tensors,
+    own_tensors,
+    size_metrics,
+)
 from autocompress.study.records import UNITS_FILE
 from autocompress.training.batches import Batches, BatchSettings, make_batches
 from autocompress.training.evaluation import evaluate
 from autocompress.training.fitting import EpochRecord, Fit, Follower, fit, seed_everything
 
 Listener = Callable[[Event], None]
+TRAINING_FILE = "training.json"  # how long a baseline was trained, in its folder
 
 
 def training_device(config: StudyConfig) -> torch.device:
@@ -140,6 +148,7 @@ def trained(
 
     seed_everything(config.study.seed)
     run = Fit(role, epochs, section.learning_rate, config.training.weight_decay)
+    start = time.perf_counter()
     try:
         curve = fit(
             model, batches.reseeded(config.study.seed), run, follower=_Teller(tell, epochs)
@@ -149,6 +158,7 @@ def trained(
     contents = {
         "weights.safetensors": save(own_tensors(model)),
         "curve.json": [asdict(record) for record in curve],
+        TRAINING_FILE: {"epochs": epochs, "seconds": time.perf_counter() - start},
     }
     write_folder(folder, contents)
     return model.eval()
@@ -161,7 +171,7 @@ class _Teller(Follower):
         self.tell = tell
         self.epochs = epochs
 
-    def epoch(self, record: EpochRecord) -> None:
+    def epoch(self, record: EpochRecord, model: nn.Module) -> None:
         self.tell(EpochDone(record.stage, record.epoch, self.epochs, record.accuracy))
 
 
@@ -203,11 +213,16 @@ def prepare(
         teacher=teacher,
         units=units,
         batches=batches,
-        measure=ruler.measure,
+        ruler=ruler,
         limits=Limits(**config.limits.model_dump()),
+        economy=Economy(
+            draft=config.study.draft,
+            early_stopping=config.study.early_stopping,
+            harvest=config.study.harvest,
+        ),
         folder=folder / "trials",
         seed=config.study.seed,
-        follower=follower,
+        follower=follower or Follower(),
     )
 
 

@@ -1,35 +1,25 @@
 """A run, as it lies on disk: its baseline, trials, front and picks."""
 
+import datetime
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 import pandas as pd
 
 from autocompress.artifacts import read_json
 from autocompress.errors import RunError, UsageError
+from autocompress.study.picks import ALL, PICKS, Demands, Misses, Pick, choose, misses_of
 from autocompress.study.storage import DATABASE, open_storage
+from autocompress.study.trials import ENDED, TrialRecord, record_of
 from autocompress.wording import recipe_in_short
 
 FORMAT = 1  # of a run's folder
 STUDY_FILE, RUN_FILE, LAST_WORD_FILE = "study.toml", "run.json", "last_word.json"
+CONTROLS = "controls"
 UNITS_FILE = "units.json"
-State = Literal["complete", "pruned", "failed", "interrupted", "running", "waiting"]
-Pick = Literal["accurate", "fast", "small", "balanced"]
-PICKS: tuple[Pick, ...] = ("accurate", "fast", "small", "balanced")
-INTERRUPTED = "interrupted"
-BALANCED_DROP = 0.01  # of accuracy, that a balanced pick may lose
-_STATES: Mapping[optuna.trial.TrialState, State] = {
-    optuna.trial.TrialState.COMPLETE: "complete",
-    optuna.trial.TrialState.PRUNED: "pruned",
-    optuna.trial.TrialState.FAIL: "failed",
-    optuna.trial.TrialState.RUNNING: "running",
-    optuna.trial.TrialState.WAITING: "waiting",
-}
 _FRONT_KEYS = (
     "accuracy",
     "latency_ms",
@@ -45,40 +35,6 @@ _FRONT_KEYS = (
     "final_latency_ms",
     "final_latency_ratio",
 )
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial, as it is stored.
-
-    Attributes:
-        number: its number in the study, from 0.
-        state: how far it is; ``interrupted`` trials are tried again by ``resume``.
-        reason: why it failed or was stopped.
-        stage: the stage in which that happened.
-        metrics: accuracy, latency and sizes; after the last word also ``test_accuracy``,
-            ``final_latency_ms`` and ``final_latency_ratio``.
-        recipe: the nested settings of the recipe.
-        params: every knob, flat.
-        seconds: wall-clock time per stage.
-        started: when it began.
-        finished: when it ended.
-        feasible: whether it keeps all limits.
-        folder: where its weights, plan, curve and samples are.
-    """
-
-    number: int
-    state: State
-    reason: str | None
-    stage: str | None
-    metrics: Mapping[str, Any]
-    recipe: Mapping[str, Any]
-    params: Mapping[str, Any]
-    seconds: Mapping[str, float]
-    started: datetime | None
-    finished: datetime | None
-    feasible: bool
-    folder: Path | None
 
 
 class Run:
@@ -122,6 +78,11 @@ class Run:
         return str(self._header["name"])
 
     @property
+    def created(self) -> datetime.datetime:
+        """When the run began, with its time zone."""
+        return datetime.datetime.fromisoformat(self._header["created"])
+
+    @property
     def fingerprint(self) -> dict[str, Any]:
         """The hardware and software that all latencies of this run were measured on."""
         return dict(self._header["fingerprint"])
@@ -155,7 +116,8 @@ class Run:
         if study is None:
             return []
         final = self._last_word().get("trials", {})
-        return [self._record(t, final) for t in study.get_trials(deepcopy=False)]
+        folder = self.path / "trials"
+        return [record_of(t, folder, final) for t in study.get_trials(deepcopy=False)]
 
     def trial(self, number: int) -> TrialRecord:
         """Return one trial.
@@ -169,8 +131,12 @@ class Run:
             raise UsageError(f"{self.path} has no trial {number}; {there}")
         return trials[number]
 
-    def front(self) -> list[TrialRecord]:
-        """Return the feasible trials that no other feasible trial beats, fastest first."""
+    def front(self, demands: Demands = ALL) -> list[TrialRecord]:
+        """Return the feasible trials that no other feasible trial beats, fastest first.
+
+        Args:
+            demands: leave out what does not meet them.
+        """
         study = self._study()
         if study is None:
             return []
@@ -178,8 +144,9 @@ class Run:
             best = {trial.number for trial in study.best_trials}
         except ValueError:  # Optuna's word for "no trial has finished yet"
             return []
-        front = [trial for trial in self.trials() if trial.number in best and trial.feasible]
-        return sorted(front, key=lambda trial: trial.metrics["latency_ms"])
+        front = [t for t in self.trials() if t.number in best and t.feasible]
+        met = [trial for trial in front if demands.met_by(trial.metrics)]
+        return sorted(met, key=lambda trial: trial.metrics["latency_ms"])
 
     def table(self) -> pd.DataFrame:
         """Return one row per trial: state, metrics and knobs (prefixed with ``recipe.``)."""
@@ -200,13 +167,7 @@ class Run:
         ]
         return pd.DataFrame(rows)
 
-    def pick(
-        self,
-        how: Pick = "balanced",
-        *,
-        max_latency_ms: float | None = None,
-        min_accuracy: float | None = None,
-    ) -> TrialRecord:
+    def pick(self, how: Pick = "balanced", demands: Demands = ALL) -> TrialRecord:
         """Choose one member of the front.
 
         ``balanced`` takes, among the models within one point of the baseline's accuracy, the one
@@ -214,40 +175,31 @@ class Run:
 
         Args:
             how: ``accurate``, ``fast``, ``small`` or ``balanced``.
-            max_latency_ms: leave out slower models.
-            min_accuracy: leave out models below this accuracy on ``valid``, in [0, 1].
+            demands: leave out what does not meet them.
 
         Raises:
-            UsageError: nothing on the front meets the demands; the message gives the best values.
+            UsageError: nothing on the front meets the demands; the message gives the nearest.
         """
         if how not in PICKS:
             raise UsageError(f"unknown pick {how!r}; allowed: {', '.join(PICKS)}")
         front = self.front()
         if not front:
             raise UsageError(f"{self.path} has no finished, feasible trial to pick from")
-        fitting = [
-            trial
-            for trial in front
-            if (max_latency_ms is None or trial.metrics["latency_ms"] <= max_latency_ms)
-            and (min_accuracy is None or trial.metrics["accuracy"] >= min_accuracy)
-        ]
-        if not fitting:
-            fastest = min(trial.metrics["latency_ms"] for trial in front)
-            best = max(trial.metrics["accuracy"] for trial in front)
-            raise UsageError(
-                f"no model on the front meets the demands; the fastest has {fastest:.3f} ms, "
-                f"the most accurate {best:.4f}"
-            )
-        return max(fitting, key=lambda trial: self._merit(how, trial.metrics))
+        return choose(how, front, demands, self.baseline["accuracy"])
+
+    def misses(self) -> Misses | None:
+        """Return which limits keep trials off the front, where none keeps all of them."""
+        tried = [trial for trial in self.trials() if trial.violations]
+        if any(trial.feasible for trial in tried):
+            return None
+        return misses_of(tried, self.config.get("limits", {}))
 
     def status(self) -> dict[str, Any]:
         """Return trials by state, reasons of failures, the best so far, and time per stage."""
         trials = self.trials()
-        done = [trial for trial in trials if trial.state in ("complete", "pruned", "failed")]
+        done = [trial for trial in trials if trial.counts]
         wanted = int(self.config["study"]["trials"])
-        durations = [
-            (t.finished - t.started).total_seconds() for t in done if t.finished and t.started
-        ]
+        durations = [t.duration_s for t in done if t.duration_s is not None]
         left = max(0, wanted - len(done))
         eta = left * sum(durations) / len(durations) if durations else None
         front = self.front()
@@ -267,7 +219,7 @@ class Run:
             ],
         }
 
-    def front_document(self) -> dict[str, Any]:
+    def front_document(self, demands: Demands = ALL) -> dict[str, Any]:
         """Return baseline and front as plain data: what ``autocompress front --json`` prints."""
         return {
             "study": self.name,
@@ -280,25 +232,16 @@ class Run:
                     "feasible": trial.feasible,
                     "recipe": dict(trial.recipe),
                 }
-                for trial in self.front()
+                for trial in self.front(demands)
             ],
             "trials": self._counts(self.trials()),
         }
 
-    def _merit(self, how: Pick, metrics: Mapping[str, Any]) -> float:
-        if how == "accurate":
-            return float(metrics["accuracy"])
-        if how == "fast":
-            return -float(metrics["latency_ms"])
-        if how == "small":
-            return -float(metrics["parameters"])
-        if metrics["accuracy"] < self.baseline["accuracy"] - BALANCED_DROP:
-            return float(metrics["accuracy"]) - 2  # below every model that keeps its accuracy
-        return -float(metrics["latency_ratio"] * metrics["parameter_ratio"])
-
     def _counts(self, trials: Sequence[TrialRecord]) -> dict[str, int]:
-        states = ("complete", "pruned", "failed", "interrupted", "running", "waiting")
-        return {state: sum(trial.state == state for trial in trials) for state in states}
+        states = (*ENDED, "interrupted", "running", "waiting")
+        own: list[str] = [trial.state for trial in trials if trial.harvested_from is None]
+        counts = {state: own.count(state) for state in states}
+        return {**counts, "harvested": len(trials) - len(own)}
 
     def _study(self) -> optuna.Study | None:
         if self._opened is None and (self.path / DATABASE).exists():
@@ -310,27 +253,6 @@ class Run:
     def _last_word(self) -> dict[str, Any]:
         path = self.path / LAST_WORD_FILE
         return dict(read_json(path)) if path.exists() else {}
-
-    def _record(self, trial: optuna.trial.FrozenTrial, final: Mapping[str, Any]) -> TrialRecord:
-        attributes = trial.user_attrs
-        folder = self.path / "trials" / f"{trial.number:05d}"
-        state = _STATES[trial.state]
-        if state == "failed" and attributes.get("stage") == INTERRUPTED:
-            state = "interrupted"
-        return TrialRecord(
-            number=trial.number,
-            state=state,
-            reason=attributes.get("reason"),
-            stage=attributes.get("stage"),
-            metrics={**attributes.get("metrics", {}), **final.get(str(trial.number), {})},
-            recipe=attributes.get("recipe", {}),
-            params=attributes.get("params", trial.params),
-            seconds=attributes.get("seconds", {}),
-            started=trial.datetime_start,
-            finished=trial.datetime_complete,
-            feasible=state == "complete" and all(v <= 0 for v in trial.constraints.values()),
-            folder=folder if folder.is_dir() else None,
-        )
 
 
 def _mean_seconds(trials: Sequence[TrialRecord]) -> dict[str, float]:

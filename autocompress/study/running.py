@@ -2,18 +2,19 @@
 
 import datetime
 import functools
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from autocompress.artifacts import digest_of, read_json, write_bytes, write_json
 from autocompress.config import StudyConfig, load_study, to_toml
-from autocompress.errors import ConfigurationError, RunError
+from autocompress.errors import RunError
 from autocompress.events import Finished, Message, Started
 from autocompress.graph import find_units
 from autocompress.measurement.fingerprint import differences, fingerprint
 from autocompress.measurement.size import count_parameters
-from autocompress.search.objective import OBJECTIVES, Workbench
+from autocompress.search.workbench import OBJECTIVES, Workbench
+from autocompress.study.budget import Amount, Budget
 from autocompress.study.last_word import last_word
 from autocompress.study.preparation import (
     Listener,
@@ -33,15 +34,14 @@ from autocompress.study.records import (
     Run,
 )
 from autocompress.study.searching import (
-    COUNTED,
-    Watch,
     bury,
+    enqueue,
     ignore,
     open_study,
     retry_interrupted,
-    space_of,
 )
 from autocompress.study.storage import only_writer, telling_of_full_disks
+from autocompress.study.watching import Watch
 from autocompress.study.workers import Crew
 from autocompress.training.batches import Batches
 
@@ -53,6 +53,7 @@ def run(
     trials: int | None = None,
     timeout_s: float | None = None,
     workers: int = 1,
+    recipes: Sequence[Mapping[str, Any]] | None = None,
     progress: Listener = ignore,
 ) -> Run:
     """Run a study from the start.
@@ -63,6 +64,8 @@ def run(
         trials: number of trials, instead of the study's.
         timeout_s: seconds after which no new trial starts, instead of the study's.
         workers: processes that run trials at the same time, each with its share of the cores.
+        recipes: knobs of recipes to begin with, instead of those that are shipped; numbers are
+            moved to the nearest that the space allows.
         progress: hears what happens.
 
     Returns:
@@ -86,6 +89,7 @@ def run(
     write_bytes(folder / STUDY_FILE, to_toml(config).encode())
     write_json(folder / RUN_FILE, _header(config, batches))
     with only_writer(folder):
+        enqueue(open_study(config, folder), config, recipes)
         return _search(config, folder, batches, amount, progress)
 
 
@@ -149,7 +153,7 @@ def check(config: StudyConfig) -> dict[str, Any]:
             "output_shape": list(shape),
         },
         **unit_facts(units),
-        "space": {name: repr(d) for name, d in space_of(config).dimensions.items()},
+        "space": {name: repr(d) for name, d in config.space().dimensions.items()},
         "device": str(batches.device),
     }
 
@@ -198,34 +202,26 @@ def _refuse_changes(old: Run, config: StudyConfig, batches: Batches) -> None:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Amount:
-    """How much to run: trials in all, seconds after which none starts, processes."""
-
-    trials: int | None = None
-    timeout_s: float | None = None
-    workers: int = 1
-
-    def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ConfigurationError(f"workers: expected at least 1, not {self.workers}")
-
-
 def _search(
     config: StudyConfig, folder: Path, batches: Batches, amount: Amount, tell: Listener
 ) -> Run:
-    wanted = config.study.trials if amount.trials is None else amount.trials
     timeout_s = config.study.timeout_s if amount.timeout_s is None else amount.timeout_s
+    trials = amount.trials
+    if trials is None and amount.timeout_s is None:  # else as many as fit into the time
+        trials = config.study.trials
     with telling_of_full_disks(folder):
         study = open_study(config, folder)
         retry_interrupted(study)
-        done = sum(t.state in COUNTED for t in Run.open(folder).trials())
-        tell(Started(config.study.name, str(folder), wanted, done))
+        done = sum(trial.counts for trial in Run.open(folder).trials())
+        tell(Started(config.study.name, str(folder), trials, done))
         bench = prepare(config, folder, batches, tell)
-        if wanted > done:
+        budget = Budget(trials, timeout_s, amount.workers, done)
+        if budget.trials > done:
             (folder / LAST_WORD_FILE).unlink(missing_ok=True)
             crew = Crew(folder, amount.workers, timeout_s, functools.partial(bury, study))
-            crew.run(wanted - done, Watch(folder, wanted, tell).look)
+            shorten = not {"epochs", "recovery_epochs"} <= config.search.knobs.keys()
+            watch = Watch(study, folder, budget, tell, shorten=shorten)
+            crew.run(budget.trials - done, watch.look)
         return _finish(folder, config, bench, tell)
 
 

@@ -2,70 +2,88 @@
 
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 
 from autocompress.config import StudyConfig, load_study
-from autocompress.errors import TrialError
-from autocompress.events import Event, TrialDone
-from autocompress.search.objective import OBJECTIVES, Objective
-from autocompress.search.samplers import FLAT, SAMPLERS
+from autocompress.errors import ConfigurationError, TrialError
+from autocompress.events import Event
+from autocompress.search.objective import Objective
+from autocompress.search.samplers import SAMPLERS, wants_flat
 from autocompress.search.shipped import shipped_params
-from autocompress.search.space import Space
-from autocompress.study.preparation import Listener, load_batches, prepare
-from autocompress.study.records import INTERRUPTED, STUDY_FILE, Run
+from autocompress.search.workbench import OBJECTIVES
+from autocompress.study.preparation import load_batches, prepare
+from autocompress.study.records import STUDY_FILE
 from autocompress.study.storage import open_storage
+from autocompress.study.trials import INTERRUPTED
 from autocompress.training.fitting import Follower
-
-COUNTED = ("complete", "pruned", "failed")
 
 
 def ignore(_: Event) -> None:
     """Hear an event and do nothing."""
 
 
-def space_of(config: StudyConfig) -> Space:
-    """Return the study's search space, flat where its sampler wants that."""
-    return config.space(conditional=_sampler_name(config) not in FLAT)
-
-
-def _sampler_name(config: StudyConfig) -> str:
-    return "tpe" if config.study.sampler == "auto" else config.study.sampler
-
-
 def open_bench(folder: Path, *, worker: int, follower: Follower) -> tuple[optuna.Study, Objective]:
-    """Open a prepared run in a worker: its study, with a sampler of its own, and the objective."""
+    """Open a prepared run in a worker: its study, with a sampler of its own, and the objective.
+
+    Args:
+        folder: of the run.
+        worker: its number, from 1.
+        follower: hears of the batches and epochs of trials.
+    """
     config = load_study(folder / STUDY_FILE)
     bench = prepare(config, folder, load_batches(config), ignore, follower=follower)
-    return open_study(config, folder, worker=worker), Objective(space_of(config), bench)
+    return open_study(config, folder, worker=worker), Objective(config.space(), bench)
 
 
 def open_study(config: StudyConfig, folder: Path, *, worker: int = 0) -> optuna.Study:
-    """Open the run's study, or create it with the shipped recipes enqueued.
+    """Open the run's study, or create it.
 
     The sampler's seed derives from the study's, the worker, and the trials that are there.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = open_storage(folder)
-    name, seed = config.study.name, config.study.seed + 1000 * worker
+    storage, name = open_storage(folder), config.study.name
     fresh = name not in optuna.get_all_study_names(storage)
-    if not fresh:
-        seed += len(optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False))
     study = optuna.create_study(
         study_name=name,
         storage=storage,
-        sampler=SAMPLERS[_sampler_name(config)](seed),
         directions=[*OBJECTIVES.values()],
         load_if_exists=True,
     )
+    study.sampler = SAMPLERS[config.study.sampler](_seed(study, config.study.seed, worker))
     if fresh:
         with warnings.catch_warnings():  # names may still change in Optuna; nothing reads ours
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(OBJECTIVES))
-        for shipped, params in shipped_params(space_of(config)):
-            study.enqueue_trial(params, user_attrs={"shipped": shipped})
     return study
+
+
+def enqueue(
+    study: optuna.Study, config: StudyConfig, recipes: Sequence[Mapping[str, Any]] | None
+) -> None:
+    """Enqueue the recipes that a fresh study begins with.
+
+    Args:
+        study: where they are tried.
+        config: its space.
+        recipes: full sets of knobs; ``None``: the shipped ones.
+
+    Raises:
+        ConfigurationError: a recipe asks for a name that the space does not have.
+    """
+    space = config.space()
+    if recipes is None:
+        for shipped, params in shipped_params(space):
+            study.enqueue_trial(params, user_attrs={"shipped": shipped})
+        return
+    for recipe in recipes:
+        nearest = space.nearest(recipe)
+        if nearest is None:
+            raise ConfigurationError(f"the search space cannot express the recipe {dict(recipe)}")
+        study.enqueue_trial(nearest)
 
 
 def retry_interrupted(study: optuna.Study) -> None:
@@ -122,39 +140,20 @@ def optimize(
             mark_interrupted(trial)
             _try_again(study, trial.number)
             raise
+        except optuna.TrialPruned:
+            if not wants_flat(study):
+                raise
+            # The Gaussian process ignores pruned trials, and would propose the same one again.
+            return objective.stand_in(study.get_trials(deepcopy=False)[trial.number])
 
-    study.optimize(attempt, n_trials=trials, timeout=timeout_s, catch=(TrialError,))
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    for _ in range(trials):
+        if deadline is not None and time.monotonic() >= deadline:
+            break
+        study.optimize(
+            attempt, n_trials=1, catch=(TrialError,), callbacks=[objective.harvester.gather]
+        )
 
 
-class Watch:
-    """Tells about trials that ended since it looked last, whichever process ran them."""
-
-    def __init__(self, folder: Path, wanted: int, tell: Listener) -> None:
-        self.run = Run.open(folder)
-        self.wanted = wanted
-        self.tell = tell
-        self.start = time.perf_counter()
-        self.known = {t.number for t in self.run.trials() if t.state in COUNTED}
-        self.before = len(self.known)
-
-    def look(self) -> None:
-        """Tell about what ended since the last look."""
-        ended = [t for t in self.run.trials() if t.state in COUNTED and t.number not in self.known]
-        for record in ended:
-            self.known.add(record.number)
-            done = len(self.known)
-            elapsed = time.perf_counter() - self.start
-            best = self.run.pick("balanced").metrics if self.run.front() else {}
-            self.tell(
-                TrialDone(
-                    number=record.number,
-                    state=record.state,
-                    reason=record.reason,
-                    metrics=dict(record.metrics),
-                    best=dict(best),
-                    done=done,
-                    total=self.wanted,
-                    elapsed_s=elapsed,
-                    eta_s=elapsed / (done - self.before) * (self.wanted - done),
-                )
-            )
+def _seed(study: optuna.Study, seed: int, worker: int) -> int:
+    return seed + 1000 * worker + len(study.get_trials(deepcopy=False))

@@ -47,7 +47,7 @@ class Crew:
     ) -> None:
         self.folder = folder
         self.workers = workers
-        self.deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self.deadline = None if timeout_s is None else time.time() + timeout_s
         self.bury = bury
         self.running: list[_Worker] = []
 
@@ -78,10 +78,10 @@ class Crew:
     def _start(self, index: int, quota: int) -> _Worker:
         threads = str(max(1, (os.cpu_count() or 1) // self.workers))
         name = secrets.token_hex(4)
-        left = "" if self.deadline is None else str(max(0.0, self.deadline - time.monotonic()))
+        deadline = "" if self.deadline is None else str(self.deadline)
         command = [sys.executable, "-m", "autocompress.study.workers", str(self.folder)]
         process = subprocess.Popen(
-            [*command, name, str(index), str(quota), str(os.getpid()), left],
+            [*command, name, str(index), str(quota), str(os.getpid()), deadline],
             env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": threads},
             stdout=subprocess.DEVNULL,
             process_group=0,  # Ctrl-C reaches us alone, and we tell the workers
@@ -118,7 +118,7 @@ def _follow(parent: int) -> None:
 
 def work(arguments: Sequence[str]) -> None:
     """Run one worker's share of trials: what the processes of a ``Crew`` do."""
-    folder, name, index, quota, parent, timeout_s = arguments
+    folder, name, index, quota, parent, deadline = arguments
     _follow(int(parent))
     from autocompress.study.searching import open_bench, optimize
     from autocompress.study.storage import telling_of_full_disks
@@ -139,7 +139,7 @@ def work(arguments: Sequence[str]) -> None:
             study, objective = open_bench(
                 Path(folder), worker=int(index) + 1, follower=StopWhenTold()
             )
-            left_s = float(timeout_s) if timeout_s else None
+            left_s = float(deadline) - time.time() if deadline else None
             optimize(study, objective, int(quota), left_s, name)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None

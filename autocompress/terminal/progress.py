@@ -80,9 +80,11 @@ def line_of(event: Event) -> str | None:
     """Return the one line that an event is worth; ``None`` for an epoch."""
     match event:
         case Started(done=0):
-            return f"{event.name}: {event.trials} trials, into {event.folder}"
+            wanted = "as many trials as fit" if event.trials is None else f"{event.trials} trials"
+            return f"{event.name}: {wanted}, into {event.folder}"
         case Started():
-            return f"{event.name}: {event.done} of {event.trials} trials done, in {event.folder}"
+            wanted = "" if event.trials is None else f" of {event.trials}"
+            return f"{event.name}: {event.done}{wanted} trials done, in {event.folder}"
         case Message():
             return event.text
         case BaselineReady():
@@ -92,7 +94,10 @@ def line_of(event: Event) -> str | None:
                 _numbers(event.metrics) if event.state == "complete" else in_one_line(event.reason)
             )
             left = f"  (ETA {duration(event.eta_s)}{_best(event)})" if event.done else ""
-            return f"[{event.done}/{event.total}] trial {event.number} {event.state}: {told}{left}"
+            how = event.state
+            if event.harvested_from is not None:
+                how = f"harvested from {event.harvested_from}"
+            return f"[{event.done}/{event.total}] trial {event.number} {how}: {told}{left}"
         case LastWord():
             return f"last word: {event.done} of {event.total} measured again"
         case Finished():

@@ -19,6 +19,7 @@ from autocompress.wording import (
 
 if TYPE_CHECKING:
     from autocompress.study import TrialRecord
+    from autocompress.study.picks import Misses
 
 Data = Mapping[str, Any]
 
@@ -78,6 +79,18 @@ def status_lines(status: Data) -> Iterator[str]:
     if status["seconds_per_stage"]:
         spent = status["seconds_per_stage"].items()
         yield "mean time: " + ", ".join(f"{stage} {duration(s)}" for stage, s in spent)
+
+
+def miss_lines(misses: "Misses | None") -> Iterator[str]:
+    """Return which limits keep trials off the front, and the trial that comes nearest."""
+    if misses is None:
+        return
+    for name, broken in misses.broken.items():
+        alone = misses.alone.get(name, 0)
+        yield f"limit {name}: broken by {broken} of {misses.tried} trials, alone by {alone}"
+    if misses.nearest is not None:
+        over = ", ".join(f"{name} by {by:,.4g}" for name, by in misses.by.items())
+        yield f"nearest is trial {misses.nearest.number}: it breaks {over}"
 
 
 def reason_rows(status: Data) -> list[Row]:

@@ -166,11 +166,10 @@ class Sparsify(_TrainingOnly):
             self.sparsifier.apply()
             self.step_count += 1
 
-    def after_fit(self) -> None:
-        """Reach the end of the schedule."""
+    def after_train(self) -> None:
+        """Be where the schedule is at the end of the epoch; after the last one, at its end."""
         if "resources" in self.__dict__:
-            self.sparsifier.update(1.0)
-        super().after_fit()
+            self.sparsifier.update((self.learn.epoch + 1) / self.learn.n_epoch)
 
 
 class HoldZeros(Callback):
@@ -201,6 +200,21 @@ class StopOnNaN(Callback):
         """Cancel the fit at the first loss that is not finite."""
         if self.training and not bool(torch.isfinite(self.learn.loss)):
             self.stopped = True
+            raise CancelFitException
+
+
+class StopAfter(Callback):
+    """Leave a fit after so many epochs; ``None`` never does."""
+
+    order = 80  # after everything that looks at the epoch
+
+    def __init__(self, epochs: int | None) -> None:
+        super().__init__()
+        self.epochs = epochs
+
+    def after_epoch(self) -> None:
+        """Cancel the fit when the epoch was the last one wanted."""
+        if self.epochs is not None and self.learn.epoch + 1 >= self.epochs:
             raise CancelFitException
 
 

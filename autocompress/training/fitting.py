@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from autocompress.errors import ConfigurationError, DivergedError
 from autocompress.measurement.lock import DeviceLock
 from autocompress.training.batches import Batches
-from autocompress.training.callbacks import Report, ShareDevice, StopOnNaN
+from autocompress.training.callbacks import Report, ShareDevice, StopAfter, StopOnNaN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,8 @@ class Training:
     Attributes:
         epochs: length of the training run in which a candidate is distilled and sparsified.
         recovery_epochs: length of the fine-tuning after surgery; 0 leaves it out.
+        stop_after: leave the first run after so many of its epochs, at the sparsity that the
+            schedule has reached by then; ``None`` trains to its end.
         learning_rate: peak of the one-cycle schedule (Smith 2018, arXiv:1803.09820).
         recovery_learning_rate: peak for the recovery, as a fraction of ``learning_rate``.
         weight_decay: decoupled weight decay of Adam.
@@ -35,6 +37,7 @@ class Training:
     learning_rate: float = 2e-3
     recovery_learning_rate: float = 0.5
     weight_decay: float = 0.01
+    stop_after: int | None = None
 
     def __post_init__(self) -> None:
         bounds = {"epochs": 0, "recovery_epochs": 0, "weight_decay": 0}
@@ -43,6 +46,10 @@ class Training:
             for name, low in bounds.items()
             if not getattr(self, name) >= low
         ]
+        if self.stop_after is not None and not 1 <= self.stop_after <= self.epochs:
+            problems.append(
+                f"stop_after must be from 1 to epochs ({self.epochs}), not {self.stop_after!r}"
+            )
         if not self.learning_rate > 0:
             problems.append(f"learning_rate must be above 0, not {self.learning_rate!r}")
         if problems:
@@ -51,7 +58,8 @@ class Training:
     @property
     def main(self) -> "Fit":
         """The training run in which a candidate is distilled and sparsified."""
-        return Fit("sparsify", self.epochs, self.learning_rate, self.weight_decay)
+        rate, decay = self.learning_rate, self.weight_decay
+        return Fit("sparsify", self.epochs, rate, decay, stop_after=self.stop_after)
 
     @property
     def recovery(self) -> "Fit":
@@ -62,12 +70,16 @@ class Training:
 
 @dataclass(frozen=True)
 class Fit:
-    """One training run: its name in the curve, its length, peak learning rate, weight decay."""
+    """One training run: its name in the curve, its length, peak learning rate, weight decay.
+
+    All schedules are those of ``epochs``, also where the run is left after fewer (``stop_after``).
+    """
 
     stage: str
     epochs: int
     learning_rate: float
     weight_decay: float
+    stop_after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,8 +99,8 @@ class Follower:
     def batch(self) -> None:
         """Hear that a batch begins; what this raises ends the training."""
 
-    def epoch(self, record: EpochRecord) -> None:
-        """Hear that an epoch ended."""
+    def epoch(self, record: EpochRecord, model: nn.Module) -> None:
+        """Hear that an epoch ended, and see the model as it is; what this raises ends it too."""
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -133,7 +145,7 @@ def fit(
 
     def record(epoch: int, train_loss: float, valid_loss: float, score: float) -> None:
         curve.append(EpochRecord(run.stage, epoch + 1, train_loss, valid_loss, score))
-        follower.epoch(curve[-1])
+        follower.epoch(curve[-1], model)
 
     guard, share = StopOnNaN(), ShareDevice(DeviceLock(batches.device))
     own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor(), share, guard]
@@ -145,7 +157,7 @@ def fit(
         model,
         loss_func=CrossEntropyLossFlat(),
         metrics=[accuracy],
-        cbs=[*own, *callbacks, Report(follower.batch, record)],
+        cbs=[*own, *callbacks, Report(follower.batch, record), StopAfter(run.stop_after)],
         default_cbs=False,
     )
     try:

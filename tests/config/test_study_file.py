@@ -54,9 +54,9 @@ KNOBS = {
 def knobs(monkeypatch, request):
     """A small table of knobs: what the study file checks does not depend on the techniques."""
     if "real_knobs" not in request.fixturenames:
-        space = types.ModuleType("autocompress.search.space")
+        space = types.ModuleType("autocompress.search.knobs")
         space.KNOBS = KNOBS
-        monkeypatch.setitem(sys.modules, "autocompress.search.space", space)
+        monkeypatch.setitem(sys.modules, "autocompress.search.knobs", space)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ round_to = []
 """
     assert problems_of(study(text)) == [
         "study.toml:3: study.trails: unknown key 'trails' (did you mean 'trials'?); "
-        "allowed: name, seed, trials, timeout, sampler",
+        "allowed: name, seed, trials, timeout, sampler, draft, early_stopping, harvest",
         "study.toml:7: data.batch_size: expected a whole number, got '64'",
         "study.toml:8: data.augmentation: expected one of none, shift, shift_flip, "
         "got 'shift_flop' (did you mean 'shift_flip'?)",
@@ -201,7 +201,7 @@ def test_an_empty_search_space_is_refused(study, value):
 
 def test_missing_sections_and_keys_are_told(study):
     assert problems_of(study('[model]\nepochs = 1\n[data]\nsource = ""')) == [
-        "study.toml: study: missing; expected a table with name, seed, trials, timeout, sampler",
+        "study.toml: study: missing; expected a table with name, seed, trials, timeout, sampler, draft, early_stopping, harvest",
         "study.toml:4: data.source: expected a text that is not empty, got ''",
         "study.toml:1: model.factory: missing",
         "study.toml: search: missing; expected a table with exclude",
@@ -255,7 +255,7 @@ def test_overrides_of_knobs_are_lists_tables_or_parts_of_a_range(study):
 def test_problems_of_overrides_name_the_override(study):
     assert problems_of(study(), ["study.trails=3", "trials=4", "training.epochs.low=1"]) == [
         "--set study.trails=3: study.trails: unknown key 'trails' (did you mean 'trials'?); "
-        "allowed: name, seed, trials, timeout, sampler",
+        "allowed: name, seed, trials, timeout, sampler, draft, early_stopping, harvest",
         "--set training.epochs.low=1: training.epochs: expected a whole number, got {'low': 1}",
         "--set trials=4: trials: unknown key 'trials' (did you mean 'study.trials'?); "
         "allowed: study, data, model, teacher, training, latency, search, limits",

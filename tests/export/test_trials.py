@@ -10,7 +10,7 @@ from autocompress import models
 from autocompress.errors import RunError
 from autocompress.export import export_trial, load
 from autocompress.graph import Remove, plan_of, remove
-from autocompress.study.records import TrialRecord
+from autocompress.study.trials import TrialRecord
 
 KWARGS = {"widths": [4, 4], "hidden": 16}
 
@@ -27,7 +27,7 @@ def run(tmp_path):
     save_file(model.state_dict(), folder / "weights.safetensors")
     (folder / "plan.json").write_text(plan_of(model).to_json())
     common = {
-        "reason": None, "stage": None, "params": {}, "seconds": {}, "started": None,
+        "reason": None, "stage": None, "violations": {}, "params": {}, "seconds": {}, "started": None,
         "finished": None, "feasible": True,
     }  # fmt: skip
     records = [

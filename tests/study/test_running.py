@@ -96,6 +96,7 @@ def test_a_run_holds_everything_it_found(finished):
             "measurement.json",
             "curve.json",
             "layers.json",
+            "profile.json",
         }
     assert (finished.path / "baseline" / "weights.safetensors").exists()
 
@@ -315,6 +316,32 @@ def test_limits_stop_drafts_and_mark_the_infeasible(tmp_path):
     assert first.state == "pruned"
     assert "over the limit" in first.reason
     assert all(trial.metrics["parameter_ratio"] <= 0.5 for trial in done.front())
+
+
+def test_a_long_training_run_yields_more_than_one_candidate(tmp_path):
+    settings = ["study.trials=3", "training.epochs=40", "latency.budget_s=0.01"]
+    done = run(load_study(study_file(tmp_path), settings), directory=tmp_path / "runs")
+    harvested = [trial for trial in done.trials() if trial.harvested_from is not None]
+    assert harvested
+    document = done.front_document()
+    assert document["trials"]["complete"] == 3
+    assert document["trials"]["harvested"] == len(harvested)
+    for trial in harvested:
+        parent = done.trial(trial.harvested_from)
+        assert trial.state == "complete"
+        assert trial.folder.name.startswith(f"{parent.number:05d}.")
+        assert trial.recipe["training"]["recovery_epochs"] == 0
+        assert sum(trial.seconds.values()) < sum(parent.seconds.values()) / 3
+    again = resume(done.path, trials=4)  # its own trials are counted, what they yield is not
+    assert again.front_document()["trials"]["complete"] == 4
+
+
+def test_economies_can_be_left_out(tmp_path):
+    off = [f"study.{name}=false" for name in ("draft", "early_stopping", "harvest")]
+    settings = ["study.trials=2", "training.epochs=20", "latency.budget_s=0.01", *off]
+    done = run(load_study(study_file(tmp_path), settings), directory=tmp_path / "runs")
+    assert [trial.state for trial in ended(done)] == ["complete"] * 2
+    assert all("draft" not in trial.seconds for trial in ended(done))
 
 
 def test_check_trains_nothing_and_explains_the_model(tmp_path):

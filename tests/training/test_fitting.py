@@ -30,7 +30,7 @@ def test_the_curve_has_one_record_per_epoch(batches, tiny_vgg):
     heard = []
 
     class Listening(Follower):
-        def epoch(self, record):
+        def epoch(self, record, model):
             heard.append(record)
 
     curve = fit(tiny_vgg, batches, Fit("recover", 2, 1e-2, 0.0), follower=Listening())

@@ -1,0 +1,110 @@
+"""Finishes a trial's training run in other ways too, and adds what comes out to the study."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from autocompress.errors import TrialError
+from autocompress.pipeline import Trunk, branch
+from autocompress.recipe import Recipe
+from autocompress.search.limits import FINISHED
+from autocompress.search.offshoots import Offshoot, affordable, offshoots
+from autocompress.search.space import Space
+from autocompress.search.workbench import Workbench, values_of
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What a trial leaves for the harvest.
+
+    Attributes:
+        number: the trial.
+        recipe: what it trained.
+        params: the knobs that made the recipe.
+        trunks: states of its training run, by epoch.
+    """
+
+    number: int
+    recipe: Recipe
+    params: Mapping[str, Any]
+    trunks: Mapping[int, Trunk]
+
+
+class Harvester:
+    """Adds trials that share another's training run.
+
+    Args:
+        space: of the study.
+        bench: what all trials share.
+    """
+
+    def __init__(self, space: Space, bench: Workbench) -> None:
+        self.space, self.bench = space, bench
+        self._crop: Crop | None = None
+        self._chosen: Sequence[Offshoot] = ()
+
+    def epochs(self, recipe: Recipe) -> set[int]:
+        """Return after which epochs of its first training run a recipe's trunk is wanted."""
+        if not self.bench.economy.harvest:
+            return set()
+        return {offshoot.epoch for offshoot in offshoots(recipe)}
+
+    def keep(self, crop: Crop, *, trial_s: float, each_s: float) -> None:
+        """Keep a trial's crop until its study has noted that it is complete.
+
+        Args:
+            crop: what the trial leaves.
+            trial_s: seconds that the trial took.
+            each_s: seconds that it spent on surgery, evaluating, measuring and saving.
+        """
+        if self.bench.economy.harvest:
+            self._crop = crop
+            self._chosen = affordable(offshoots(crop.recipe), trial_s, each_s)
+
+    def gather(self, study: optuna.Study, parent: FrozenTrial) -> None:
+        """Add what else a trial's training run yields; Optuna calls it after every trial."""
+        crop, self._crop = self._crop, None
+        if crop is not None and crop.number == parent.number:
+            for index, offshoot in enumerate(self._chosen, start=1):
+                name = f"{parent.number:05d}.{index}"
+                study.add_trial(self._finished(parent, crop, offshoot, name))
+
+    def _finished(
+        self, parent: FrozenTrial, crop: Crop, offshoot: Offshoot, name: str
+    ) -> FrozenTrial:
+        """Finish a trunk, judge and save what comes out."""
+        bench, recipe = self.bench, offshoot.recipe
+        params = self.space.harvested(crop.params, recipe, offshoot.fraction)
+        facts: dict[str, Any] = {
+            "harvested_from": parent.number,
+            "folder": name,
+            "params": params,
+            "recipe": recipe.to_dict(),
+        }
+        try:
+            compressed = branch(
+                bench.baseline,
+                recipe,
+                crop.trunks[offshoot.epoch],
+                bench.batches,
+                teacher=bench.teacher,
+                units=bench.units.groups,
+                seed=bench.seed,
+            )
+            judgement = bench.judge(compressed.model)
+            facts["sha256"] = bench.save(name, recipe, compressed, judgement.latency)
+        except TrialError as error:
+            facts |= {"stage": error.stage, "reason": error.reason}
+            return create_trial(state=TrialState.FAIL, user_attrs=facts)
+        facts["metrics"] = judgement.metrics
+        facts["seconds"] = {**compressed.seconds, **judgement.seconds}
+        return create_trial(
+            values=values_of(judgement.metrics),
+            params=self.space.nearest_of(params, parent.distributions),
+            distributions=parent.distributions,
+            user_attrs=facts,
+            constraints={**bench.violations(judgement.metrics), **FINISHED},
+        )

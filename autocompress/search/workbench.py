@@ -1,0 +1,197 @@
+"""What all trials of a run share: the baseline, the data, the ruler; and how a model is judged."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from autocompress.artifacts import write_folder
+from autocompress.errors import RunError, failing_as
+from autocompress.graph import Units
+from autocompress.measurement.latency import Latency, Ruler
+from autocompress.measurement.layers import compare_layers
+from autocompress.measurement.profile import profile_layers
+from autocompress.measurement.size import (
+    count_macs,
+    count_nonzero,
+    count_parameters,
+    state_bytes,
+)
+from autocompress.pipeline import CompressedModel
+from autocompress.recipe import Recipe
+from autocompress.search.limits import Limits
+from autocompress.training.batches import Batches
+from autocompress.training.evaluation import evaluate
+from autocompress.training.fitting import Follower
+
+OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
+    "accuracy": "maximize",
+    "latency_ms": "minimize",
+    "parameters": "minimize",
+}
+
+
+def values_of(metrics: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Return a candidate's objectives, in the order of ``OBJECTIVES``."""
+    return metrics["accuracy"], metrics["latency_ms"], metrics["parameters"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Economy:
+    """What the search does to save time; each can be left out, to see what it is worth.
+
+    Attributes:
+        draft: draw each recipe's structure first, and end where it breaks a limit.
+        early_stopping: end trials that can no longer enter the front.
+        harvest: finish training runs in several ways.
+    """
+
+    draft: bool = True
+    early_stopping: bool = True
+    harvest: bool = True
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a model is worth.
+
+    Attributes:
+        metrics: accuracy on ``valid``, latency, sizes.
+        latency: how the latency was measured.
+        seconds: wall-clock time of evaluating and of measuring.
+    """
+
+    metrics: Mapping[str, Any]
+    latency: Latency
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """What all trials of a run share.
+
+    Attributes:
+        baseline: the trained network that is compressed.
+        baseline_metrics: its accuracy, latency and size.
+        teacher: whom candidates learn from; ``None`` is the baseline.
+        units: the baseline's removable units.
+        batches: the data.
+        ruler: measures a candidate's latency, paired with the baseline.
+        limits: what a candidate must keep to.
+        economy: how the search saves time.
+        folder: where each candidate gets a folder.
+        seed: what training derives from, the same in every trial.
+        follower: hears of each training batch and epoch.
+    """
+
+    baseline: nn.Module
+    baseline_metrics: Mapping[str, Any]
+    teacher: nn.Module | None
+    units: Units
+    batches: Batches
+    ruler: Ruler
+    limits: Limits
+    economy: Economy
+    folder: Path
+    seed: int
+    follower: Follower
+
+    def judge(self, model: nn.Module) -> Judgement:
+        """Evaluate a model on ``valid`` and measure it.
+
+        Raises:
+            TrialError: it cannot be run.
+        """
+        clock = [time.perf_counter()]
+        with failing_as("evaluate"):
+            accuracy = evaluate(model, self.batches.valid).accuracy
+            clock.append(time.perf_counter())
+        with failing_as("measure"):
+            latency = self.ruler.measure(model)
+            sizes = size_metrics(model, self.batches.example)
+            clock.append(time.perf_counter())
+        metrics = {
+            "accuracy": accuracy,
+            "latency_ms": latency.latency_ms,
+            "latency_ratio": latency.ratio,
+            "latency_ratio_low": latency.ratio_low,
+            "latency_ratio_high": latency.ratio_high,
+            "latency_flag": latency.flag,
+            "parameter_ratio": sizes["parameters"] / self.baseline_metrics["parameters"],
+            **sizes,
+        }
+        seconds = {"evaluate": clock[1] - clock[0], "measure": clock[2] - clock[1]}
+        return Judgement(metrics, latency, seconds)
+
+    def save(
+        self, name: str, recipe: Recipe, compressed: CompressedModel, latency: Latency
+    ) -> str:
+        """Write a candidate's folder; return its sha256.
+
+        Raises:
+            TrialError: it cannot be written.
+        """
+        with failing_as("save"):
+            return write_folder(
+                self.folder / name,
+                {
+                    "recipe.json": recipe.to_dict(),
+                    "plan.json": compressed.plan.to_json().encode(),
+                    "weights.safetensors": save(own_tensors(compressed.model)),
+                    "measurement.json": latency.to_dict(),
+                    "curve.json": [asdict(record) for record in compressed.curve],
+                    "layers.json": compare_layers(self.baseline, compressed.model),
+                    "profile.json": self._profile(compressed.model),
+                },
+            )
+
+    def _profile(self, model: nn.Module) -> list[dict[str, Any]]:
+        ruler = self.ruler
+        return profile_layers(self.baseline, model, ruler.example, ruler.settings)
+
+    def violations(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        """Return by how much each limit is broken; 0 or less is kept."""
+        return self.limits.violations(metrics, self.baseline_metrics["accuracy"])
+
+
+def size_metrics(model: nn.Module, example: torch.Tensor) -> dict[str, Any]:
+    """Return parameters, nonzero parameters, MACs per image and bytes of a model."""
+    macs = count_macs(model, example[:1])
+    return {
+        "parameters": count_parameters(model),
+        "nonzero": count_nonzero(model),
+        "macs": macs.total,
+        "macs_uncounted": list(macs.uncounted),
+        "size_bytes": state_bytes(model),
+    }
+
+
+def own_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a model's state on the CPU, tied tensors once, each with memory of its own."""
+    state, seen = {}, set()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            state[name] = tensor.detach().cpu().contiguous().clone()
+    return state
+
+
+def load_tensors(model: nn.Module, path: Path) -> None:
+    """Load what ``own_tensors`` returned, saved as safetensors, into a model in place.
+
+    Raises:
+        RunError: the file is damaged or belongs to another model.
+    """
+    try:
+        missing, unexpected = model.load_state_dict(load_file(path), strict=False)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise RunError(f"{path} cannot be loaded: {error}") from error
+    tied = own_tensors(model).keys()
+    if unexpected or set(missing) & tied:
+        raise RunError(f"{path} does not belong to this model: {[*missing, *unexpected][:5]}")

@@ -1,0 +1,105 @@
+"""One trial of a run, as it is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+
+State = Literal["complete", "pruned", "failed", "interrupted", "running", "waiting"]
+INTERRUPTED = "interrupted"
+ENDED = ("complete", "pruned", "failed")
+_STATES: Mapping[optuna.trial.TrialState, State] = {
+    optuna.trial.TrialState.COMPLETE: "complete",
+    optuna.trial.TrialState.PRUNED: "pruned",
+    optuna.trial.TrialState.FAIL: "failed",
+    optuna.trial.TrialState.RUNNING: "running",
+    optuna.trial.TrialState.WAITING: "waiting",
+}
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial, as it is stored.
+
+    Attributes:
+        number: its number in the study, from 0.
+        state: how far it is; ``interrupted`` trials are tried again by ``resume``.
+        reason: why it failed or was stopped.
+        stage: the stage in which that happened.
+        metrics: accuracy, latency and sizes; after the last word also ``test_accuracy``,
+            ``final_latency_ms`` and ``final_latency_ratio``.
+        violations: by how much each limit is broken; 0 or less is kept.
+        recipe: the nested settings of the recipe.
+        params: every knob, flat.
+        seconds: wall-clock time per stage.
+        started: when it began.
+        finished: when it ended.
+        feasible: whether it keeps all limits.
+        folder: where its weights, plan, curve and samples are.
+        harvested_from: number of the trial whose training run it shares, if it has none itself.
+    """
+
+    number: int
+    state: State
+    reason: str | None
+    stage: str | None
+    metrics: Mapping[str, Any]
+    violations: Mapping[str, float]
+    recipe: Mapping[str, Any]
+    params: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    started: datetime | None
+    finished: datetime | None
+    feasible: bool
+    folder: Path | None
+    harvested_from: int | None = None
+
+    @property
+    def duration_s(self) -> float | None:
+        """Wall-clock time; ``None`` until it has ended."""
+        if self.started is None or self.finished is None:
+            return None
+        return (self.finished - self.started).total_seconds()
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the finished trials that a study wants so many of."""
+        return self.state in ENDED and self.harvested_from is None
+
+
+def record_of(
+    trial: optuna.trial.FrozenTrial, folder: Path, final: Mapping[str, Any]
+) -> TrialRecord:
+    """Return what a study's database holds of a trial.
+
+    Args:
+        trial: as Optuna returns it.
+        folder: where each trial has a folder.
+        final: metrics that the last word adds, by the trial's number as a text.
+    """
+    attributes = trial.user_attrs
+    own = folder / attributes.get("folder", f"{trial.number:05d}")
+    state = _STATES[trial.state]
+    if state == "failed" and attributes.get("stage") == INTERRUPTED:
+        state = "interrupted"
+    if trial.constraints.get("unfinished", 0) > 0:
+        state = "pruned"  # also where a sampler had to be given values for it
+    return TrialRecord(
+        number=trial.number,
+        state=state,
+        reason=attributes.get("reason"),
+        stage=attributes.get("stage"),
+        metrics={**attributes.get("metrics", {}), **final.get(str(trial.number), {})},
+        violations={n: by for n, by in trial.constraints.items() if n != "unfinished"},
+        recipe=attributes.get("recipe", {}),
+        params=attributes.get("params", trial.params),
+        seconds=attributes.get("seconds", {}),
+        started=trial.datetime_start,
+        finished=trial.datetime_complete,
+        feasible=state == "complete" and all(v <= 0 for v in trial.constraints.values()),
+        folder=own if own.is_dir() else None,
+        harvested_from=attributes.get("harvested_from"),
+    )

@@ -1,0 +1,60 @@
+from dataclasses import replace
+
+import pytest
+
+from autocompress.graph import find_units
+from autocompress.pipeline import compress
+from autocompress.recipe import Recipe
+from autocompress.search.drafting import is_exact, make_draft
+from autocompress.search.limits import Limits
+from autocompress.techniques.factorization import Factorization
+from autocompress.techniques.pruning import Pruning
+from autocompress.techniques.sparsification import Sparsification
+from autocompress.training.fitting import Training
+
+THIN = Recipe(
+    sparsification=Sparsification(sparsity=0.5, linear_sparsity=0.25, schedule="linear"),
+    pruning=Pruning(),
+    factorization=Factorization(rank=0.25, min_rank=1),
+    training=Training(epochs=1, recovery_epochs=0, learning_rate=1e-2),
+)
+
+
+@pytest.mark.parametrize("criterion", ["large_final", "movement", "taylor"])
+def test_with_a_local_scope_training_leads_to_the_drafted_size(batches, trained_vgg, criterion):
+    recipe = replace(THIN, sparsification=replace(THIN.sparsification, criterion=criterion))
+    units = find_units(trained_vgg, batches.example)
+    drafted = make_draft(trained_vgg, recipe, batches.example, units, None)
+    trained = compress(trained_vgg, recipe, batches, units=units.groups)
+    assert drafted.exact
+    assert drafted.latency_ms is None
+    assert drafted.parameters == sum(p.numel() for p in trained.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "exact"),
+    [
+        ({}, True),
+        ({"scope": "global"}, False),
+        ({"granularity": "weight"}, False),
+        ({"linear_granularity": "column"}, False),
+        ({"granularity": "weight", "sparsity": 0.0}, True),
+    ],
+)
+def test_a_draft_says_whether_it_is_exact(change, exact):
+    recipe = replace(THIN, sparsification=replace(THIN.sparsification, **change))
+    assert is_exact(recipe) is exact
+    assert is_exact(replace(recipe, pruning=None))
+
+
+def test_ranks_by_energy_depend_on_the_weights():
+    assert not is_exact(replace(THIN, factorization=Factorization(energy=0.9)))
+
+
+def test_an_estimate_must_break_a_limit_clearly():
+    limits = Limits(parameter_ratio=0.5, latency_ratio=0.5)
+    assert limits.surely_broken({"parameter_ratio": 0.51}, exact=True)
+    assert not limits.surely_broken({"parameter_ratio": 0.51}, exact=False)
+    assert not limits.surely_broken({"latency_ratio": 0.54}, exact=True)
+    told = limits.surely_broken({"latency_ratio": 0.6, "parameter_ratio": 0.6}, exact=False)
+    assert told == "latency_ratio 0.6 (at most 0.5), parameter_ratio 0.6 (at most 0.5)"
