@@ -9,6 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from autocompress.dashboard import figures
+from autocompress.dashboard.comparison import COLUMNS, comparison
 from autocompress.dashboard.stored import stored_files
 from autocompress.study.picks import PICKS
 from autocompress.study.records import STUDY_FILE, Run
@@ -54,6 +55,7 @@ def document(run: Run) -> dict[str, Any]:
         "baseline": _card(baseline) if baseline else [],
         "picks": _picks(run, baseline) if front else [],
         "front": _front_table(front, baseline),
+        "controls": _controls_table(run),
         "trials": _trial_table(trials, {trial.number for trial in front}),
         "figures": {name: _plain(made) for name, made in _figures(run, front).items()},
         "details": [_details(run, trial) for trial in front],
@@ -157,6 +159,15 @@ def _front_table(front: Sequence[TrialRecord], baseline: Data) -> dict[str, Any]
     return _table({key: _COLUMNS[key] for key in keys}, rows)
 
 
+def _controls_table(run: Run) -> dict[str, Any]:
+    columns = {name or "what": name for name in COLUMNS}
+    rows = [
+        {name: {"text": text} for name, text in zip(columns, row, strict=True)}
+        for row in comparison(run)
+    ]
+    return _table(columns, rows)
+
+
 def _trial_table(trials: Sequence[TrialRecord], on_front: set[int]) -> dict[str, Any]:
     keys = ("trial", "accuracy", "latency_ms", "latency_ratio", "parameters", "parameter_ratio")
     columns = {key: _COLUMNS[key] for key in keys}
@@ -185,7 +196,7 @@ def _state_of(trial: TrialRecord, on_front: set[int]) -> str:
 
 
 def _table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
-    left = ("trial", "recipe", "state", "reason")
+    left = ("trial", "recipe", "state", "reason", "what")
     return {
         "columns": [{"title": title, "number": key not in left} for key, title in columns.items()],
         "rows": [[row[key] for key in columns] for row in rows],

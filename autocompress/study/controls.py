@@ -23,14 +23,12 @@ from autocompress.study.preparation import (
     load_batches,
     prepare,
 )
-from autocompress.study.records import CONTROLS, RUN_FILE, STUDY_FILE, Run
+from autocompress.study.records import CONTROLS, RUN_FILE, SCRATCH_FILE, STUDY_FILE, Run
 from autocompress.study.running import resume, run
 from autocompress.study.searching import ignore
 from autocompress.study.trials import TrialRecord
 from autocompress.techniques.folding import fold_batch_norms
 from autocompress.training.fitting import EpochRecord, Fit, fit, seed_everything
-
-SCRATCH_FILE = "from_scratch.json"
 
 
 def run_controls(done: Run, *, workers: int = 1, progress: Listener = ignore) -> None:

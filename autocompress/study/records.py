@@ -18,7 +18,7 @@ from autocompress.wording import recipe_in_short
 
 FORMAT = 1  # of a run's folder
 STUDY_FILE, RUN_FILE, LAST_WORD_FILE = "study.toml", "run.json", "last_word.json"
-CONTROLS = "controls"
+CONTROLS, SCRATCH_FILE = "controls", "from_scratch.json"
 UNITS_FILE = "units.json"
 _FRONT_KEYS = (
     "accuracy",

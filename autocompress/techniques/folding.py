@@ -54,6 +54,8 @@ def fold_batch_norms(model: nn.Module, example_inputs: Inputs) -> nn.Module:
         UsageError: the inputs don't fit the model, or it cannot be traced.
         VerificationError: the outputs would change, or folded weights overflow.
     """
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return copy.deepcopy(model)
     steps = foldable(model, example_inputs).steps
     exact, folded = copy.deepcopy(model).double(), copy.deepcopy(model)
     for step in steps:

@@ -201,7 +201,8 @@ def test_an_empty_search_space_is_refused(study, value):
 
 def test_missing_sections_and_keys_are_told(study):
     assert problems_of(study('[model]\nepochs = 1\n[data]\nsource = ""')) == [
-        "study.toml: study: missing; expected a table with name, seed, trials, timeout, sampler, draft, early_stopping, harvest",
+        "study.toml: study: missing; expected a table with name, seed, trials, timeout, sampler, "
+        "draft, early_stopping, harvest",
         "study.toml:4: data.source: expected a text that is not empty, got ''",
         "study.toml:1: model.factory: missing",
         "study.toml: search: missing; expected a table with exclude",

@@ -27,8 +27,8 @@ def run(tmp_path):
     save_file(model.state_dict(), folder / "weights.safetensors")
     (folder / "plan.json").write_text(plan_of(model).to_json())
     common = {
-        "reason": None, "stage": None, "violations": {}, "params": {}, "seconds": {}, "started": None,
-        "finished": None, "feasible": True,
+        "reason": None, "stage": None, "violations": {}, "params": {}, "seconds": {},
+        "started": None, "finished": None, "feasible": True,
     }  # fmt: skip
     records = [
         TrialRecord(

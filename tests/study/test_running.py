@@ -15,6 +15,7 @@ import pytest
 from autocompress.config import load_study
 from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.events import Finished, LastWord, Started, TrialDone
+from autocompress.study.picks import Demands
 from autocompress.study.records import Run
 from autocompress.study.running import check, resume, run
 
@@ -170,8 +171,10 @@ def test_picks_are_extremes_of_the_front(finished, how, key, best):
 
 
 def test_a_demand_that_nothing_meets_tells_what_is_there(finished):
-    with pytest.raises(UsageError, match="the fastest has"):
-        finished.pick("fast", max_latency_ms=1e-9)
+    demands = Demands(max_latency_ms=1e-9)
+    with pytest.raises(UsageError, match=r"nearest is trial \d+ \(it misses latency_ms\)"):
+        finished.pick("fast", demands)
+    assert finished.front(demands) == []
 
 
 def test_a_second_run_of_the_same_name_is_refused(finished):

@@ -160,6 +160,7 @@ function start() {
   for (const id of ["front-section", "details-section"]) {
     document.getElementById(id).hidden = data.details.length === 0;
   }
+  document.getElementById("controls-section").hidden = data.controls.rows.length === 0;
   document.getElementById("machine").replaceWith(facts(data.machine));
   document.getElementById("study-file").textContent = data.study_file;
   document.getElementById("footer").textContent = `made by autocompress ${data.version}`;
