@@ -1,11 +1,10 @@
 """The command line: parse, call, print, and turn errors into exit codes."""
 
 import os
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,11 +15,7 @@ from autocompress.terminal.interrupts import INTERRUPTED, stop_cleanly_first
 from autocompress.terminal.options import (
     AsJson,
     Controls,
-    MaxLatency,
-    MaxParameters,
-    MinAccuracy,
     Overrides,
-    Pick,
     RunFolder,
     StudyFile,
     Timeout,
@@ -28,13 +23,24 @@ from autocompress.terminal.options import (
     Workers,
 )
 from autocompress.terminal.progress import Listener, progress_on
-from autocompress.terminal.tables import show_json, show_line, show_sections, show_table
+from autocompress.terminal.reading import (
+    NOTHING_FEASIBLE,
+    bench,
+    export,
+    front,
+    open_run,
+    report,
+    say,
+    show,
+    show_front,
+    status,
+)
+from autocompress.terminal.tables import show_json, show_line, show_sections
 
 if TYPE_CHECKING:
-    from autocompress.study import Demands, Run
+    from autocompress.study import Run
 
-FAILED, MISUSED, NOTHING_FEASIBLE = 1, 2, 3  # exit codes
-_SHOWN = ("state", "stage", "reason", "feasible", "metrics", "recipe", "params", "seconds")
+FAILED, MISUSED = 1, 2  # exit codes
 
 app = typer.Typer(
     name="autocompress",
@@ -105,7 +111,7 @@ def resume(
 
     Example: autocompress resume runs/quickstart --trials 60
     """
-    _open(run)
+    open_run(run)
 
     def search(listen: Listener) -> "Run":
         from autocompress.study.running import resume
@@ -128,20 +134,20 @@ def _search(folder: Path, search: Callable[[Listener], "Run"], *, as_json: bool)
         with stop_cleanly_first(), progress_on() as listen:
             finished = search(listen)
     except KeyboardInterrupt:
-        _say("interrupted; go on by: autocompress resume " + str(folder))
+        say("interrupted; go on by: autocompress resume " + str(folder))
         raise typer.Exit(INTERRUPTED) from None
     document = finished.front_document()
-    _show_front(document, as_json=as_json)
+    show_front(document, as_json=as_json)
     if document["front"]:
-        _say(f"next: autocompress report {folder} -o report.html")
+        say(f"next: autocompress report {folder} -o report.html")
         return
     counts = document["trials"]
     if counts["complete"] or counts["pruned"]:
         for line in views.miss_lines(finished.misses()):
-            _say(line)
-        _say("no trial met the limits; loosen [limits], or widen [search] and resume")
+            say(line)
+        say("no trial met the limits; loosen [limits], or widen [search] and resume")
         raise typer.Exit(NOTHING_FEASIBLE)
-    _say(f"no trial was completed; reasons: autocompress status {folder}")
+    say(f"no trial was completed; reasons: autocompress status {folder}")
     raise typer.Exit(FAILED)
 
 
@@ -169,155 +175,6 @@ def plan(study: StudyFile, *, overrides: Overrides = None, as_json: AsJson = Fal
 
 
 @app.command()
-def status(run: RunFolder, *, as_json: AsJson = False) -> None:
-    """Show how far a run is: trials by state with reasons, best so far, time per stage, ETA.
-
-    Example: autocompress status runs/quickstart
-    """
-    found = _open(run).status()
-    if as_json:
-        show_json(found)
-        return
-    for line in views.status_lines(found):
-        show_line(line)
-    show_sections({"trials without a result": views.reason_rows(found)})
-
-
-@app.command()
-def front(
-    run: RunFolder,
-    *,
-    max_latency_ms: MaxLatency = None,
-    max_parameters: MaxParameters = None,
-    min_accuracy: MinAccuracy = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show the baseline and the models that no other model beats.
-
-    Example: autocompress front runs/quickstart --min-accuracy 0.97
-    """
-    opened = _open(run)
-    demands = _demands(max_latency_ms, max_parameters, min_accuracy)
-    document = opened.front_document(demands)
-    _show_front(document, as_json=as_json)
-    if opened.front() and not document["front"]:
-        try:
-            opened.pick("balanced", demands)  # its message names the nearest
-        except UsageError as error:
-            _say(f"autocompress: {error}")
-            raise typer.Exit(NOTHING_FEASIBLE) from None
-
-
-@app.command()
-def show(
-    run: RunFolder,
-    trial: Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="Its number.")],
-    *,
-    as_json: AsJson = False,
-) -> None:
-    """Show one trial: recipe, layers and their time before and after, curve, latency.
-
-    Example: autocompress show runs/quickstart 12
-    """
-    from autocompress.dashboard.stored import stored_files
-
-    opened = _open(run)
-    record = opened.trial(trial)
-    files = stored_files(record)
-    if as_json:
-        facts = {key: getattr(record, key) for key in _SHOWN}
-        show_json({"trial": record.number, **facts, **files})
-        return
-    for line in views.trial_lines(record, files["measurement"]):
-        show_line(line)
-    sections = {
-        "metrics": views.metric_rows(record.metrics, opened.baseline),
-        "recipe": views.setting_rows(record.recipe),
-        "layers": views.layer_rows(files["layers"]),
-        "time per layer": views.profile_rows(files["profile"]),
-        "": views.diagnosis_rows(files["profile"]),
-        "training": views.curve_rows(files["curve"]),
-        "what pruning cannot remove": views.staying_rows(opened.units),
-    }
-    show_sections(sections)
-
-
-@app.command()
-def bench(
-    run: RunFolder,
-    trials: Annotated[
-        list[int] | None, typer.Argument(metavar="[TRIAL...]", help="Numbers; else the front.")
-    ] = None,
-    *,
-    as_json: AsJson = False,
-) -> None:
-    """Measure trials again, paired with the baseline, on this machine.
-
-    Example: autocompress bench runs/quickstart 12 17
-    """
-    opened = _open(run)
-    from autocompress.study.benching import bench
-
-    with progress_on() as listen:
-        found = bench(opened, trials or [], listen)
-    if found["differences"]:
-        _say("WARNING: this is not what the run was measured on; stored and new ratios may differ")
-        for difference in found["differences"]:
-            _say(f"WARNING: {difference}")
-    if as_json:
-        show_json(found)
-        return
-    show_table(views.bench_rows(found), title=f"{found['study']}: measured again")
-
-
-@app.command()
-def report(
-    run: RunFolder,
-    *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path(
-        "report.html"
-    ),
-) -> None:
-    """Write a run as one HTML page that opens without a network.
-
-    Example: autocompress report runs/quickstart -o report.html
-    """
-    from autocompress.dashboard.report import write_report
-
-    write_report(_open(run), output)
-    show_line(str(output))
-
-
-@app.command()
-def export(  # noqa: PLR0913 (typer calls it)
-    run: RunFolder,
-    *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
-    trial: Annotated[int | None, typer.Option(min=0, help="Export this trial.")] = None,
-    pick: Annotated[Pick, typer.Option(help="Choose from the front.")] = "balanced",
-    max_latency_ms: MaxLatency = None,
-    max_parameters: MaxParameters = None,
-    min_accuracy: MinAccuracy = None,
-    formats: Annotated[
-        str, typer.Option("--format", help="Comma-separated formats of the model.")
-    ] = "pt2",
-) -> None:
-    """Export one model as a bundle of files, each reloaded and checked.
-
-    Example: autocompress export runs/quickstart --pick small --min-accuracy 0.97 -o bundle
-    """
-    opened = _open(run)
-    if trial is None:
-        chosen = opened.pick(pick, _demands(max_latency_ms, max_parameters, min_accuracy))
-    else:
-        chosen = opened.trial(trial)
-    from autocompress.export import export_trial
-
-    wanted = tuple(name.strip() for name in formats.split(","))
-    show_table(views.setting_rows(export_trial(opened, chosen.number, output, formats=wanted)))
-
-
-@app.command()
 def init(
     directory: Annotated[
         Path, typer.Argument(metavar="[DIR]", help="Where to write it.")
@@ -335,36 +192,11 @@ def init(
     directory.mkdir(parents=True, exist_ok=True)
     write_bytes(path, template().encode())
     show_line(str(path))
-    _say(f"next: autocompress plan {path}")
+    say(f"next: autocompress plan {path}")
 
 
-def _demands(
-    max_latency_ms: float | None, max_parameters: int | None, min_accuracy: float | None
-) -> "Demands":
-    from autocompress.study import Demands
-
-    return Demands(
-        max_latency_ms=max_latency_ms, max_parameters=max_parameters, min_accuracy=min_accuracy
-    )
-
-
-def _open(path: Path) -> "Run":
-    from autocompress.study import Run
-
-    return Run.open(path)
-
-
-def _show_front(document: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        show_json(document)
-        return
-    show_table(views.front_rows(document), title=f"{document['study']}: the Pareto front")
-    if not document["front"]:
-        show_line("no finished trial that meets the limits yet")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+for _command in (status, front, show, bench, report, export):
+    app.command()(_command)
 
 
 def main() -> None:
@@ -375,10 +207,10 @@ def main() -> None:
     try:
         app()
     except UsageError as error:
-        _say(f"autocompress: {error}")
+        say(f"autocompress: {error}")
         raise SystemExit(MISUSED) from None
     except (AutocompressError, OSError) as error:
-        _say(f"autocompress: {error}")
+        say(f"autocompress: {error}")
         raise SystemExit(FAILED) from None
 
 

@@ -3,10 +3,10 @@
     python -m benchmarks.search --seeds 3 --seconds 240
     python -m benchmarks.search --fasterai-python VENV/bin/python --arms autocompress fasterai
 
-Arms: ``autocompress``; ``plain``, itself without drafts, early stopping and harvesting;
-``random``, with random recipes; ``fasterai``, the loop that a user of FasterAI would write with
-Optuna (``fasterai_loop.py``; needs ``requirements-search.txt``, best in an environment of its
-own). Each is a fresh process with one thread of computation, and what it finishes after its time
+Arms: ``autocompress``; ``plain``, itself without drafts, early stopping and harvesting; ``gp``,
+with the Gaussian process; ``random``, with random recipes; ``fasterai``, the loop that a user of
+FasterAI would write with Optuna (``fasterai_loop.py``; needs ``requirements-search.txt``, best in
+an environment of its own). Each is a fresh process with one thread, and what it finishes late
 does not count; loading and measuring the baseline counts, training it does not. An arm and seed
 that has a result is skipped. Numbers: ``search_report.py``.
 """
@@ -40,6 +40,7 @@ STUDY = HERE / "search_fashion.toml"
 OWN_ARMS: Mapping[str, tuple[str, ...]] = {
     "autocompress": (),
     "plain": ("study.draft=false", "study.early_stopping=false", "study.harvest=false"),
+    "gp": ("study.sampler=gp",),
     "random": ("study.sampler=random",),
 }
 ARMS = (*OWN_ARMS, "fasterai")
