@@ -5,9 +5,12 @@ import subprocess
 import sys
 import types
 
+import optuna
 import pytest
 
 from autocompress import cli, errors, events
+from autocompress.study import Run
+from autocompress.study.storage import open_storage
 
 from made_up_runs import BASELINE, REASON, made_up_run
 
@@ -114,6 +117,37 @@ def test_front_as_json_is_the_document_and_nothing_else(call, finished):
     assert {"study", "objectives", "baseline", "front", "trials"} <= set(told)
     assert [member["trial"] for member in told["front"]] == [t.number for t in finished.front()]
     assert told["baseline"]["latency_ms"] == BASELINE["latency_ms"]
+
+
+def test_front_within_a_budget(call, finished):
+    slowest = finished.front()[-1]
+    least = slowest.metrics["accuracy"]
+    code, out, _ = call("front", finished.path, "--min-accuracy", least, "--json")
+    assert code == 0
+    assert all(member["accuracy"] >= least for member in json.loads(out)["front"])
+    code, out, err = call("front", finished.path, "--max-parameters", 1)
+    assert code == 3
+    assert "baseline" in out
+    assert "nearest is trial" in err
+
+
+def test_what_keeps_all_trials_off_the_front_is_told(call, study, tmp_path):
+    made_up = made_up_run(tmp_path / "run", complete=0, failed=0, pruned=0, finished=False)
+    opened = optuna.load_study(study_name="run", storage=open_storage(made_up.path))
+    for drop in (0.2, 0.07):
+        metrics = {"accuracy": 0.9, "latency_ms": 1.0, "parameters": 10}
+        opened.add_trial(
+            optuna.trial.create_trial(
+                values=list(metrics.values()),
+                user_attrs={"metrics": metrics, "sha256": "0"},
+                constraints={"accuracy_drop": drop - 0.05, "unfinished": -1.0},
+            )
+        )
+    study.run = lambda config, **_: Run.open(made_up.path)
+    code, _, err = call("run", "study.toml")
+    assert code == 3
+    assert "limit accuracy_drop: broken by 2 of 2 trials, alone by 2" in err
+    assert "nearest is trial 1: it breaks accuracy_drop by 0.02" in err
 
 
 def test_status_tells_states_and_reasons(call, finished):

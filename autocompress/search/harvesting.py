@@ -95,7 +95,7 @@ class Harvester:
                 seed=bench.seed,
             )
             judgement = bench.judge(compressed.model)
-            facts["sha256"] = bench.save(name, recipe, compressed, judgement.latency)
+            facts["sha256"] = bench.save(name, recipe, compressed, judgement)
         except TrialError as error:
             facts |= {"stage": error.stage, "reason": error.reason}
             return create_trial(state=TrialState.FAIL, user_attrs=facts)

@@ -33,6 +33,11 @@ class Limits:
         """Whether one of them is on latency."""
         return (self.latency_ms, self.latency_ratio) != (None, None)
 
+    @property
+    def on_size(self) -> bool:
+        """Whether one of them is on parameters."""
+        return (self.parameters, self.parameter_ratio) != (None, None)
+
     def violations(self, metrics: Mapping[str, Any], baseline_accuracy: float) -> dict[str, float]:
         """Return by how much each limit is broken; 0 or less is kept.
 

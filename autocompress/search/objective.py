@@ -93,7 +93,7 @@ class Objective:
         judgement = bench.judge(compressed.model)
         trial.set_user_attr("metrics", judgement.metrics)
         saving = time.perf_counter()
-        digest = bench.save(f"{trial.number:05d}", recipe, compressed, judgement.latency)
+        digest = bench.save(f"{trial.number:05d}", recipe, compressed, judgement)
         now = time.perf_counter()
         spent = {**compressed.seconds, **judgement.seconds, "save": now - saving}
         drafting = trial.user_attrs.get("seconds", {})
@@ -108,14 +108,14 @@ class Objective:
         return dict(judgement.metrics)
 
     def _draft(self, trial: optuna.Trial, recipe: Recipe) -> Draft | None:
-        """Draw the structure and refuse it if it breaks a limit; ``None`` where that is off."""
+        """Draw the structure, where that may save the training; refuse it if it breaks a limit."""
         bench, start = self.bench, time.perf_counter()
-        if not bench.economy.draft:
-            return None
-        stopping = bench.economy.early_stopping
+        limits = bench.limits
         enough = len(self._history.of(trial.study)) >= EarlyStopping.min_trials
-        useful = bench.limits.on_latency or (stopping and enough and is_exact(recipe))
-        ruler = bench.ruler if useful else None
+        may_stop = bench.economy.early_stopping and enough and is_exact(recipe)
+        if not bench.economy.draft or not (may_stop or limits.on_latency or limits.on_size):
+            return None
+        ruler = bench.ruler if may_stop or limits.on_latency else None
         made = make_draft(bench.baseline, recipe, bench.batches.example, bench.units, ruler)
         trial.set_user_attr("draft", asdict(made))
         trial.set_user_attr("seconds", {"draft": time.perf_counter() - start})

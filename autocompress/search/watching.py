@@ -73,7 +73,7 @@ class TrialWatch(Follower):
     Args:
         trial: the trial.
         recipe: what it trains.
-        drafted: its structure; without it nothing is stopped.
+        drafted: its structure; without it only a limit on accuracy can stop it.
         bench: what all trials share.
         history: the complete trials.
     """
@@ -104,13 +104,13 @@ class TrialWatch(Follower):
         self.bench.follower.epoch(record, model)
         self.points.append((record.stage, record.accuracy))
         drafted, drop = self.drafted, self.bench.limits.accuracy_drop
-        if drafted is None or not self.bench.economy.early_stopping:
+        if not self.bench.economy.early_stopping:
             return
         running = Running(
             curve=by_stage(self.points),
             planned=self.planned,
-            latency_ms=drafted.latency_ms,
-            parameters=drafted.parameters if drafted.exact else None,
+            latency_ms=drafted.latency_ms if drafted else None,
+            parameters=drafted.parameters if drafted and drafted.exact else None,
         )
         baseline = self.bench.baseline_metrics["accuracy"]
         verdict = judge(
@@ -120,5 +120,6 @@ class TrialWatch(Follower):
             lowest_accuracy=None if drop is None else baseline - drop,
         )
         if verdict.stop:
-            metrics = {**drafted.metrics, "accuracy": record.accuracy}
+            known = drafted.metrics if drafted else {}
+            metrics = {**known, "accuracy": record.accuracy}
             raise StoppedEarlyError(record.stage, verdict.reason, asdict(verdict), metrics)

@@ -1,7 +1,7 @@
 """What all trials of a run share: the baseline, the data, the ruler; and how a model is judged."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -64,11 +64,13 @@ class Judgement:
     Attributes:
         metrics: accuracy on ``valid``, latency, sizes.
         latency: how the latency was measured.
+        profile: where a call's time goes, by layer, beside the baseline.
         seconds: wall-clock time of evaluating and of measuring.
     """
 
     metrics: Mapping[str, Any]
     latency: Latency
+    profile: Sequence[Mapping[str, Any]]
     seconds: Mapping[str, float]
 
 
@@ -113,7 +115,9 @@ class Workbench:
             accuracy = evaluate(model, self.batches.valid).accuracy
             clock.append(time.perf_counter())
         with failing_as("measure"):
-            latency = self.ruler.measure(model)
+            ruler = self.ruler
+            latency = ruler.measure(model)
+            profile = profile_layers(self.baseline, model, ruler.example, ruler.settings)
             sizes = size_metrics(model, self.batches.example)
             clock.append(time.perf_counter())
         metrics = {
@@ -127,10 +131,10 @@ class Workbench:
             **sizes,
         }
         seconds = {"evaluate": clock[1] - clock[0], "measure": clock[2] - clock[1]}
-        return Judgement(metrics, latency, seconds)
+        return Judgement(metrics, latency, profile, seconds)
 
     def save(
-        self, name: str, recipe: Recipe, compressed: CompressedModel, latency: Latency
+        self, name: str, recipe: Recipe, compressed: CompressedModel, judgement: Judgement
     ) -> str:
         """Write a candidate's folder; return its sha256.
 
@@ -144,16 +148,12 @@ class Workbench:
                     "recipe.json": recipe.to_dict(),
                     "plan.json": compressed.plan.to_json().encode(),
                     "weights.safetensors": save(own_tensors(compressed.model)),
-                    "measurement.json": latency.to_dict(),
+                    "measurement.json": judgement.latency.to_dict(),
                     "curve.json": [asdict(record) for record in compressed.curve],
                     "layers.json": compare_layers(self.baseline, compressed.model),
-                    "profile.json": self._profile(compressed.model),
+                    "profile.json": judgement.profile,
                 },
             )
-
-    def _profile(self, model: nn.Module) -> list[dict[str, Any]]:
-        ruler = self.ruler
-        return profile_layers(self.baseline, model, ruler.example, ruler.settings)
 
     def violations(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         """Return by how much each limit is broken; 0 or less is kept."""

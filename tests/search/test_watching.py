@@ -102,3 +102,10 @@ def test_a_limit_on_accuracy_stops_too(study, tmp_path):
     fastest = watch(study, tmp_path, latency_ms=0.1, accuracy_drop=0.05)
     with pytest.raises(StoppedEarlyError, match="below the limit"):
         hear(fastest, 0.3)
+
+
+def test_a_limit_on_accuracy_needs_no_draft(study, tmp_path):
+    undrafted = watch(study, tmp_path, accuracy_drop=0.05)
+    undrafted.drafted = None
+    with pytest.raises(StoppedEarlyError, match="below the limit"):
+        hear(undrafted, 0.3)
