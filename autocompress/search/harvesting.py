@@ -8,12 +8,15 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autocompress.errors import TrialError
+from autocompress.measurement.size import count_parameters
 from autocompress.pipeline import Trunk, branch
 from autocompress.recipe import Recipe
 from autocompress.search.limits import FINISHED
 from autocompress.search.offshoots import Offshoot, affordable, offshoots
 from autocompress.search.space import Space
-from autocompress.search.workbench import Workbench, values_of
+from autocompress.search.workbench import OBJECTIVES, Workbench, values_of
+
+SIZE = list(OBJECTIVES).index("parameters")
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,14 @@ class Harvester:
         if crop is not None and crop.number == parent.number:
             for index, offshoot in enumerate(self._chosen, start=1):
                 name = f"{parent.number:05d}.{index}"
-                study.add_trial(self._finished(parent, crop, offshoot, name))
+                trial = self._finished(parent, crop, offshoot, name)
+                if trial is not None:
+                    study.add_trial(trial)
 
     def _finished(
         self, parent: FrozenTrial, crop: Crop, offshoot: Offshoot, name: str
-    ) -> FrozenTrial:
-        """Finish a trunk, judge and save what comes out."""
+    ) -> FrozenTrial | None:
+        """Finish a trunk, judge and save what comes out; ``None`` for the parent's own size."""
         bench, recipe = self.bench, offshoot.recipe
         params = self.space.harvested(crop.params, recipe, offshoot.fraction)
         facts: dict[str, Any] = {
@@ -94,6 +99,8 @@ class Harvester:
                 units=bench.units.groups,
                 seed=bench.seed,
             )
+            if count_parameters(compressed.model) == parent.values[SIZE]:
+                return None  # such as a lower rank below ``min_rank``: the parent, less trained
             judgement = bench.judge(compressed.model)
             facts["sha256"] = bench.save(name, recipe, compressed, judgement)
         except TrialError as error:

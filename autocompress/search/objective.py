@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, NoReturn
 
 import optuna
+import torch
 
 from autocompress.errors import ConfigurationError, TrialError
 from autocompress.pipeline import KeepTrunks, compress
@@ -48,6 +49,7 @@ class Objective:
         space = self.space.at_fidelity(fidelity, conditional=not wants_flat(trial.study))
         params = space.sample(trial)
         trial.set_user_attr("params", params)
+        trial.set_user_attr("threads", torch.get_num_threads())
         try:
             recipe = space.recipe(params)
         except ConfigurationError as error:

@@ -15,9 +15,13 @@ import pytest
 from autocompress.config import load_study
 from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.events import Finished, LastWord, Started, TrialDone
+from autocompress.search import harvesting
 from autocompress.study.picks import Demands
 from autocompress.study.records import Run
 from autocompress.study.running import check, resume, run
+from autocompress.study.searching import open_bench, optimize
+from autocompress.training.fitting import Follower
+from autocompress.wording import recipe_in_short
 
 STUDY = """
 [study]
@@ -321,22 +325,27 @@ def test_limits_stop_drafts_and_mark_the_infeasible(tmp_path):
     assert all(trial.metrics["parameter_ratio"] <= 0.5 for trial in done.front())
 
 
-def test_a_long_training_run_yields_more_than_one_candidate(tmp_path):
-    settings = ["study.trials=3", "training.epochs=40", "latency.budget_s=0.01"]
-    done = run(load_study(study_file(tmp_path), settings), directory=tmp_path / "runs")
-    harvested = [trial for trial in done.trials() if trial.harvested_from is not None]
-    assert harvested
-    document = done.front_document()
-    assert document["trials"]["complete"] == 3
-    assert document["trials"]["harvested"] == len(harvested)
+def test_a_training_run_yields_more_than_one_candidate(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(harvesting, "affordable", lambda wanted, trial_s, each_s: wanted)
+    folder = shutil.copytree(finished.path, tmp_path / "micro")
+    edited = (folder / "study.toml").read_text().replace("epochs = 1\n", "epochs = 4\n")
+    (folder / "study.toml").write_text(edited)
+    study, objective = open_bench(folder, worker=1, follower=Follower())
+    study.enqueue_trial({"sparsity": 0.8, "linear_sparsity": 0.4, "rank": 1.0})
+    optimize(study, objective, 1, None, "test")
+    *_, parent = [t for t in Run.open(folder).trials() if t.counts]
+    harvested = [t for t in Run.open(folder).trials() if t.harvested_from is not None]
+    assert len(harvested) == 2  # the third, of a lower rank, would have the parent's size
+    assert Run.open(folder).front_document()["trials"]["harvested"] == 2
+    assert [trial.folder.name for trial in harvested] == [
+        f"{parent.number:05d}.{index}" for index in (1, 3)
+    ]
     for trial in harvested:
-        parent = done.trial(trial.harvested_from)
-        assert trial.state == "complete"
-        assert trial.folder.name.startswith(f"{parent.number:05d}.")
+        assert (trial.state, trial.harvested_from) == ("complete", parent.number)
         assert trial.recipe["training"]["recovery_epochs"] == 0
-        assert sum(trial.seconds.values()) < sum(parent.seconds.values()) / 3
-    again = resume(done.path, trials=4)  # its own trials are counted, what they yield is not
-    assert again.front_document()["trials"]["complete"] == 4
+        assert trial.metrics["parameters"] != parent.metrics["parameters"]
+        assert 0 < trial.params["sparsity"] < 0.8
+        assert "left after epoch" in recipe_in_short(trial.recipe)
 
 
 def test_economies_can_be_left_out(tmp_path):
