@@ -232,7 +232,7 @@ def measured_again(
     parameters = count_parameters(model)
     return facts | {
         "accuracy": evaluate(model, bench.batches.valid).accuracy,
-        "latency_ratio": bench.measure(model).ratio,
+        "latency_ratio": bench.ruler.measure(model).ratio,
         "parameter_ratio": parameters / bench.baseline_metrics["parameters"],
         "as_the_loop_saw_it": trial.values,
     }

@@ -19,6 +19,7 @@ from autocompress.graph.masking import why_not_equal
 from autocompress.graph.removal import Choice
 from autocompress.graph.tracing import Inputs
 from autocompress.graph.unit_groups import UnitGroup
+from autocompress.graph.verification import why_chaotic
 
 MAX_SIZES = 3  # attributes that may repeat one size together
 MAX_CANDIDATES = 6
@@ -43,6 +44,11 @@ class Rehearsal:
                 failure = test(active)
                 if failure is None:
                     break
+                if test == self._agrees and (why := why_chaotic(self.model, self.inputs)):
+                    return tuple(
+                        replace(group, sizes=(), reasons=(why,)) if group.removable else group
+                        for group in settled.values()
+                    )
                 for outcome in self._outcomes(active, failure, test):
                     settled[outcome.name] = outcome
         return tuple(settled.values())

@@ -113,9 +113,28 @@ def tolerance_for(model: nn.Module, inputs: Inputs, outputs: list[Tensor], floor
         outputs: what :func:`float64_outputs` gives for them.
         floor: the tolerance of a well-conditioned model, in standard deviations.
     """
-    moved = float64_outputs(model, tuple(_moved(value) for value in as_arguments(inputs)))
-    noise = difference(outputs, moved)
+    noise = _noise(model, inputs, outputs)
     return min(max(floor, NOISE_MARGIN * noise), LARGEST_TOLERANCE)
+
+
+def why_chaotic(model: nn.Module, inputs: Inputs) -> str | None:
+    """Say that no comparison of outputs can tell whether another model is equal, if none can.
+
+    That is so where inputs that differ by 4 units in the last place of float64 lead to outputs
+    that differ by more than the largest tolerance.
+    """
+    noise = _noise(model, inputs, float64_outputs(model, inputs))
+    if noise <= LARGEST_TOLERANCE:
+        return None
+    return (
+        f"cannot be verified: the model turns rounding errors of its inputs into {noise:.2g} "
+        "standard deviations of its outputs"
+    )
+
+
+def _noise(model: nn.Module, inputs: Inputs, outputs: list[Tensor]) -> float:
+    moved = float64_outputs(model, tuple(_moved(value) for value in as_arguments(inputs)))
+    return difference(outputs, moved)
 
 
 def _moved(value: Any) -> Any:

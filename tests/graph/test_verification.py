@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from autocompress.errors import VerificationError
-from autocompress.graph import check_equal, largest_difference
-from autocompress.graph.verification import float64_outputs
+from autocompress.graph import check_equal, find_units, largest_difference
+from autocompress.graph.verification import float64_outputs, why_chaotic
 
 
 def net():
@@ -78,3 +78,28 @@ def test_a_model_that_cannot_run_is_a_verification_error():
     after.append(nn.Linear(3, 3))
     with pytest.raises(VerificationError, match="cannot be run"):
         check_equal(net(), after, torch.randn(4, 3, 8, 8), stage="prune")
+
+
+class Chaotic(nn.Module):
+    """Turns rounding errors into anything."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 32), nn.Linear(32, 16)
+        self.last = nn.Linear(16, 3)
+
+    def forward(self, x):
+        x = self.second(torch.relu(self.first(x)))
+        for _ in range(40):
+            x = x + torch.sin(30 * x)
+        return self.last(x)
+
+
+def test_what_no_comparison_can_tell_is_refused_at_once():
+    torch.manual_seed(0)
+    model, image = Chaotic().eval(), torch.randn(4, 6)
+    assert "turns rounding errors" in why_chaotic(model, image)
+    assert why_chaotic(nn.Linear(6, 3), image) is None
+    units = find_units(model, image)
+    assert not units.removable
+    assert all("cannot be verified" in group.reasons[0] for group in units.groups)
