@@ -13,7 +13,6 @@ from autocompress.errors import ConfigurationError, TrialError
 from autocompress.pipeline import KeepTrunks, compress
 from autocompress.recipe import Recipe
 from autocompress.search.drafting import Draft, is_exact, make_draft
-from autocompress.search.early_stopping import EarlyStopping
 from autocompress.search.harvesting import Crop, Harvester
 from autocompress.search.limits import FINISHED, UNFINISHED
 from autocompress.search.samplers import wants_flat
@@ -113,8 +112,8 @@ class Objective:
         """Draw the structure, where that may save the training; refuse it if it breaks a limit."""
         bench, start = self.bench, time.perf_counter()
         limits = bench.limits
-        enough = len(self._history.of(trial.study)) >= EarlyStopping.min_trials
-        may_stop = bench.economy.early_stopping and enough and is_exact(recipe)
+        may_stop = bench.economy.early_stopping and is_exact(recipe)
+        may_stop = may_stop and self._history.makes_stopping_pay(trial.study)
         if not bench.economy.draft or not (may_stop or limits.on_latency or limits.on_size):
             return None
         ruler = bench.ruler if may_stop or limits.on_latency else None

@@ -1,5 +1,6 @@
 """Watches a trial train, and ends it where it can no longer enter the front."""
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +13,12 @@ from autocompress.artifacts import read_json
 from autocompress.errors import TrialError
 from autocompress.recipe import Recipe
 from autocompress.search.drafting import Draft
-from autocompress.search.early_stopping import Finished, Running, by_stage, judge
+from autocompress.search.early_stopping import EarlyStopping, Finished, Running, by_stage, judge
 from autocompress.search.samplers import is_harvested
 from autocompress.search.workbench import Workbench
 from autocompress.training.fitting import EpochRecord, Follower
+
+PAYS_S = 20.0  # of training per trial
 
 
 class StoppedEarlyError(TrialError):
@@ -44,6 +47,7 @@ class History:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._known: dict[int, Finished] = {}
+        self._training_s: dict[int, float] = {}
 
     def of(self, study: optuna.Study) -> list[Finished]:
         """Return all trials that were trained to the end, but not what was harvested."""
@@ -52,7 +56,19 @@ class History:
             trained = "sha256" in trial.user_attrs and not is_harvested(trial)
             if trained and trial.number not in self._known:
                 self._known[trial.number] = self._read(trial)
+                spent = trial.user_attrs.get("seconds", {})
+                training = (spent.get(stage, 0.0) for stage in ("sparsify", "recover"))
+                self._training_s[trial.number] = sum(training)
         return list(self._known.values())
+
+    def makes_stopping_pay(self, study: optuna.Study) -> bool:
+        """Return whether enough is known, and trials train long enough, for drafts to pay.
+
+        Early stopping saves some 5 % of the epochs (``benchmarks/early_stopping.py``), and needs
+        a draft with its latency for every trial, which takes about a second.
+        """
+        enough = len(self.of(study)) >= EarlyStopping.min_trials
+        return enough and statistics.median(self._training_s.values()) >= PAYS_S
 
     def _read(self, trial: optuna.trial.FrozenTrial) -> Finished:
         curve = read_json(self.folder / f"{trial.number:05d}" / "curve.json")

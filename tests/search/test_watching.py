@@ -6,6 +6,7 @@ import pytest
 from optuna.trial import create_trial
 
 from autocompress.recipe import Recipe
+from autocompress.search import watching
 from autocompress.search.drafting import Draft
 from autocompress.search.limits import Limits
 from autocompress.search.watching import History, StoppedEarlyError, TrialWatch
@@ -29,7 +30,7 @@ def study(tmp_path):
         curve = points([0.90, 0.90, 0.905, 0.91 + number / 1000])
         (tmp_path / f"{number:05d}" / "curve.json").write_text(json.dumps(curve))
         values = [0.91 + number / 1000, 1.0, 100.0]
-        facts = {"sha256": "0"}
+        facts = {"sha256": "0", "seconds": {"sparsify": 15.0 + number, "recover": 2.0}}
         study.add_trial(create_trial(values=values, user_attrs=facts, constraints={"a": -1.0}))
     study.add_trial(create_trial(values=[1, 1, 1], user_attrs={"sha256": "", "harvested_from": 0}))
     study.add_trial(create_trial(values=[1, 1, 1], user_attrs={"reason": "a stand-in"}))
@@ -64,6 +65,17 @@ def test_only_trials_that_trained_to_the_end_are_known(study, tmp_path):
     assert [trial.number for trial in known] == list(range(10))
     assert known[3].curve == {"sparsify": [0.90, 0.90, 0.905], "recover": [0.913]}
     assert known[3].feasible
+
+
+@pytest.mark.parametrize(("least_s", "pays"), [(21.0, True), (22.0, False)])
+def test_drafts_must_cost_less_than_stopping_saves(study, tmp_path, monkeypatch, least_s, pays):
+    monkeypatch.setattr(watching, "PAYS_S", least_s)
+    assert History(tmp_path).makes_stopping_pay(study) is pays
+
+
+def test_drafts_wait_until_enough_is_known(tmp_path):
+    fresh = optuna.create_study(directions=["maximize", "minimize", "minimize"])
+    assert not History(tmp_path).makes_stopping_pay(fresh)
 
 
 def test_a_hopeless_trial_is_stopped_with_what_is_known(study, tmp_path):
