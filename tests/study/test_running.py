@@ -307,12 +307,16 @@ def test_several_workers_share_the_trials(tmp_path):
         run(config, directory=tmp_path / "other", workers=0)
 
 
-def test_the_same_recipe_is_not_trained_twice(tmp_path):
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_the_same_recipe_is_not_trained_twice(tmp_path, sampler):
     text = STUDY.split("[search]")[0] + "[search]\nsparsity = [0.0, 0.5]\n"
-    config = load_study(study_file(tmp_path, text), ["study.trials=3"])
+    settings = ["study.trials=3", f"study.sampler={sampler}"]
+    config = load_study(study_file(tmp_path, text), settings)
     done = run(config, directory=tmp_path / "runs")
     assert [t.state for t in ended(done)] == ["complete", "complete", "pruned"]
     assert "the same recipe as trial" in done.trial(2).reason
+    assert not done.trial(2).feasible
+    assert 2 not in [trial.number for trial in done.front()]
 
 
 def test_limits_stop_drafts_and_mark_the_infeasible(tmp_path):
