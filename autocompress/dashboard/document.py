@@ -78,7 +78,7 @@ def _state(status: Data) -> dict[str, str]:
 def _facts(run: Run, status: Data, trials: Sequence[TrialRecord]) -> list[str]:
     counts = status["trials"]
     states = ", ".join(f"{n} {name}" for name, n in counts.items() if n and name != "wanted")
-    spent = sum(seconds for trial in trials if (seconds := _seconds(trial)) is not None)
+    spent = sum(trial.duration_s or 0.0 for trial in trials)
     limits = run.config.get("limits", {})
     return [
         f"{run.config['model']['factory']} on {run.config['data']['source']}",
@@ -86,12 +86,6 @@ def _facts(run: Run, status: Data, trials: Sequence[TrialRecord]) -> list[str]:
         *([f"{duration(spent)} in trials"] if spent else []),
         *(f"limit: {name.replace('_', ' ')} {value:g}" for name, value in limits.items()),
     ]
-
-
-def _seconds(trial: TrialRecord) -> float | None:
-    if trial.started is None or trial.finished is None:
-        return None
-    return (trial.finished - trial.started).total_seconds()
 
 
 def _card(metrics: Data) -> list[list[str]]:
@@ -176,7 +170,7 @@ def _trial_table(trials: Sequence[TrialRecord], on_front: set[int]) -> dict[str,
     for trial in trials:
         row = _row(trial.metrics, str(trial.number), recipe_in_short(trial.recipe))
         row["trial"]["sort"] = trial.number
-        seconds = _seconds(trial)
+        seconds = trial.duration_s
         stage = f"{trial.stage}: " if trial.stage and trial.reason else ""
         row |= {
             "state": {"text": _state_of(trial, on_front)},
