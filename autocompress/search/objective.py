@@ -68,7 +68,7 @@ class Objective:
         self._constrain(trial, metrics, FINISHED)
         return values_of(metrics)
 
-    def stand_in(self, trial: optuna.trial.FrozenTrial) -> tuple[float, float, float]:
+    def stand_in(self, trial: optuna.Trial) -> tuple[float, float, float]:
         """Return values for a trial that was stopped, where a sampler ignores those without.
 
         What is not known is the baseline's. The constraint ``unfinished`` keeps it off the front.

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import optuna
+from optuna.trial import TrialState
 
 from autocompress.config import StudyConfig, load_study
 from autocompress.errors import ConfigurationError, TrialError
@@ -88,10 +90,10 @@ def enqueue(
 
 def retry_interrupted(study: optuna.Study) -> None:
     """Close trials that a dead process left running, and enqueue their recipes again."""
-    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         live = optuna.trial.Trial(study, trial._trial_id)
         mark_interrupted(live)
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.tell(trial.number, state=TrialState.FAIL)
         _try_again(study, trial.number)
 
 
@@ -116,11 +118,11 @@ def bury(study: optuna.Study, worker: str, how: str) -> int:
     trials = study.get_trials(deepcopy=False)
     own = [trial for trial in trials if trial.user_attrs.get("worker") == worker]
     for trial in own:
-        if trial.state == optuna.trial.TrialState.RUNNING:
+        if trial.state == TrialState.RUNNING:
             live = optuna.trial.Trial(study, trial._trial_id)
             live.set_user_attr("stage", "process")
             live.set_user_attr("reason", f"its process ended by {how}: out of memory, or a crash")
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            study.tell(trial.number, state=TrialState.FAIL)
     return len(own)
 
 
@@ -131,28 +133,38 @@ def optimize(
 
     A ``KeyboardInterrupt`` out of a trial leaves its recipe enqueued.
     """
-
-    def attempt(trial: optuna.Trial) -> tuple[float, float, float]:
-        trial.set_user_attr("worker", worker)
-        try:
-            return objective(trial)
-        except KeyboardInterrupt:
-            mark_interrupted(trial)
-            _try_again(study, trial.number)
-            raise
-        except optuna.TrialPruned:
-            if not wants_flat(study):
-                raise
-            # The Gaussian process ignores pruned trials, and would propose the same one again.
-            return objective.stand_in(study.get_trials(deepcopy=False)[trial.number])
-
+    # SQLite has no row locks: two workers that ask at once may be given the same waiting trial.
+    turn = filelock.FileLock(objective.bench.folder.parent / ".ask.lock")
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     for _ in range(trials):
         if deadline is not None and time.monotonic() >= deadline:
             break
-        study.optimize(
-            attempt, n_trials=1, catch=(TrialError,), callbacks=[objective.harvester.gather]
-        )
+        with turn:
+            trial = study.ask()
+        trial.set_user_attr("worker", worker)
+        ended = _attempt(study, objective, trial)
+        objective.harvester.gather(study, ended)
+
+
+def _attempt(
+    study: optuna.Study, objective: Objective, trial: optuna.Trial
+) -> optuna.trial.FrozenTrial:
+    """Run one trial and tell the study how it ended."""
+    try:
+        return study.tell(trial, objective(trial))
+    except optuna.TrialPruned:
+        if not wants_flat(study):
+            return study.tell(trial, state=TrialState.PRUNED)
+        # The Gaussian process ignores pruned trials, and would propose the same one again.
+        return study.tell(trial, objective.stand_in(trial))
+    except TrialError:
+        return study.tell(trial, state=TrialState.FAIL)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            mark_interrupted(trial)
+            _try_again(study, trial.number)
+        study.tell(trial, state=TrialState.FAIL)
+        raise
 
 
 def _seed(study: optuna.Study, seed: int, worker: int) -> int:

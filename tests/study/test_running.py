@@ -63,7 +63,9 @@ rank = { low = 0.25, high = 1.0, step = 0.25 }
 
 
 def ended(run):
-    return [trial for trial in run.trials() if trial.state != "waiting"]
+    """Return the trials that are over, without those that a slow machine left time to harvest."""
+    own = [trial for trial in run.trials() if trial.harvested_from is None]
+    return [trial for trial in own if trial.state != "waiting"]
 
 
 def study_file(folder: Path, text: str = STUDY) -> Path:
