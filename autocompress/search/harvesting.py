@@ -68,7 +68,7 @@ class Harvester:
             self._chosen = affordable(offshoots(crop.recipe), trial_s, each_s)
 
     def gather(self, study: optuna.Study, parent: FrozenTrial) -> None:
-        """Add what else a trial's training run yields; Optuna calls it after every trial."""
+        """Add what else a trial's training run yields, once the study has noted its end."""
         crop, self._crop = self._crop, None
         if crop is not None and crop.number == parent.number:
             for index, offshoot in enumerate(self._chosen, start=1):

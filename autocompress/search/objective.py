@@ -1,4 +1,4 @@
-"""One trial: sample a recipe, compress, measure, save. Optuna calls it once per trial."""
+"""One trial: sample a recipe, compress, measure, save."""
 
 import time
 import traceback
@@ -25,7 +25,7 @@ FIDELITY = "fidelity"  # attribute of a study: fraction of the epochs that its t
 
 
 class Objective:
-    """Called by Optuna with a trial; returns accuracy, latency in ms, and parameters.
+    """Called with a trial; returns accuracy, latency in ms, and parameters.
 
     Everything that a reader of the run needs is in the trial's attributes (small values) and in
     its folder (weights, plan, curve, samples).

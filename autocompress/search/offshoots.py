@@ -53,9 +53,9 @@ def _levels(recipe: Recipe, epochs: int) -> list[Offshoot]:
     if settings is None or settings.rewind is not None:
         return []
     found: list[Offshoot] = []
-    above = SCHEDULES[settings.schedule](1.0)
+    schedule = SCHEDULES[settings.schedule]
+    above = schedule(1.0)
     for epoch in range(epochs - 1, 0, -1):
-        schedule = SCHEDULES[settings.schedule]
         fraction = fraction_at(schedule, epoch / epochs, settings.start, settings.end)
         if fraction <= above - NEW and fraction >= NEW:
             training = replace(recipe.training, stop_after=epoch, recovery_epochs=0)

@@ -83,7 +83,7 @@ class Budget:
         """Return the fraction of the epochs at which enough trials fit into the time.
 
         Args:
-            trial_s: seconds that each trained trial took.
+            trial_s: seconds that each trained trial took, those of earlier sessions included.
 
         Returns:
             1.0 where enough fit as it is, ``None`` while the cost is not known.
@@ -93,5 +93,5 @@ class Budget:
         if len(trial_s) < PLANNING_TRIALS:
             return None
         fitting = self.left_s * self.workers / statistics.fmean(trial_s)
-        wanted = max(1, min(WORTHWHILE_TRIALS, self.trials) - self.before - len(trial_s))
+        wanted = max(1, min(WORTHWHILE_TRIALS, self.trials) - len(trial_s))
         return min(1.0, fitting / wanted)

@@ -59,3 +59,8 @@ def test_two_workers_do_twice_as_much():
 def test_no_workers_are_refused():
     with pytest.raises(ConfigurationError, match="workers: expected at least 1"):
         Amount(workers=0)
+
+
+def test_trials_of_earlier_sessions_are_counted_once():
+    resumed, _ = budget(None, 100, done=10)
+    assert resumed.fidelity([20] * 10) == pytest.approx((100 / 20) / (WORTHWHILE_TRIALS - 10))
