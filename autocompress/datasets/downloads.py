@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from PIL import Image, ImageOps
+from PIL import Image
 
 from autocompress.datasets.folders import read_folder
+from autocompress.datasets.resizing import Step, crop
 from autocompress.datasets.sources import Source, cache_folder
 from autocompress.datasets.splits import Images, Part
 from autocompress.errors import ConfigurationError
@@ -55,7 +56,10 @@ def torchvision_dataset(name: str, image_size: int | None) -> Source:
     classes = getattr(opened["train"], "classes", None)
     if classes is None:
         classes = range(int(parts["train"].labels.max()) + 1)
-    return Source(parts, tuple(str(label) for label in classes))
+    steps: tuple[Step, ...] = ()
+    if image_size is not None and _needs_cropping(opened["train"], image_size):
+        steps = (Step("crop", image_size),)
+    return Source(parts, tuple(str(label) for label in classes), steps)
 
 
 def _is_dataset(value: object) -> bool:
@@ -127,7 +131,7 @@ def _pixels(image: Image.Image, side: int | None) -> np.ndarray[Any, Any]:
     if image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
     if side is not None:
-        image = ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
+        image = crop(image, side)
     values = np.asarray(image, dtype=np.uint8)
     return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
 

@@ -8,19 +8,16 @@ from autocompress.datasets.custom import user_dataset
 from autocompress.datasets.cutting import complete, limit
 from autocompress.datasets.downloads import imagenette, torchvision_dataset
 from autocompress.datasets.folders import count_channels, read_folder
+from autocompress.datasets.resizing import Step, pad, resize
 from autocompress.datasets.sources import FASHION_FOLDER, Source, digits, fashion_mnist_files
 from autocompress.datasets.splits import ImageFiles, Images, Part, Splits, check_classes
-from autocompress.datasets.statistics import (
-    pad,
-    resize,
-    statistics_of_files,
-    statistics_of_images,
-)
+from autocompress.datasets.statistics import statistics_of_files, statistics_of_images
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
 
 NAMED = ("digits", "fashion-mnist", "imagenette")
 PREFIXED = ("torchvision:NAME", "folder:PATH", "package.module:function")
+FASHION_SIDE = 28  # pixels, as published
 FASHION_PADDED = 32  # pixels to which 28x28 images are padded instead of being blurred
 
 
@@ -74,7 +71,7 @@ def load(
     check_classes(parts, found.classes)
     if isinstance(parts["train"], ImageFiles):
         return _file_splits(source, parts, found.classes, image_size)
-    return _image_splits(source, parts, found.classes, image_size)
+    return _image_splits(source, Source(parts, found.classes, found.resizing), image_size)
 
 
 def _find(source: str, image_size: int | None) -> Source | Splits:
@@ -114,7 +111,9 @@ def _fashion_mnist(image_size: int | None) -> Source:
         for name, part in source.parts.items()
         if isinstance(part, Images)
     }
-    return Source(padded, source.classes)
+    return Source(
+        padded, source.classes, (Step("stretch", FASHION_SIDE), Step("pad", FASHION_PADDED))
+    )
 
 
 def _limited(splits: Splits, limits: Mapping[str, int | None], seed: int) -> Splits:
@@ -144,31 +143,33 @@ def _file_splits(
         image_size=image_size,
         mean=mean,
         std=std,
+        resizing=(Step("crop", image_size),),
     )
 
 
-def _image_splits(
-    source: str, parts: Mapping[str, Part], classes: tuple[str, ...], image_size: int | None
-) -> Splits:
-    images = {name: part for name, part in parts.items() if isinstance(part, Images)}
-    shapes = {name: tuple(part.images.shape[1:]) for name, part in images.items()}
+def _image_splits(name: str, source: Source, image_size: int | None) -> Splits:
+    images = {split: part for split, part in source.parts.items() if isinstance(part, Images)}
+    shapes = {split: tuple(part.images.shape[1:]) for split, part in images.items()}
     channels, height, width = shapes["train"]
     if image_size is None and (height != width or len(set(shapes.values())) > 1):
         raise ConfigurationError(
-            f"data set {source!r}: expected square images of one size, or data.image_size; the "
+            f"data set {name!r}: expected square images of one size, or data.image_size; the "
             f"splits have {', '.join(f'{name} {list(s)}' for name, s in shapes.items())} "
             f"(channels, height, width)"
         )
     side = image_size or height
+    done = source.resizing
+    steps = done if done and done[-1].side == side else (*done, Step("stretch", side))
     resized = {name: Images(resize(p.images, side), p.labels) for name, p in images.items()}
     mean, std = statistics_of_images(resized["train"])
     return Splits(
         train=resized["train"],
         valid=resized["valid"],
         test=resized["test"],
-        classes=classes,
+        classes=source.classes,
         channels=channels,
         image_size=side,
         mean=mean,
         std=std,
+        resizing=steps,
     )

@@ -11,6 +11,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+from autocompress.datasets.resizing import Step
 from autocompress.datasets.splits import Images, Part
 from autocompress.errors import ConfigurationError
 
@@ -31,10 +32,12 @@ class Source:
     Attributes:
         parts: ``train`` and, where they are published, ``valid`` and ``test``.
         classes: names of the classes.
+        resizing: how the images in memory got their size.
     """
 
     parts: Mapping[str, Part]
     classes: tuple[str, ...]
+    resizing: tuple[Step, ...] = ()
 
 
 def cache_folder() -> Path:

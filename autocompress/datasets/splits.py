@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from autocompress.datasets.resizing import Step
 from autocompress.errors import ConfigurationError
 
 SHOWN = 5  # classes listed in a message
@@ -79,6 +80,7 @@ class Splits:
         image_size: height and width of the images that models see, in pixels.
         mean: mean of each channel over ``train``, of pixels scaled to [0, 1].
         std: standard deviation of each channel over ``train``, of pixels scaled to [0, 1].
+        resizing: how images got their size, and how others get it; empty: they are stretched.
     """
 
     train: Part
@@ -89,6 +91,7 @@ class Splits:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resizing: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
         parts = {"train": self.train, "valid": self.valid, "test": self.test}

@@ -6,11 +6,13 @@ from typing import Any, Protocol
 import torch
 from fastai.data.core import DataLoaders, Datasets, TfmdDL
 from fastai.data.transforms import IntToFloatTensor, ToTensor
-from fastai.vision.augment import Flip, RandomResizedCrop, Resize
+from fastai.vision.augment import Flip, RandomResizedCrop
 from fastai.vision.core import PILImage, PILImageBW
 from fastai.vision.data import Normalize
+from PIL import Image
 
 from autocompress.datasets import ImageFiles, Part, Splits
+from autocompress.datasets.resizing import crop as crop_centre
 
 
 class FileBatchSettings(Protocol):
@@ -36,8 +38,12 @@ def file_loaders(splits: Splits, settings: FileBatchSettings, device: torch.devi
         settings: batch size and augmentation.
         device: where batches are delivered.
     """
-    centre = Resize(splits.image_size)
-    crop = centre
+
+    # Not fastai's Resize: it crops at random wherever a loader does not say that it validates.
+    def centre(image: Image.Image) -> Any:  # a PILImage stays one
+        return crop_centre(image, splits.image_size)
+
+    crop: Any = centre
     if settings.augmentation != "none":
         crop = RandomResizedCrop(splits.image_size, min_scale=0.35)
     mirror = [Flip()] if settings.augmentation == "shift_flip" else []

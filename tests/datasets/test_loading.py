@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 
 from autocompress import datasets
 from autocompress.datasets import loading
+from autocompress.datasets.resizing import pad, resize
 from autocompress.datasets.sources import cache_folder
-from autocompress.datasets.statistics import pad, resize
 from autocompress.errors import ConfigurationError
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -52,6 +53,26 @@ def test_flip_mirrors_about_half():
 def test_an_image_is_left_alone_without_augmentation():
     images = torch.randn(3, 1, 8, 8)
     assert augment(images, "none", torch.Generator()) is images
+
+
+def test_files_are_cropped_at_their_centre_alike_every_time(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for index in range(6):
+            pixels = torch.randint(0, 256, (20, 51, 3), generator=generator, dtype=torch.uint8)
+            Image.fromarray(pixels.numpy()).save(tmp_path / name / f"{index}.png")
+    splits = datasets.load(f"folder:{tmp_path}", image_size=10)
+    batches = make_batches(splits, BatchSettings(batch_size=8), device="cpu")
+    with Image.open(splits.valid.paths[0]) as image:
+        box = (15, 0, 35, 20)  # the left one of the two squares around the centre
+        expected = torch.tensor(np.asarray(image.crop(box).resize((10, 10), Image.BILINEAR)))
+    first, again = (next(iter(batches.valid))[0] for _ in range(2))
+    assert torch.equal(first, again)
+    scaled = (expected.permute(2, 0, 1) / 255 - torch.tensor(splits.mean).view(3, 1, 1)) / (
+        torch.tensor(splits.std).view(3, 1, 1)
+    )
+    torch.testing.assert_close(torch.Tensor(first[0]), scaled, rtol=0, atol=1e-5)
 
 
 def test_folders_of_images_go_through_fastai(tmp_path):
