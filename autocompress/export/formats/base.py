@@ -1,0 +1,111 @@
+"""What a format is: how a model is written to one file, and run from it."""
+
+import importlib.util
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+Run = Callable[[Tensor], Tensor]
+Batch = Literal["any", 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Exportable:
+    """A model with what formats need to write it.
+
+    Attributes:
+        model: on the CPU, in evaluation mode.
+        example: at least two normalised images [n, channels, height, width].
+        calibration: normalised training images [n, channels, height, width], from which int8
+            formats learn the ranges of activations; may be empty for other formats.
+        metadata: texts to put into the file, by name.
+    """
+
+    model: nn.Module
+    example: Tensor
+    calibration: Tensor
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Format(ABC):
+    """How a model is written to one file and run from it.
+
+    Attributes:
+        filename: of the file in a bundle.
+        baseline: name of the format in which the uncompressed model is timed beside it.
+        exact: whether its outputs are the model's to float tolerance; else, only the accuracy
+            is compared.
+        packages: what must be installed, by import name.
+        extra: of autocompress, that installs them.
+    """
+
+    filename: ClassVar[str]
+    baseline: ClassVar[str]
+    exact: ClassVar[bool] = True
+    packages: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = ""
+
+    @classmethod
+    def require(cls) -> None:
+        """Check that the packages are installed.
+
+        Raises:
+            ConfigurationError: some are not; the message gives the command that installs them.
+        """
+        missing = [name for name in cls.packages if importlib.util.find_spec(name) is None]
+        if missing:
+            raise ConfigurationError(
+                f"{cls.filename} needs {', '.join(missing)}: "
+                f"pip install 'autocompress[{cls.extra}]'"
+            )
+
+    @staticmethod
+    @abstractmethod
+    def write(source: Exportable, path: Path) -> Batch:
+        """Write a model.
+
+        Returns:
+            the batch sizes that the file can run: any, or 1 where the model fixes it.
+
+        Raises:
+            ConfigurationError: the model can't be written.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def read(path: Path) -> Run:
+        """Return a function from images to outputs, with as many threads as PyTorch has here."""
+
+
+def exported(model: nn.Module, example: Tensor) -> tuple[torch.export.ExportedProgram, Batch]:
+    """Export for any batch size where the model allows it, else for one image, and say so.
+
+    Raises:
+        ConfigurationError: torch.export can't export the model.
+    """
+    try:
+        return _export(model, example, {0: torch.export.Dim.DYNAMIC}), "any"
+    except ConfigurationError as error:
+        program = _export(model, example[:1], {})
+        logger.warning("the exported model takes one image at a time: %s", error)
+        return program, 1
+
+
+def _export(
+    model: nn.Module, example: Tensor, dynamic: dict[int, Any]
+) -> torch.export.ExportedProgram:
+    try:
+        with torch.no_grad():
+            return torch.export.export(model, (example,), dynamic_shapes=(dynamic,), strict=False)
+    except Exception as error:  # the exporter has no error class of its own
+        raise ConfigurationError(f"torch.export can't export the model: {error}") from error
