@@ -2,12 +2,12 @@
 
 import copy
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +15,40 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
+from autocompress.conversion.programs import Batch
 from autocompress.errors import UsageError, VerificationError
+from autocompress.export.card import model_card
 from autocompress.export.contents import (
+    METRICS,
     Card,
     ModelSpec,
     json_bytes,
-    model_card,
+    metadata,
     spec_data,
     text_files,
     versions,
 )
-from autocompress.export.formats import FORMATS, Batch
+from autocompress.export.formats import FORMATS, Exportable, Format
 from autocompress.export.loading import (
     FORMAT,
     GOLDEN,
     INDEX,
     PLAN,
-    TOLERANCE,
+    REJECTED,
     VERSION,
     WEIGHTS,
     digest_of_file,
-    read_index,
+    refuse_foreign,
 )
+from autocompress.export.material import Material, first_images, plain, write_validation
+from autocompress.export.plots import CURVE, LAYERS, draw_curve, draw_layers
+from autocompress.export.verify import BASELINE, VALIDATION
 from autocompress.graph import plan_of
+from autocompress.measurement import compare_layers
 
-CARD = "README.md"
+CARD, INFER = "README.md", "infer.py"
 GOLDEN_IMAGES = 16
-
-Validation = Iterable[tuple[Tensor, Tensor]]
-"""Batches of normalised images [n, channels, height, width] and labels [n]."""
+CALIBRATION_IMAGES = 256
 
 
 def export_bundle(
@@ -52,12 +57,14 @@ def export_bundle(
     *,
     spec: ModelSpec,
     card: Card,
-    validation: Validation,
+    material: Material,
     formats: Sequence[str] = ("pt2",),
+    force: bool = False,
 ) -> dict[str, Any]:
     """Write a compressed model as a bundle, and check every model file in a fresh process.
 
-    The bundle appears whole, or not at all; an older bundle in its place is replaced.
+    The bundle appears whole, or not at all. A file that fails its check is moved to the folder
+    ``rejected`` in it, and is no part of it.
 
     Args:
         model: what ``spec`` builds, compressed by this package, which keeps the plan with it; it
@@ -65,123 +72,166 @@ def export_bundle(
         output: the folder to write.
         spec: how the uncompressed model is built.
         card: what to tell about the model.
-        validation: the whole validation set, at least two images; gone through once.
+        material: what files are checked against.
         formats: names in ``FORMATS`` to write besides weights and plan.
+        force: replace an older bundle.
 
     Returns:
-        plain data: ``"bundle"`` (path), ``"files"`` (bytes by name) and ``"checks"`` (for each
-        model file: ``difference``, ``agreement``, ``accuracy``, ``images``, ``batch``).
+        plain data: ``"bundle"`` (path), ``"files"`` (bytes by name), ``"checks"`` (for each model
+        file what :func:`autocompress.export.verify.verify` found) and ``"rejected"`` (reasons by
+        name).
 
     Raises:
-        UsageError: ``output`` holds something else than a bundle.
-        ConfigurationError: a format does not exist, or can't hold this model.
-        VerificationError: a file, reloaded, gives other outputs; nothing is left behind.
+        UsageError: ``output`` holds something else than a bundle, or one and ``force`` is off.
+        ConfigurationError: a format does not exist, can't hold this model, or its packages are
+            missing.
+        VerificationError: the weights, reloaded, give other outputs; nothing is left behind.
     """
     output = Path(output)
-    _refuse_foreign(output)
+    refuse_foreign(output, force=force)
     kinds = [FORMATS[name] for name in dict.fromkeys(formats)]
+    for kind in kinds:
+        kind.require()
     own = copy.deepcopy(model).cpu().eval()
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as aside:
-        folder, data = Path(aside) / "bundle", Path(aside) / "validation"
-        folder.mkdir()
-        data.mkdir()
-        example = _write_validation(own, validation, data)
-        _write_golden(own, example, folder)
-        save_model(own, str(folder / WEIGHTS))
-        (folder / PLAN).write_text(plan_of(own).to_json(), encoding="utf-8")
-        for name, content in text_files(card).items():
-            (folder / name).write_bytes(content)
+        folder, extra = Path(aside) / "bundle", Path(aside) / "material"
+        for path in (folder, extra / VALIDATION, extra / BASELINE):
+            path.mkdir(parents=True)
+        example = write_validation(own, material.validation, extra / VALIDATION, GOLDEN_IMAGES)
+        packages = sorted({name for kind in kinds for name in kind.packages})
+        source = Exportable(
+            model=own,
+            example=example,
+            calibration=_calibration(material, kinds),
+            metadata=metadata(card, packages),
+        )
+        _write_core(source, card, folder)
         batches: dict[str, Batch] = {WEIGHTS: "any"}
         for kind in kinds:
-            batches[kind.filename] = kind.write(own, example, folder / kind.filename)
-        _write_index(folder, spec, batches, {})
-        checks = _verify_elsewhere(folder, data)
-        (folder / CARD).write_text(model_card(card, spec, checks), encoding="utf-8")
-        sizes = _write_index(folder, spec, batches, checks)
+            batches[kind.filename] = kind.write(source, folder / kind.filename)
+        _write_baselines(source, material, kinds, extra / BASELINE)
+        index: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "model": spec_data(spec),
+            "versions": versions(packages),
+            "latency": material.timing.to_dict(),
+            "batch": batches,
+            "checks": {},
+            "rejected": {},
+        }
+        _write_index(folder, index)
+        _judge(folder, index, _verify_elsewhere(folder, extra))
+        _write_story(folder, card, spec, index, _layers(material, own))
+        sizes = _write_index(folder, index)
         _put_in_place(folder, output)
-    return {"bundle": str(output), "files": sizes, "checks": checks}
+    told = {key: index[key] for key in ("checks", "rejected")}
+    return {"bundle": str(output), "files": sizes, **told}
 
 
-def _refuse_foreign(output: Path) -> None:
-    """Raise unless the folder is missing, empty, or a bundle, which may be replaced."""
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise UsageError(f"{output} is a file; expected a folder to write")
-    if any(output.iterdir()):
-        try:
-            read_index(output)
-        except UsageError as error:
-            raise UsageError(
-                f"{output} holds other files and is left as it is; choose another folder"
-            ) from error
+def _calibration(material: Material, kinds: Sequence[type[Format]]) -> Tensor:
+    if not any(kind.calibrated for kind in kinds):
+        return torch.empty(0)
+    images = first_images(material.calibration, CALIBRATION_IMAGES)
+    if len(images) == 0:
+        names = ", ".join(kind.filename for kind in kinds if kind.calibrated)
+        raise UsageError(f"{names}: expected training images to calibrate with, got none")
+    return images
 
 
-def _write_validation(model: nn.Module, validation: Validation, folder: Path) -> Tensor:
-    """Store the validation set with the model's outputs, batch by batch; return a few images."""
-    example = torch.empty(0)
-    for number, (images, labels) in enumerate(validation):
-        images, labels = _plain(images), _plain(labels)
-        with torch.no_grad():
-            outputs = _plain(model(images))
-        part = {"images": images, "labels": labels, "outputs": outputs}
-        save_file(part, folder / f"{number:06d}.safetensors")
-        if len(example) < GOLDEN_IMAGES:
-            example = torch.cat([example, images[: GOLDEN_IMAGES - len(example)]])
-    if len(example) < 2:
-        raise UsageError(f"expected at least 2 validation images, not {len(example)}")
-    return example
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """Return a contiguous tensor of the base class on the CPU, with memory of its own."""
-    return tensor.detach().as_subclass(Tensor).cpu().contiguous().clone()
-
-
-def _write_golden(model: nn.Module, example: Tensor, folder: Path) -> None:
+def _write_core(source: Exportable, card: Card, folder: Path) -> None:
+    """Write weights, plan, golden outputs and the texts that need no check."""
     with torch.no_grad():
-        outputs = model(example)
-    save_file({"inputs": example, "outputs": _plain(outputs)}, folder / GOLDEN)
+        outputs = plain(source.model(source.example))
+    save_file({"inputs": source.example, "outputs": outputs}, folder / GOLDEN)
+    save_model(source.model, str(folder / WEIGHTS))
+    (folder / PLAN).write_text(plan_of(source.model).to_json(), encoding="utf-8")
+    for name, content in text_files(card).items():
+        (folder / name).write_bytes(content)
 
 
-def _write_index(
-    folder: Path, spec: ModelSpec, batches: dict[str, Batch], checks: dict[str, Any]
-) -> dict[str, int]:
-    """Write ``bundle.json``, which lists all other files; return their sizes in bytes."""
-    paths = sorted(path for path in folder.iterdir() if path.name != INDEX)
-    files = {
-        path.name: {"sha256": digest_of_file(path), "bytes": path.stat().st_size} for path in paths
-    }
-    index = {
-        "format": FORMAT,
-        "version": VERSION,
-        "model": spec_data(spec),
-        "versions": versions(),
-        "batch": batches,
-        "tolerance": TOLERANCE,
-        "checks": checks,
-        "files": files,
-    }
-    (folder / INDEX).write_bytes(json_bytes(index))
-    return {path.name: path.stat().st_size for path in paths}
-
-
-def _verify_elsewhere(folder: Path, data: Path) -> dict[str, Any]:
-    report = data / "report.json"
-    command = [sys.executable, "-m", "autocompress.export.verify", str(folder)]
-    command += ["--validation", str(data), "--report", str(report)]
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    done = subprocess.run(
-        command, env={**os.environ, **threads}, capture_output=True, text=True, check=False
+def _write_baselines(
+    source: Exportable, material: Material, kinds: Sequence[type[Format]], folder: Path
+) -> None:
+    """Write the uncompressed model in the same formats, to be timed beside it."""
+    if material.baseline is None:
+        return
+    baseline = copy.deepcopy(material.baseline).cpu().eval()
+    uncompressed = Exportable(
+        model=baseline, example=source.example, calibration=source.calibration
     )
-    if done.returncode != 0:
+    for name in dict.fromkeys(kind.baseline for kind in kinds):
+        FORMATS[name].write(uncompressed, folder / FORMATS[name].filename)
+
+
+def _verify_elsewhere(folder: Path, material: Path) -> dict[str, Any]:
+    report = material / "report.json"
+    command = [sys.executable, "-m", "autocompress.export.verify", str(folder)]
+    command += ["--material", str(material), "--report", str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not report.exists():
         raise VerificationError(
-            f"the bundle was not written, since a file of it could not be verified in a fresh "
-            f"process:\n{done.stderr.strip()}"
+            f"the bundle was not written, since its files could not be verified in a fresh "
+            f"process (exit code {done.returncode}):\n{done.stderr.strip()}"
         )
     checks: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     return checks
+
+
+def _judge(folder: Path, index: dict[str, Any], checks: Mapping[str, Any]) -> None:
+    """Put what was found into the index, and files that failed into their folder.
+
+    Raises:
+        VerificationError: the weights failed.
+    """
+    if checks[WEIGHTS]["failed"]:
+        raise VerificationError(f"the bundle was not written: {checks[WEIGHTS]['failed']}")
+    for name, check in checks.items():
+        if check["failed"]:
+            (folder / REJECTED).mkdir(exist_ok=True)
+            (folder / name).rename(folder / REJECTED / name)
+            del index["batch"][name]
+            index["rejected"][name] = check["failed"]
+        else:
+            index["checks"][name] = check
+
+
+def _layers(material: Material, model: nn.Module) -> list[dict[str, Any]]:
+    return [] if material.baseline is None else compare_layers(material.baseline, model)
+
+
+def _write_story(
+    folder: Path,
+    card: Card,
+    spec: ModelSpec,
+    index: dict[str, Any],
+    layers: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write what is known after the checks: script, numbers, pictures and model card."""
+    if card.preprocessing.mode and any(name.endswith(".onnx") for name in index["checks"]):
+        script = resources.files("autocompress.export").joinpath("assets", INFER)
+        (folder / INFER).write_bytes(script.read_bytes())
+    numbers = {**card.metrics, "images": dict(card.images), "checks": index["checks"]}
+    (folder / METRICS).write_bytes(json_bytes(numbers))
+    if card.curve:
+        reference = card.metrics.get("baseline", {}).get("accuracy")
+        draw_curve(card.curve, reference, folder / CURVE)
+    if layers:
+        draw_layers(layers, folder / LAYERS)
+    files = [path.name for path in folder.iterdir()]
+    text = model_card(card, spec, index, layers, files)
+    (folder / CARD).write_text(text, encoding="utf-8")
+
+
+def _write_index(folder: Path, index: dict[str, Any]) -> dict[str, int]:
+    """Write ``bundle.json``, which lists all other files; return their sizes in bytes."""
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.name != INDEX)
+    files = {
+        path.name: {"sha256": digest_of_file(path), "bytes": path.stat().st_size} for path in paths
+    }
+    (folder / INDEX).write_bytes(json_bytes({**index, "files": files}))
+    return {path.name: path.stat().st_size for path in paths}
 
 
 def _put_in_place(folder: Path, output: Path) -> None:

@@ -14,7 +14,12 @@ from autocompress.export.preprocessing import Preprocessing
 
 Data = Mapping[str, Any]
 
-RECIPE, METRICS, PREPROCESS, LABELS = "recipe.toml", "metrics.json", "preprocess.json", "labels.txt"
+RECIPE, METRICS, PREPROCESS, LABELS = (
+    "recipe.toml",
+    "metrics.json",
+    "preprocess.json",
+    "labels.txt",
+)
 STUDY, ORIGIN = "study.toml", "origin.json"
 
 

@@ -17,7 +17,7 @@ from autocompress.graph import Plan, rebuild
 FORMAT, VERSION = "autocompress-bundle", 1
 INDEX, WEIGHTS, PLAN = "bundle.json", "weights.safetensors", "plan.json"
 GOLDEN = "golden.safetensors"
-TOLERANCE = 1e-4  # of a reloaded model's outputs, as a fraction of their standard deviation
+REJECTED = "rejected"  # folder of the files that failed their checks
 
 
 def load(bundle: str | Path) -> nn.Module:
@@ -87,7 +87,51 @@ def check_files(bundle: Path, index: dict[str, Any], names: tuple[str, ...]) -> 
             )
 
 
+def refuse_foreign(output: Path, *, force: bool) -> None:
+    """Check that a bundle may be written: there is nothing yet, or a bundle to be replaced.
+
+    Args:
+        output: the folder to write.
+        force: whether a bundle may be replaced.
+
+    Raises:
+        UsageError: it is a file, or holds something else than a bundle, or is one and ``force``
+            is off.
+    """
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise UsageError(f"{output} is a file; expected a folder to write")
+    found = {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()}
+    if not found:
+        return
+    try:
+        index = read_index(output)
+    except UsageError as error:
+        raise UsageError(
+            f"{output} holds other files and is left as it is; choose another folder"
+        ) from error
+    rejected = {f"{REJECTED}/{name}" for name in index["rejected"]}
+    foreign = sorted(found - {INDEX, *index["files"], *rejected})
+    if foreign:
+        raise UsageError(
+            f"{output} holds files that are not the bundle's ({', '.join(foreign[:5])}) and is "
+            f"left as it is; choose another folder"
+        )
+    if not force:
+        raise UsageError(f"{output} is a bundle already; replace it with --force")
+
+
 def digest_of_file(path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_weights(model: nn.Module) -> str:
+    """Return a sha256 over names, shapes and values of a model's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

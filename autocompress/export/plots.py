@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 Data = Mapping[str, Any]
 CURVE, LAYERS = "accuracy.png", "layers.png"
@@ -31,7 +32,7 @@ def draw_curve(curve: Sequence[Data], baseline: float | None, path: Path) -> Non
     if baseline is not None:
         axes.axhline(baseline, color="black", linestyle="--", label="baseline")
     axes.set(xlabel="epoch", ylabel="accuracy on the validation set")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     figure.savefig(path)
 

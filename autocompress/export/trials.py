@@ -4,15 +4,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
+from autocompress.artifacts import read_json
+from autocompress.datasets import Splits
 from autocompress.export.bundle import export_bundle
-from autocompress.export.contents import Card, ModelSpec
+from autocompress.export.contents import Card, ModelSpec, Origin
+from autocompress.export.loading import digest_of_weights
+from autocompress.export.material import Material, Timing
+from autocompress.export.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
+    from autocompress.config import StudyConfig
     from autocompress.study.records import Run
+    from autocompress.study.trials import TrialRecord
 
 
 def export_trial(
-    run: "Run", number: int, output: str | Path, *, formats: Sequence[str] = ("pt2",)
+    run: "Run",
+    number: int,
+    output: str | Path,
+    *,
+    formats: Sequence[str] = ("pt2",),
+    force: bool = False,
 ) -> dict[str, Any]:
     """Write the model of a trial as a bundle, verified over the study's validation set.
 
@@ -21,6 +35,7 @@ def export_trial(
         number: of a complete trial.
         output: the folder to write.
         formats: see :func:`autocompress.export.export_bundle`.
+        force: replace an older bundle.
 
     Returns:
         as :func:`autocompress.export.export_bundle`.
@@ -39,6 +54,7 @@ def export_trial(
     batches = load_batches(config)
     splits = batches.splits
     model = reload_trial(record, config.model, splits)
+    baseline = _baseline(run, config, splits)
     return export_bundle(
         model,
         output,
@@ -48,15 +64,48 @@ def export_trial(
             num_classes=len(splits.classes),
             channels=splits.channels,
         ),
-        card=Card(
-            name=f"{run.name}, trial {number}",
-            classes=splits.classes,
-            image_size=splits.image_size,
-            mean=splits.mean,
-            std=splits.std,
-            recipe=record.recipe,
-            metrics={"baseline": dict(run.baseline), "model": dict(record.metrics)},
+        card=_card(
+            run,
+            record,
+            splits,
+            Origin(
+                study=run.config,
+                trial=number,
+                recipe=record.recipe,
+                threads=record.threads,
+                baseline_sha256=digest_of_weights(baseline),
+                machine=run.fingerprint,
+            ),
         ),
-        validation=batches.valid,
+        material=Material(
+            validation=batches.valid,
+            calibration=batches.reseeded(config.study.seed).train,
+            baseline=baseline,
+            timing=Timing(batch_size=config.latency.batch_size, threads=config.latency.threads),
+        ),
         formats=formats,
+        force=force,
+    )
+
+
+def _baseline(run: "Run", config: "StudyConfig", splits: Splits) -> nn.Module:
+    from autocompress.search.workbench import load_tensors
+    from autocompress.study.preparation import build_structure
+
+    baseline = build_structure(config.model, splits)
+    load_tensors(baseline, run.path / "baseline" / "weights.safetensors")
+    return baseline.eval()
+
+
+def _card(run: "Run", record: "TrialRecord", splits: Splits, origin: Origin) -> Card:
+    curve = None if record.folder is None else record.folder / "curve.json"
+    return Card(
+        name=f"{run.name}, trial {record.number}",
+        classes=splits.classes,
+        preprocessing=Preprocessing.of(splits),
+        recipe=record.recipe,
+        metrics={"baseline": dict(run.baseline), "model": dict(record.metrics)},
+        images={split: len(getattr(splits, split)) for split in ("train", "valid", "test")},
+        curve=read_json(curve) if curve is not None and curve.exists() else [],
+        origin=origin,
     )

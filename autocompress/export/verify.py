@@ -1,114 +1,144 @@
-"""Reload each model file of a bundle and compare it, in a process that has nothing else loaded.
+"""Reload each model file of a bundle, compare and time it, in a process that has nothing else.
 
-Run as ``python -m autocompress.export.verify BUNDLE [--validation FOLDER] [--report FILE]``.
+Run as ``python -m autocompress.export.verify BUNDLE [--material FOLDER] [--report FILE]``.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from autocompress.errors import AutocompressError, VerificationError
-from autocompress.export.formats import FORMATS, Batch, Run
-from autocompress.export.loading import GOLDEN, TOLERANCE, WEIGHTS, check_files, load, read_index
+from autocompress.export.checks import Opened, check_accuracy, check_golden
+from autocompress.export.formats import FORMATS, Batch, Format, Run
+from autocompress.export.loading import GOLDEN, WEIGHTS, check_files, load, read_index
+from autocompress.measurement import DeviceLock, count_parameters
+from autocompress.measurement.sampling import Effort, sample
+from autocompress.measurement.statistics import percentiles_ms
+from autocompress.measurement.timing import timed_by_clock
 
-DISAGREEMENTS = 1000  # images for each of which one may get another top class, by rounding
+WIDTH, CONTENTION = 0.02, 0.1  # see LatencySettings
+VALIDATION, BASELINE = "validation", "baseline"  # folders in the material
 
 
-def open_model(bundle: Path, name: str) -> Run:
-    """Return a model file of a bundle as a function from images to outputs."""
-    if name == WEIGHTS:
-        return load(bundle)
-    return next(kind.read(bundle / name) for kind in FORMATS.values() if kind.filename == name)
-
-
-def verify(bundle: Path, validation: Path | None = None) -> dict[str, dict[str, Any]]:
+def verify(bundle: Path, material: Path | None = None) -> dict[str, dict[str, Any]]:
     """Check every model file of a bundle.
 
     Args:
         bundle: the folder.
-        validation: folder of ``*.safetensors`` files with ``images`` [n, channels, height,
-            width], ``labels`` [n] and ``outputs`` [n, classes] of the model that was exported.
+        material: a folder with ``validation/``, see :func:`check_accuracy`, and ``baseline/``,
+            the uncompressed model in some formats. Without it, accuracy and time are left out.
 
     Returns:
-        for each model file its ``difference`` from the golden outputs, the ``agreement`` of the
-        top class and the ``accuracy`` over the validation images (fractions in [0, 1]), the
-        number of ``images``, and the ``batch`` sizes it runs.
+        for each model file ``failed``, why it failed or None; where it did not: ``difference``
+        from the golden outputs, as a fraction of their standard deviation, and ``batch``, the
+        batch sizes that it runs; with material also what :func:`check_accuracy` returns, and
+        ``latency`` and ``baseline_latency`` (None: not measured), see :func:`time_calls`, and
+        ``parameters`` (None: the format does not tell).
 
     Raises:
-        VerificationError: a file gives other outputs.
         UsageError: the bundle is missing, foreign or was changed.
     """
     index = read_index(bundle)
     check_files(bundle, index, tuple(index["files"]))
-    golden = load_file(bundle / GOLDEN)
+    torch.set_num_threads(index["latency"]["threads"])
     report = {}
     for name, batch in index["batch"].items():
-        run = open_model(bundle, name)
-        difference = _difference(_outputs(run, golden["inputs"], batch), golden["outputs"])
-        if not difference <= TOLERANCE:
-            raise VerificationError(
-                f"{name}: reloaded, its outputs differ by {difference:.1e} of their standard "
-                f"deviation from the model's; allowed are {TOLERANCE:.0e}"
-            )
-        report[name] = {"difference": difference, "batch": batch}
-        if validation is not None:
-            report[name] |= _score(name, run, batch, validation)
+        try:
+            report[name] = {"failed": None, **_check(bundle, name, batch, index, material)}
+        except AutocompressError as error:
+            report[name] = {"failed": str(error)}
     return report
 
 
-def _outputs(run: Run, images: Tensor, batch: Batch) -> Tensor:
-    with torch.no_grad():
-        if batch == "any":
-            return run(images)
-        return torch.cat([run(image) for image in torch.split(images, 1)])
+def _check(
+    bundle: Path, name: str, batch: Batch, index: dict[str, Any], material: Path | None
+) -> dict[str, Any]:
+    kind = next((kind for kind in FORMATS.values() if kind.filename == name), None)
+    read = load if kind is None else kind.read
+    path = bundle if name == WEIGHTS else bundle / name
+    run = _guarded(name, "opened", partial(read, path))
+    guarded = lambda images: _guarded(name, "run", partial(run, images))  # noqa: E731
+    model = Opened(name, guarded, batch, exact=kind is None or kind.exact)
+    golden = load_file(bundle / GOLDEN)
+    found: dict[str, Any] = {"difference": check_golden(model, golden), "batch": batch}
+    if material is None:
+        return found
+    found |= check_accuracy(model, material / VALIDATION)
+    found["parameters"] = count_parameters(run) if isinstance(run, nn.Module) else None
+    images = _first(golden["inputs"], 1 if batch == 1 else index["latency"]["batch_size"])
+    clock = partial(time_calls, budget_s=index["latency"]["budget_s"])
+    found["latency"] = clock(partial(run, images))
+    baseline = _baseline(kind, material)
+    found["baseline_latency"] = baseline and clock(partial(baseline, images))
+    return found
 
 
-def _difference(found: Tensor, expected: Tensor) -> float:
-    """Return the largest difference as a fraction of the outputs' standard deviation."""
-    if found.shape != expected.shape:
-        raise VerificationError(
-            f"expected outputs of shape {list(expected.shape)}, not {list(found.shape)}"
-        )
-    spread = float(expected.double().std()) or 1.0
-    return float((found.double() - expected.double()).abs().max()) / spread
+def _guarded(name: str, what: str, do: Callable[[], Any]) -> Any:
+    """Do something in a runtime, whose errors share no class."""
+    try:
+        return do()
+    except AutocompressError:
+        raise
+    except Exception as error:
+        raise VerificationError(f"{name} can't be {what}: {error}") from error
 
 
-def _score(name: str, run: Run, batch: Batch, validation: Path) -> dict[str, Any]:
-    images, same, right = 0, 0, 0
-    for part in _parts(validation):
-        found = _outputs(run, part["images"], batch).argmax(1)
-        images += len(found)
-        same += int((found == part["outputs"].argmax(1)).sum())
-        right += int((found == part["labels"]).sum())
-    if images - same > images // DISAGREEMENTS:
-        raise VerificationError(
-            f"{name}: reloaded, it gives another top class for {images - same} of {images} "
-            f"validation images; allowed are {images // DISAGREEMENTS}"
-        )
-    return {"agreement": same / images, "accuracy": right / images, "images": images}
+def _baseline(kind: type[Format] | None, material: Path) -> Run | None:
+    """Open the uncompressed model in the same runtime, where it was written for that."""
+    if kind is None:
+        return None
+    reference = FORMATS[kind.baseline]
+    path = material / BASELINE / reference.filename
+    return reference.read(path) if path.exists() else None
 
 
-def _parts(folder: Path) -> Iterator[dict[str, Tensor]]:
-    for path in sorted(folder.glob("*.safetensors")):
-        yield load_file(path)
+def time_calls(call: Callable[[], Any], *, budget_s: float) -> dict[str, Any]:
+    """Time repeated calls on the CPU: warmed up, in blocks, with the device to itself.
+
+    Args:
+        call: what to time.
+        budget_s: seconds that it may take.
+
+    Returns:
+        plain data: ``p10_ms``, ``p50_ms``, ``p90_ms`` of the calls, ``n``, ``contention``
+        (fraction of time that other processes took) and ``flag``, why to read them with care.
+    """
+    effort = Effort(budget_s=budget_s, width=WIDTH, contention=CONTENTION)
+    with DeviceLock(torch.device("cpu")).exclusive():
+        outcome = sample(timed_by_clock(call), effort)
+    p10, p50, p90 = percentiles_ms(outcome.candidate)
+    return {
+        "p10_ms": p10,
+        "p50_ms": p50,
+        "p90_ms": p90,
+        "n": sum(len(block.samples_ms) for block in outcome.candidate),
+        "contention": outcome.contention,
+        "flag": outcome.flag,
+    }
+
+
+def _first(images: Tensor, count: int) -> Tensor:
+    """Return ``count`` images, some of them again where there are fewer."""
+    return images.repeat(-(-count // len(images)), 1, 1, 1)[:count].contiguous()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Verify a bundle; returns 0 where all is well, 1 with the reason on stderr else."""
+    """Verify a bundle; returns 0 where all is well, 1 with the reasons on stderr else."""
     parser = argparse.ArgumentParser(prog="python -m autocompress.export.verify")
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--validation", type=Path)
+    parser.add_argument("--material", type=Path)
     parser.add_argument("--report", type=Path)
     options = parser.parse_args(arguments)
     try:
-        report = verify(options.bundle, options.validation)
+        report = verify(options.bundle, options.material)
     except AutocompressError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -117,7 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{text}\n")
     else:
         options.report.write_text(text, encoding="utf-8")
-    return 0
+    failed = [check["failed"] for check in report.values() if check["failed"]]
+    sys.stderr.writelines(f"{reason}\n" for reason in failed)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

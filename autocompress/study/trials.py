@@ -40,6 +40,7 @@ class TrialRecord:
         feasible: whether it keeps all limits.
         folder: where its weights, plan, curve and samples are.
         harvested_from: number of the trial whose training run it shares, if it has none itself.
+        threads: of the CPU that it was trained with.
     """
 
     number: int
@@ -56,6 +57,7 @@ class TrialRecord:
     feasible: bool
     folder: Path | None
     harvested_from: int | None = None
+    threads: int | None = None
 
     @property
     def duration_s(self) -> float | None:
@@ -102,4 +104,5 @@ def record_of(
         feasible=state == "complete" and all(v <= 0 for v in trial.constraints.values()),
         folder=own if own.is_dir() else None,
         harvested_from=attributes.get("harvested_from"),
+        threads=attributes.get("threads"),
     )

@@ -1,22 +1,19 @@
 """What a format is: how a model is written to one file, and run from it."""
 
 import importlib.util
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
+from autocompress.conversion.onnx_files import Run
+from autocompress.conversion.programs import Batch
 from autocompress.errors import ConfigurationError
 
-logger = logging.getLogger(__name__)
-
-Run = Callable[[Tensor], Tensor]
-Batch = Literal["any", 1]
+__all__ = ["Batch", "Exportable", "Format", "Run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +42,7 @@ class Format(ABC):
         baseline: name of the format in which the uncompressed model is timed beside it.
         exact: whether its outputs are the model's to float tolerance; else, only the accuracy
             is compared.
+        calibrated: whether it needs training images to be written.
         packages: what must be installed, by import name.
         extra: of autocompress, that installs them.
     """
@@ -52,6 +50,7 @@ class Format(ABC):
     filename: ClassVar[str]
     baseline: ClassVar[str]
     exact: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = False
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 
@@ -85,27 +84,3 @@ class Format(ABC):
     @abstractmethod
     def read(path: Path) -> Run:
         """Return a function from images to outputs, with as many threads as PyTorch has here."""
-
-
-def exported(model: nn.Module, example: Tensor) -> tuple[torch.export.ExportedProgram, Batch]:
-    """Export for any batch size where the model allows it, else for one image, and say so.
-
-    Raises:
-        ConfigurationError: torch.export can't export the model.
-    """
-    try:
-        return _export(model, example, {0: torch.export.Dim.DYNAMIC}), "any"
-    except ConfigurationError as error:
-        program = _export(model, example[:1], {})
-        logger.warning("the exported model takes one image at a time: %s", error)
-        return program, 1
-
-
-def _export(
-    model: nn.Module, example: Tensor, dynamic: dict[int, Any]
-) -> torch.export.ExportedProgram:
-    try:
-        with torch.no_grad():
-            return torch.export.export(model, (example,), dynamic_shapes=(dynamic,), strict=False)
-    except Exception as error:  # the exporter has no error class of its own
-        raise ConfigurationError(f"torch.export can't export the model: {error}") from error

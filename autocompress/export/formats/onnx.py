@@ -1,46 +1,54 @@
 """ONNX, for ONNX Runtime and most other deployment tools."""
 
+import tempfile
 from pathlib import Path
 
 import torch
 
-from autocompress.errors import ConfigurationError
-from autocompress.export.formats.base import Batch, Exportable, Format, Run, exported
+from autocompress.conversion.int8 import quantize
+from autocompress.conversion.onnx_files import ONNX_PACKAGES, open_session, runner, write_onnx
+from autocompress.export.formats.base import Batch, Exportable, Format, Run
+
+CALIBRATED_AT_ONCE = 32  # images, whose activations are all held in memory
 
 
 class Onnx(Format):
-    """ONNX in float32."""
+    """ONNX in float32: one file, weights and metadata inside."""
 
     filename = "model.onnx"
     baseline = "onnx"
-    packages = ("onnx", "onnxruntime", "onnxscript")
+    packages = ONNX_PACKAGES
     extra = "onnx"
 
     @staticmethod
     def write(source: Exportable, path: Path) -> Batch:
-        """Write by ``torch.onnx.export`` from the exported graph, weights inside the file."""
-        program, batch = exported(source.model, source.example)
-        try:
-            written = torch.onnx.export(
-                program, dynamo=True, verbose=False,
-                input_names=["images"], output_names=["logits"],
-            )  # fmt: skip
-            assert written is not None
-            written.model.metadata_props.update(source.metadata)
-            written.save(path, external_data=False)
-        except Exception as error:
-            raise ConfigurationError(f"the model can't be exported to ONNX: {error}") from error
-        return batch
+        """Write by ``torch.onnx.export``."""
+        return write_onnx(source.model, source.example, path, metadata=source.metadata)
 
     @staticmethod
     def read(path: Path) -> Run:
         """Read into ONNX Runtime on the CPU."""
-        import onnxruntime
+        threads = torch.get_num_threads()
+        return runner(open_session(path, threads=threads, device=torch.device("cpu")))
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.inter_op_num_threads = 1
-        providers = ["CPUExecutionProvider"]
-        session = onnxruntime.InferenceSession(path, options, providers=providers)
-        name = session.get_inputs()[0].name
-        return lambda images: torch.from_numpy(session.run(None, {name: images.numpy()})[0])
+
+class OnnxInt8(Onnx):
+    """ONNX in 8 bits: static, a scale for each channel, calibrated on training images."""
+
+    filename = "model-int8.onnx"
+    exact = False
+    calibrated = True
+
+    @staticmethod
+    def write(source: Exportable, path: Path) -> Batch:
+        """Write in float32, then quantize."""
+        import onnx
+
+        with tempfile.TemporaryDirectory() as folder:
+            wide = Path(folder) / Onnx.filename
+            batch = Onnx.write(source, wide)
+            quantize(wide, torch.split(source.calibration, CALIBRATED_AT_ONCE), path)
+        narrow = onnx.load(path)
+        onnx.helper.set_model_props(narrow, dict(source.metadata))
+        onnx.save(narrow, path)
+        return batch

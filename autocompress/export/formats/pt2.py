@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from autocompress.export.formats.base import Batch, Exportable, Format, Run, exported
+from autocompress.conversion.programs import export_program
+from autocompress.export.formats.base import Batch, Exportable, Format, Run
 
 
 class Pt2(Format):
@@ -16,7 +17,7 @@ class Pt2(Format):
     @staticmethod
     def write(source: Exportable, path: Path) -> Batch:
         """Write by ``torch.export.save``; the metadata are its extra files."""
-        program, batch = exported(source.model, source.example)
+        program, batch = export_program(source.model, source.example)
         torch.export.save(program, path, extra_files=dict(source.metadata))
         return batch
 
