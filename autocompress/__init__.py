@@ -7,8 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autocompress import figures
     from autocompress.config import StudyConfig, load_study
-    from autocompress.dashboard import figures
     from autocompress.export import load
     from autocompress.graph import Plan, find_units, plan_of, rebuild
     from autocompress.pipeline import CompressedModel, compress
@@ -82,7 +82,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "figures":
-        return importlib.import_module("autocompress.dashboard.figures")
+        return importlib.import_module("autocompress.figures")
     if name in _HOME_OF:
         return getattr(importlib.import_module(_HOME_OF[name]), name)
     raise AttributeError(f"module 'autocompress' has no attribute {name!r}")

@@ -126,6 +126,8 @@ class Workbench:
             "latency_ratio": latency.ratio,
             "latency_ratio_low": latency.ratio_low,
             "latency_ratio_high": latency.ratio_high,
+            "latency_ms_p10": latency.latency_ms * latency.p10_ms / latency.p50_ms,
+            "latency_ms_p90": latency.latency_ms * latency.p90_ms / latency.p50_ms,
             "latency_flag": latency.flag,
             "parameter_ratio": sizes["parameters"] / self.baseline_metrics["parameters"],
             **sizes,

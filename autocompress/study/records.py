@@ -11,6 +11,7 @@ import pandas as pd
 
 from autocompress.artifacts import read_json
 from autocompress.errors import RunError, UsageError
+from autocompress.study.importances import COLUMNS, importances
 from autocompress.study.picks import ALL, PICKS, Demands, Misses, Pick, choose, misses_of
 from autocompress.study.storage import DATABASE, open_storage
 from autocompress.study.trials import ENDED, TrialRecord, record_of
@@ -159,6 +160,10 @@ class Run:
                 "feasible": trial.feasible,
                 **{k: v for k, v in trial.metrics.items() if not isinstance(v, list)},
                 **{f"recipe.{name}": value for name, value in trial.params.items()},
+                "harvested_from": trial.harvested_from,
+                "predicted_accuracy": trial.stopped.get("bound"),
+                "started": trial.started,
+                "finished": trial.finished,
                 "stage": trial.stage,
                 "reason": trial.reason,
                 "recipe": recipe_in_short(trial.recipe),
@@ -166,6 +171,13 @@ class Run:
             for trial in self.trials()
         ]
         return pd.DataFrame(rows)
+
+    def importances(self) -> pd.DataFrame:
+        """Return which knobs matter, as :func:`autocompress.study.importances.importances`."""
+        study = self._study()
+        if study is None:
+            return pd.DataFrame(columns=list(COLUMNS))
+        return importances(study, self.objectives)
 
     def pick(self, how: Pick = "balanced", demands: Demands = ALL) -> TrialRecord:
         """Choose one member of the front.
@@ -186,6 +198,30 @@ class Run:
         if not front:
             raise UsageError(f"{self.path} has no finished, feasible trial to pick from")
         return choose(how, front, demands, self.baseline["accuracy"])
+
+    def stamp(self) -> str:
+        """Return a text that changes whenever something of the run may have changed."""
+        names = (DATABASE, f"{DATABASE}-wal", LAST_WORD_FILE, "baseline/metrics.json")
+        files = [self.path / name for name in (*names, f"{CONTROLS}/{SCRATCH_FILE}")]
+        stats = [file.stat() if file.exists() else None for file in files]
+        return "-".join("0" if s is None else f"{s.st_mtime_ns:x}.{s.st_size:x}" for s in stats)
+
+    @property
+    def limits(self) -> dict[str, dict[str, float]]:
+        """The study's limits as bounds of metrics: ``{"latency_ms": {"most": 1.2}}``.
+
+        Relative ones are multiplied out, so they are left out until there is a baseline.
+        """
+        bounds: dict[str, dict[str, float]] = {}
+        baseline, given = self.baseline, self.config.get("limits", {})
+        for metric, ratio in (("latency_ms", "latency_ratio"), ("parameters", "parameter_ratio")):
+            if metric in given:
+                bounds[metric] = {"most": given[metric]}
+            elif ratio in given and baseline:
+                bounds[metric] = {"most": given[ratio] * baseline[metric]}
+        if "accuracy_drop" in given and baseline:
+            bounds["accuracy"] = {"least": baseline["accuracy"] - given["accuracy_drop"]}
+        return bounds
 
     def misses(self) -> Misses | None:
         """Return which limits keep trials off the front, where none keeps all of them."""

@@ -1,7 +1,7 @@
 """One trial of a run, as it is stored."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +40,8 @@ class TrialRecord:
         feasible: whether it keeps all limits.
         folder: where its weights, plan, curve and samples are.
         harvested_from: number of the trial whose training run it shares, if it has none itself.
+        stopped: where early stopping ended it: the ``epoch``, the highest accuracy that it could
+            still reach (``bound``), and the trial it was ``dominated_by``; else empty.
     """
 
     number: int
@@ -56,6 +58,7 @@ class TrialRecord:
     feasible: bool
     folder: Path | None
     harvested_from: int | None = None
+    stopped: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def duration_s(self) -> float | None:
@@ -102,4 +105,5 @@ def record_of(
         feasible=state == "complete" and all(v <= 0 for v in trial.constraints.values()),
         folder=own if own.is_dir() else None,
         harvested_from=attributes.get("harvested_from"),
+        stopped=attributes.get("stopped", {}),
     )
