@@ -5,10 +5,11 @@
 
 The candidate is ``resnet_small`` with half of its filters, the baseline the whole one, at 32
 pixels, batch 1, one thread, on the CPU. While 0, 1 and 2 other processes burn the CPU, its ratio
-is measured by our protocol (blocks alternate, up to the default 5 s), by a plain loop (100 calls of each model one
-after the other, their means) and by ``torch.utils.benchmark`` (``blocked_autorange`` of each
-model, their medians), in turns, so that all three see the same machine. Bias is against the median
-of all quiet ratios of our protocol. Run it on a machine with nothing else to do. Results:
+is measured by our protocol (blocks alternate, up to the default 5 s), by a plain loop (100 calls
+of each model one after the other, their means) and by ``torch.utils.benchmark``
+(``blocked_autorange`` of each model, their medians), in turns, so that all three see the same
+machine. Bias is against the median of all quiet ratios of our protocol. Run it on
+a machine with nothing else to do. Results:
 ``benchmarks/results/latency.json`` and ``.md``.
 """
 

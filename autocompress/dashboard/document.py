@@ -49,7 +49,7 @@ def overview(run: Run) -> dict[str, Any]:
     """Return what the page shows first of a run, as it is now."""
     front, trials, baseline = run.front(), run.trials(), run.baseline
     table, status = run.table(), run.status()
-    drawn = kinds(table) if len(table) else []
+    drawn: list[str] = kinds(table).tolist() if len(table) else []
     return {
         "study": run.name,
         "folder": str(run.path),
@@ -64,7 +64,7 @@ def overview(run: Run) -> dict[str, Any]:
         "picks": {how: run.pick(how).number for how in PICKS} if front else {},
         "points": {
             "trial": [trial.number for trial in trials],
-            "kind": list(drawn),
+            "kind": drawn,
             "recipe": [recipe_in_short(trial.recipe) for trial in trials],
         },
         "columns": {n: c.plain() for n, c in columns(table, baseline, run.limits).items()},

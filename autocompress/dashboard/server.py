@@ -40,7 +40,15 @@ _POLICY = (
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+GUARDS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 Answer = Callable[[Run], Any]
+_DOCUMENTS: dict[str, Answer] = {"overview": overview, "figures": study_figures}
+_ASSETS = {"page.css", "main.js", *(f"{module}.js" for module in MODULES)}
 
 
 class Runs:
@@ -133,6 +141,76 @@ class Exports:
         return run.path / "exports" / f"trial-{number}"
 
 
+class Pages:
+    """What the server answers, one method for each kind of address."""
+
+    def __init__(self, runs: Runs) -> None:
+        self.runs = runs
+        self.exports = Exports()
+        self.token = secrets.token_urlsafe(24)
+
+    async def page(self, _: Request) -> Response:
+        """Answer with the page."""
+        return Response(served_page(), media_type="text/html", headers=GUARDS)
+
+    async def asset(self, request: Request) -> Response:
+        """Answer with a script or the style."""
+        name = request.path_params["name"]
+        if name == "plotly.js":
+            headers = {**GUARDS, "Cache-Control": "max-age=86400"}
+            return Response(plotly_js(), media_type=_KINDS["js"], headers=headers)
+        if name not in _ASSETS:
+            raise HTTPException(404)
+        kind = _KINDS[name.rpartition(".")[2]]
+        return Response(asset(name), media_type=kind, headers=GUARDS)
+
+    async def names(self, _: Request) -> Response:
+        """Answer with the runs that there are, and the token of the export button."""
+        return JSONResponse({"runs": self.runs.names(), "token": self.token}, headers=GUARDS)
+
+    async def document(self, request: Request) -> Response:
+        """Answer with the overview or the figures of a run."""
+        what = request.path_params["what"]
+        if what not in _DOCUMENTS:
+            raise HTTPException(404)
+        return await self._told(request, what, _DOCUMENTS[what])
+
+    async def trial(self, request: Request) -> Response:
+        """Answer with all that is known of a trial."""
+        number = request.path_params["number"]
+        return await self._told(request, f"trial {number}", lambda run: details(run, number))
+
+    async def table(self, request: Request) -> Response:
+        """Answer with the table of trials, for a spreadsheet."""
+        name = request.path_params["run"]
+        text = await run_in_threadpool(lambda: _csv(self.runs.open(name)))
+        attachment = {"Content-Disposition": f'attachment; filename="{_plain_name(name)}.csv"'}
+        return Response(text, media_type="text/csv", headers={**GUARDS, **attachment})
+
+    async def export(self, request: Request) -> Response:
+        """Start an export (post), and answer with how it goes."""
+        name, number = request.path_params["run"], request.path_params["number"]
+        run = self.runs.open(name)
+        record = await run_in_threadpool(run.trial, number)
+        if request.method == "POST":
+            if not secrets.compare_digest(request.headers.get(TOKEN, ""), self.token):
+                raise HTTPException(403, "this did not come from the dashboard's own page")
+            if record.folder is None:
+                raise UsageError(f"trial {number} is {record.state} and has no model to export")
+            self.exports.start(name, run, number)
+        return JSONResponse(self.exports.state(name, run, number), headers=GUARDS)
+
+    async def _told(self, request: Request, what: str, make: Answer) -> Response:
+        """Answer with a document, or with 304 where the page has this state of it already."""
+        name = request.path_params["run"]
+        known = request.headers.get("if-none-match")
+        if known and known.strip('"') == self.runs.open(name).stamp():
+            return Response(status_code=304)
+        stamp, text = await run_in_threadpool(self.runs.answer, name, what, make)
+        headers = {**GUARDS, "ETag": f'"{stamp}"', "Cache-Control": "no-cache"}
+        return Response(text, media_type="application/json", headers=headers)
+
+
 def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
     """Return the dashboard of a run or of a folder of runs, as an ASGI application.
 
@@ -143,90 +221,25 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
     Raises:
         RunError: the folder is neither.
     """
-    runs, exports, token = Runs(folder), Exports(), secrets.token_urlsafe(24)
-
-    async def page(_: Request) -> Response:
-        return Response(served_page(), media_type="text/html", headers=_guards())
-
-    async def asset_of(request: Request) -> Response:
-        name = request.path_params["name"]
-        if name == "plotly.js":
-            headers = {**_guards(), "Cache-Control": "max-age=86400"}
-            return Response(plotly_js(), media_type=_KINDS["js"], headers=headers)
-        if name not in {"page.css", "main.js", *(f"{module}.js" for module in MODULES)}:
-            raise HTTPException(404)
-        kind = _KINDS[name.rpartition(".")[2]]
-        return Response(asset(name), media_type=kind, headers=_guards())
-
-    async def listed(_: Request) -> Response:
-        return JSONResponse({"runs": runs.names(), "token": token}, headers=_guards())
-
-    async def document(request: Request) -> Response:
-        makers: dict[str, Answer] = {"overview": overview, "figures": study_figures}
-        what = request.path_params["what"]
-        if what not in makers:
-            raise HTTPException(404)
-        return await _told(request, runs, what, makers[what])
-
-    async def trial(request: Request) -> Response:
-        number = request.path_params["number"]
-        return await _told(request, runs, f"trial {number}", lambda run: details(run, number))
-
-    async def table(request: Request) -> Response:
-        name = request.path_params["run"]
-        text = await run_in_threadpool(lambda: _csv(runs.open(name)))
-        attachment = {"Content-Disposition": f'attachment; filename="{_plain_name(name)}.csv"'}
-        return Response(text, media_type="text/csv", headers={**_guards(), **attachment})
-
-    async def export(request: Request) -> Response:
-        name, number = request.path_params["run"], request.path_params["number"]
-        run = runs.open(name)
-        record = await run_in_threadpool(lambda: run.trial(number))
-        if request.method == "POST":
-            if not secrets.compare_digest(request.headers.get(TOKEN, ""), token):
-                raise HTTPException(403, "this did not come from the dashboard's own page")
-            if record.folder is None:
-                raise UsageError(f"trial {number} is {record.state} and has no model to export")
-            exports.start(name, run, number)
-        return JSONResponse(exports.state(name, run, number), headers=_guards())
-
+    pages, trial = Pages(Runs(folder)), "/api/runs/{run}/trials/{number:int}"
+    hosts = [*LOCAL_HOSTS, socket.gethostname(), host]
     return Starlette(
         routes=[
-            Route("/", page),
-            Route("/assets/{name}", asset_of),
-            Route("/api/runs", listed),
-            Route("/api/runs/{run}/trials.csv", table),
-            Route("/api/runs/{run}/trials/{number:int}", trial),
-            Route("/api/runs/{run}/trials/{number:int}/export", export, methods=["GET", "POST"]),
-            Route("/api/runs/{run}/{what}", document),
+            Route("/", pages.page),
+            Route("/assets/{name}", pages.asset),
+            Route("/api/runs", pages.names),
+            Route("/api/runs/{run}/trials.csv", pages.table),
+            Route(trial, pages.trial),
+            Route(f"{trial}/export", pages.export, methods=["GET", "POST"]),
+            Route("/api/runs/{run}/{what}", pages.document),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL_HOSTS, host])],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
         exception_handlers={UsageError: _missing, RunError: _missing},
     )
 
 
-async def _told(request: Request, runs: Runs, what: str, make: Answer) -> Response:
-    """Answer with a document, or with 304 where the page has this state of it already."""
-    name = request.path_params["run"]
-    known = request.headers.get("if-none-match")
-    if known and known.strip('"') == runs.open(name).stamp():
-        return Response(status_code=304)
-    stamp, text = await run_in_threadpool(runs.answer, name, what, make)
-    headers = {**_guards(), "ETag": f'"{stamp}"', "Cache-Control": "no-cache"}
-    return Response(text, media_type="application/json", headers=headers)
-
-
 async def _missing(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, status_code=404, headers=_guards())
-
-
-def _guards() -> dict[str, str]:
-    return {
-        "Content-Security-Policy": _POLICY,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cross-Origin-Resource-Policy": "same-origin",
-    }
+    return JSONResponse({"error": str(error)}, status_code=404, headers=GUARDS)
 
 
 def _csv(run: Run) -> str:

@@ -54,7 +54,9 @@ class Column:
 
 
 def _without_nan(values: list[float] | None) -> list[float | None] | None:
-    return values and [None if math.isnan(value) else value for value in values]
+    if values is None:
+        return None
+    return [None if math.isnan(value) else value for value in values]
 
 
 def kinds(table: pd.DataFrame) -> "pd.Series[str]":
@@ -90,10 +92,10 @@ def columns(
     for metric, relative in RELATIVE.items():
         if metric not in table:
             continue
-        values = pd.to_numeric(table[metric], errors="coerce").to_numpy(dtype=float)
+        values = _numbers(table[metric])
         if metric == "accuracy" and "predicted_accuracy" in table:
-            predicted = pd.to_numeric(table["predicted_accuracy"], errors="coerce")
-            values = np.where(predicted.notna(), predicted, values)
+            predicted = _numbers(table["predicted_accuracy"])
+            values = np.where(np.isnan(predicted), values, predicted)
         low, high = _spread(metric, values, table, baseline)
         known = baseline.get(metric)
         bounds = dict((limits or {}).get(metric, {}))
@@ -134,11 +136,12 @@ def _spread(metric: str, values: Any, table: pd.DataFrame, baseline: Metrics) ->
     if metric == "accuracy" and baseline.get("valid_images"):
         return wilson(values, int(baseline["valid_images"]))
     if metric == "latency_ms" and {"latency_ms_p10", "latency_ms_p90"} <= set(table.columns):
-        return tuple(
-            pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float)
-            for name in ("latency_ms_p10", "latency_ms_p90")
-        )
+        return _numbers(table["latency_ms_p10"]), _numbers(table["latency_ms_p90"])
     return None, None
+
+
+def _numbers(column: "pd.Series[Any]") -> Any:
+    return pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
 
 
 def wilson(shares: Any, n: int) -> tuple[Any, Any]:

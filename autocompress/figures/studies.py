@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -23,7 +22,7 @@ from autocompress.figures.style import (
     figure,
     panels,
 )
-from autocompress.figures.tradeoffs import NOTHING, OBJECTIVES, complete_trials
+from autocompress.figures.tradeoffs import NOTHING, OBJECTIVES, complete_trials, is_missing
 from autocompress.wording import duration
 
 Metrics = Mapping[str, Any]
@@ -167,13 +166,13 @@ def importance(importances: pd.DataFrame) -> go.Figure:
     return made
 
 
-def _pull_colour(objective: str, correlation: float) -> str:
+def _pull_colour(objective: str, correlation: Any) -> str:
     if pd.isna(correlation):
         return GREY
     return BLUE if (correlation > 0) == axis_of(objective).higher_is_better else ORANGE
 
 
-def _pull(objective: str, correlation: float) -> str:
+def _pull(objective: str, correlation: Any) -> str:
     if pd.isna(correlation):
         return "a choice: see the slices"
     way = "raises" if correlation > 0 else "lowers"
@@ -210,7 +209,7 @@ def _dimension(label: str, values: "pd.Series[Any]") -> dict[str, Any]:
     numbers = pd.to_numeric(values.where(~values.map(lambda v: isinstance(v, bool))), "coerce")
     if numbers.notna().all():
         return {"label": label, "values": numbers.astype(float).tolist()}
-    words = values.map(lambda value: "-" if _missing(value) else str(value))
+    words = values.map(lambda value: "-" if is_missing(value) else str(value))
     names = sorted(set(words))[:_MOST_TICKS]
     codes = [names.index(word) if word in names else len(names) for word in words]
     return {
@@ -219,10 +218,6 @@ def _dimension(label: str, values: "pd.Series[Any]") -> dict[str, Any]:
         "tickvals": list(range(len(names))),
         "ticktext": names,
     }
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
 
 
 def slices(table: pd.DataFrame, knobs: Sequence[str] = SLICED) -> go.Figure:

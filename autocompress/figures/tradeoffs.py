@@ -301,6 +301,11 @@ def complete_trials(table: pd.DataFrame) -> pd.DataFrame:
     return complete.astype({"on_front": bool, "feasible": bool})
 
 
+def is_missing(value: Any) -> bool:
+    """Return whether a cell of a table is empty."""
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+
+
 def hover_of(row: Mapping[Any, Any]) -> str:
     """Return what is shown of a trial when it is pointed at; texts are escaped."""
     known = {
@@ -315,8 +320,9 @@ def hover_of(row: Mapping[Any, Any]) -> str:
         f"latency {milliseconds(known.get('latency_ms'))}, {ratio_interval(known)}",
         f"parameters {count(known.get('parameters'))}, {ratio(known.get('parameter_ratio'))}",
     ]
-    if known.get("harvested_from") is not None:
-        lines.append(f"harvested from trial {int(known['harvested_from'])}")
+    parent = known.get("harvested_from")
+    if parent is not None:
+        lines.append(f"harvested from trial {int(parent)}")
     recipe = str(known.get("recipe") or "")
     return "<br>".join([*lines, *(escape(part) for part in recipe.split(" · ") if part)])
 
