@@ -157,7 +157,10 @@ def _sparsities(points: Sequence[Metrics], recipe: Metrics) -> list[tuple[float,
     if not isinstance(target, int | float) or not target:
         return []
     planned = (recipe.get("training") or {}).get("epochs") or epochs
-    schedule, window = SCHEDULES[settings["schedule"]], (settings["start"], settings["end"])
+    schedule, window = (
+        SCHEDULES[settings["schedule"]],
+        (settings.get("start", 0.0), settings.get("end", 1.0)),
+    )
     steps = [epochs * step / _SCHEDULE_STEPS for step in range(_SCHEDULE_STEPS + 1)]
     levels = [(s, target * fraction_at(schedule, s / planned, *window)) for s in steps]
     return [*levels, (len(points), levels[-1][1])] if len(points) > epochs else levels

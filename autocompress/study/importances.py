@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 MIN_TRIALS = 8  # with values: below, importances are noise
 COLUMNS = ("objective", "knob", "importance", "correlation")
@@ -25,6 +24,11 @@ def importances(study: optuna.Study, objectives: dict[str, str]) -> pd.DataFrame
         columns ``COLUMNS``: fractions that sum to 1 per objective, and the rank correlation
         (Spearman) of knob and objective in [-1, 1], NaN for a choice or a knob that never varies.
     """
+    from optuna.importance import (  # loaded here: it brings scikit-learn
+        PedAnovaImportanceEvaluator,
+        get_param_importances,
+    )
+
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if len(complete) < MIN_TRIALS:
         return pd.DataFrame(columns=list(COLUMNS))
