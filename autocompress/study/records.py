@@ -12,7 +12,16 @@ import pandas as pd
 from autocompress.artifacts import read_json
 from autocompress.errors import RunError, UsageError
 from autocompress.study.importances import COLUMNS, importances
-from autocompress.study.picks import ALL, PICKS, Demands, Misses, Pick, choose, misses_of
+from autocompress.study.picks import (
+    ALL,
+    PICKS,
+    Demands,
+    Misses,
+    Pick,
+    choose,
+    misses_of,
+    undominated,
+)
 from autocompress.study.storage import DATABASE, open_storage
 from autocompress.study.trials import ENDED, TrialRecord, record_of
 from autocompress.wording import recipe_in_short
@@ -51,6 +60,7 @@ class Run:
         self.config = config
         self._header = header
         self._opened: optuna.Study | None = None
+        self._read: tuple[str, list[TrialRecord]] = ("", [])  # stamp, trials
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -112,7 +122,13 @@ class Run:
         return (self.path / LAST_WORD_FILE).exists()
 
     def trials(self) -> list[TrialRecord]:
-        """Return all trials, in the order of their numbers."""
+        """Return all trials, in the order of their numbers; read again where something changed."""
+        stamp = self.stamp()
+        if self._read[0] != stamp:
+            self._read = (stamp, self._read_trials())
+        return list(self._read[1])
+
+    def _read_trials(self) -> list[TrialRecord]:
         study = self._study()
         if study is None:
             return []
@@ -138,15 +154,8 @@ class Run:
         Args:
             demands: leave out what does not meet them.
         """
-        study = self._study()
-        if study is None:
-            return []
-        try:
-            best = {trial.number for trial in study.best_trials}
-        except ValueError:  # Optuna's word for "no trial has finished yet"
-            return []
-        front = [t for t in self.trials() if t.number in best and t.feasible]
-        met = [trial for trial in front if demands.met_by(trial.metrics)]
+        feasible = [trial for trial in self.trials() if trial.feasible]
+        met = [trial for trial in undominated(feasible) if demands.met_by(trial.metrics)]
         return sorted(met, key=lambda trial: trial.metrics["latency_ms"])
 
     def table(self) -> pd.DataFrame:

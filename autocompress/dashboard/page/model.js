@@ -93,10 +93,12 @@ export async function showModel() {
     dialog.close();
     return;
   }
-  const model = await source.details(state.run, state.trial).catch((error) => error);
-  if (wanted !== shown) return; // another one was asked for meanwhile
   const close = () => dialog.close();
   forgetIn(dialog);
+  dialog.replaceChildren(head("model-title", `Trial ${state.trial}`, close), element("p", { className: "quiet", text: "reading …" }));
+  if (!dialog.open) dialog.showModal();
+  const model = await source.details(state.run, state.trial).catch((error) => error);
+  if (wanted !== shown) return; // another one was asked for meanwhile
   if (model === null || model instanceof Error) {
     const text = model?.message ?? "This file holds no more of this trial; `autocompress dashboard` shows it.";
     dialog.replaceChildren(head("model-title", `Trial ${state.trial}`, close), element("p", { text }));
@@ -108,7 +110,6 @@ export async function showModel() {
     });
     dialog.replaceChildren(head("model-title", model.title, close, [tick]), ...modelView(model));
   }
-  if (!dialog.open) dialog.showModal();
   dialog.scrollTo(0, 0);
   if (model?.figures) drawParts(dialog, model);
 }
