@@ -14,13 +14,24 @@ function head(id, title, close, more = []) {
   ]);
 }
 
-function numbers(rows) {
-  const titles = ["", "baseline", "this model", "beside it"];
-  const body = rows.map((row) => element("tr", {}, row.map((text, i) => element("td", { text, className: i ? "number" : "" }))));
+function table(titles, rows) {
+  const of = (tag, texts, more) => element("tr", {}, texts.map((text, i) => element(tag, { text, className: i ? "number" : "", ...more })));
   return element("table", {}, [
-    element("thead", {}, [element("tr", {}, titles.map((text, i) => element("th", { text, className: i ? "number" : "", scope: "col" })))]),
-    element("tbody", {}, body),
+    element("thead", {}, [of("th", titles, { scope: "col" })]), element("tbody", {}, rows.map((row) => of("td", row))),
   ]);
+}
+
+const numbers = (rows) => table(["", "baseline", "this model", "beside it"], rows);
+
+/* One row for each number that any of the models has; each model beside the baseline. */
+function sideBySide(models) {
+  const names = [...new Set(models.flatMap((model) => model.numbers.map(([name]) => name)))];
+  const rows = names.map((name) => {
+    const found = models.map((model) => model.numbers.find(([own]) => own === name));
+    const baseline = found.find(Boolean)[1];
+    return [name, baseline, ...found.map((row) => (row ? `${row[2]}  ${row[3].split(" (")[0]}` : "-"))];
+  });
+  return table(["", "baseline", ...models.map((model) => model.title)], rows);
 }
 
 function card(title, children) {
@@ -127,13 +138,13 @@ export async function showComparison() {
   const models = found.filter(Boolean);
   forgetIn(dialog);
   const columns = models.map((model) => element("div", {}, [
-    card(model.title, [element("p", { className: "quiet", text: model.short }), numbers(model.numbers)]),
+    card(model.title, [element("p", { className: "quiet", text: model.short })]),
     ...COMPARED.map(plot),
     ...(model.export ? [card("Take it home", [command(model.export)])] : []),
   ]));
   dialog.replaceChildren(
     head("comparison-title", `${models.length} models side by side`, () => dialog.close()),
-    element("div", { className: "side" }, columns),
+    element("div", { className: "scroll" }, [sideBySide(models)]), element("div", { className: "side" }, columns),
   );
   if (!dialog.open) dialog.showModal();
   columns.forEach((column, index) => drawParts(column, models[index]));
