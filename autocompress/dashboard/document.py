@@ -32,6 +32,7 @@ from autocompress.wording import (
 
 Cell = dict[str, Any]  # {"text": what is shown, "sort": what orders it}
 Data = Mapping[str, Any]
+_FORMULA = tuple("=+-@")  # what a spreadsheet takes for the start of one
 _COLUMNS = {
     "trial": "trial",
     "accuracy": "accuracy, valid",
@@ -129,6 +130,13 @@ def details(run: Run, number: int) -> dict[str, Any]:
             "stages": _plain(figures.stages(trial.metrics.get("stages", []), baseline)),
         },
     }
+
+
+def as_csv(run: Run) -> str:
+    """Return the table of trials; a text that a spreadsheet would run as a formula is quoted."""
+    quoted = run.table().map(lambda v: f"'{v}" if isinstance(v, str) and v[:1] in _FORMULA else v)
+    text: str = quoted.to_csv(index=False)
+    return text
 
 
 def _staying(units: Data) -> list[Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.artifacts import write_bytes
-from autocompress.dashboard.document import details, overview, study_figures
+from autocompress.dashboard.document import as_csv, details, overview, study_figures
 from autocompress.dashboard.page import whole_page
 from autocompress.errors import UsageError
 from autocompress.study.records import Run
@@ -36,5 +36,6 @@ def report_data(run: Run) -> dict[str, Any]:
     return {
         "overview": overview(run),
         "figures": study_figures(run),
+        "csv": as_csv(run),
         "details": {str(number): details(run, number) for number in chosen},
     }

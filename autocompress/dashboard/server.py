@@ -5,8 +5,6 @@ its own. A page from elsewhere can't press it: every answer needs this server's 
 the button a token that only this page has been given.
 """
 
-import csv
-import io
 import secrets
 import socket
 import subprocess
@@ -26,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from autocompress.dashboard.document import details, overview, study_figures
+from autocompress.dashboard.document import as_csv, details, overview, study_figures
 from autocompress.dashboard.page import MODULES, asset, plotly_js, served_page, to_json
 from autocompress.errors import RunError, UsageError
 from autocompress.study.records import RUN_FILE, Run
@@ -183,9 +181,8 @@ class Pages:
     async def table(self, request: Request) -> Response:
         """Answer with the table of trials, for a spreadsheet."""
         name = request.path_params["run"]
-        text = await run_in_threadpool(lambda: _csv(self.runs.open(name)))
-        attachment = {"Content-Disposition": f'attachment; filename="{_plain_name(name)}.csv"'}
-        return Response(text, media_type="text/csv", headers={**GUARDS, **attachment})
+        text = await run_in_threadpool(lambda: as_csv(self.runs.open(name)))
+        return Response(text, media_type="text/csv", headers=GUARDS)
 
     async def export(self, request: Request) -> Response:
         """Start an export (post), and answer with how it goes."""
@@ -240,25 +237,6 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
 
 async def _missing(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, status_code=404, headers=GUARDS)
-
-
-def _csv(run: Run) -> str:
-    """Return the table of trials; a text that a spreadsheet would run as a formula is quoted."""
-    table = run.table()
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(table.columns)
-    for row in table.itertuples(index=False):
-        writer.writerow([_harmless(value) for value in row])
-    return out.getvalue()
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@" else value
-
-
-def _plain_name(name: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
 
 
 def serve(folder: Path, *, host: str, port: int, ready: Callable[[str], None]) -> None:

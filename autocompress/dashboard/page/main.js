@@ -5,7 +5,7 @@ import { choose, chosenTrials, showComparison, showModel } from "ac/model";
 import { draw, reink, resize } from "ac/plots";
 import * as source from "ac/source";
 import { onChange, set, state } from "ac/state";
-import { asCsv, fillTable } from "ac/tables";
+import { fillTable } from "ac/tables";
 import { drawPareto, fillChoices, fillPicks, fillSliders } from "ac/tradeoff";
 
 const EVERY_MS = 2000;
@@ -172,7 +172,7 @@ function listen() {
   });
   byId("compare").addEventListener("click", showComparison);
   byId("filter").addEventListener("input", fillTrials);
-  byId("csv").addEventListener("click", () => download(`${data.study}.csv`, asCsv(data.trials), "text/csv"));
+  byId("csv").addEventListener("click", async () => download(`${data.study}.csv`, await source.csv(state.run), "text/csv"));
   byId("run").addEventListener("change", (e) => set({ run: e.target.value, trial: "", compare: "" }));
   byId("theme").addEventListener("click", () => {
     set({ theme: document.documentElement.dataset.theme === "dark" ? "light" : "dark" });

@@ -38,6 +38,10 @@ export async function runs() {
 export const overview = (run) => (live ? fresh(of(run, "overview")) : inlined.overview);
 export const figures = (run) => (live ? fresh(of(run, "figures")) : inlined.figures);
 
+export async function csv(run) {
+  return live ? (await ask(of(run, "trials.csv"))).text() : inlined.csv;
+}
+
 export async function details(run, trial) {
   if (!live) return inlined.details[trial] ?? null;
   return (await ask(of(run, `trials/${trial}`), { cache: "no-store" })).json();

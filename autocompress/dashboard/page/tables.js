@@ -51,15 +51,3 @@ export function fillTable(home, table, { filter = "", decorate = () => {} } = {}
   home.scrollTo(left, top);
   return rows.length;
 }
-
-export function asCsv(table) {
-  const quoted = (text) => {
-    const harmless = /^[=+\-@]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
-    return /[",\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
-  };
-  const lines = [table.columns.map((column) => column.title)];
-  for (const row of table.rows) {
-    lines.push(row.map((cell) => (typeof cell.sort === "number" ? String(cell.sort) : cell.text)));
-  }
-  return lines.map((line) => line.map(quoted).join(",")).join("\n") + "\n";
-}
