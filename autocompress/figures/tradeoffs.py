@@ -230,7 +230,7 @@ def _no_loss(up: Column, y: str) -> list[dict[str, Any]]:
     if up.baseline is None or not y.startswith("accuracy"):
         return []
     line = {"color": VERMILLION, "width": 1, "dash": "dot"}
-    label = {"text": "no loss", "textposition": "end", "font": {"size": 11, "color": VERMILLION}}
+    label = {"text": "no loss", "textposition": "end", "font": {"size": 11}}
     ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": up.baseline, "y1": up.baseline}
     return [{"type": "line", **ends, "line": line, "label": label, "layer": "below"}]
 

@@ -129,7 +129,7 @@ function shapesOf(columns) {
     shapes.push({
       type: "line", layer: "below", xref: "paper", x0: 0, x1: 1, y0: up.baseline, y1: up.baseline,
       line: { color: "#D55E00", width: 1, dash: "dot" },
-      label: { text: "no loss", textposition: "end", font: { size: 11, color: "#D55E00" } },
+      label: { text: "no loss", textposition: "end", font: { size: 11 } },
     });
   }
   return shapes;
