@@ -1,9 +1,10 @@
 """From a baseline and a recipe to a smaller, faster model. Read this file first.
 
-    distil + sparsify  ▶  prune  ▶  factorize  ▶  recover  ▶  fold
+    distil + sparsify  ▶  prune  ▶  factorize  ▶  recover  ▶  fold  (▶  deploy)
 
 Zeroed units are removed and batch norms are folded exactly: both steps compare the outputs of
-the model before and after, and fail the trial if they differ.
+the model before and after, and fail the trial if they differ. The network stays in float32, so
+that it can be trained further; ``deployment.deploy`` brings it to the recipe's precision.
 """
 
 import copy
