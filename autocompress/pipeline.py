@@ -45,7 +45,7 @@ class CompressedModel:
     """What a recipe made of a baseline.
 
     Attributes:
-        model: the compressed network, in eval mode.
+        model: the compressed network, in eval mode and float32.
         plan: every surgical step from the baseline's structure to this one; factory, plan and
             weights rebuild the model in another process.
         curve: one record per epoch of every training stage.

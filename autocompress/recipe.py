@@ -28,7 +28,7 @@ class Recipe:
         factorization: which weights are replaced by products of thin ones.
         fold: whether batch norms are folded into their neighbours at the end.
         training: epochs and learning rates.
-        precision: of the deployed model, see ``deploy``; ``compress`` leaves it in fp32.
+        precision: of the deployed model, which ``deploy`` makes; ``compress`` stays in float32.
 
     Raises:
         ConfigurationError: there is no such precision.
