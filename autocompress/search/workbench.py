@@ -19,6 +19,7 @@ from autocompress.errors import RunError, failing_as
 from autocompress.graph import Units
 from autocompress.measurement.latency import Latency, Ruler
 from autocompress.measurement.layers import compare_layers
+from autocompress.measurement.lock import DeviceLock
 from autocompress.measurement.profile import profile_layers
 from autocompress.measurement.size import (
     count_macs,
@@ -121,9 +122,10 @@ class Workbench:
             TrialError: it cannot be brought to this precision, or not be run.
         """
         ruler, clock = self.ruler, [time.perf_counter()]
+        device = ruler.settings.torch_device()
         with failing_as("deploy"):
-            device = ruler.settings.torch_device()
-            deployed = deploy(model, precision, self.batches, device=device)
+            with DeviceLock(device).shared():  # calibration would disturb another's measurement
+                deployed = deploy(model, precision, self.batches, device=device)
             clock.append(time.perf_counter())
         with failing_as("evaluate"):
             accuracy = score(deployed.run, self.batches.valid).accuracy
