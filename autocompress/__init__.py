@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autocompress import figures
     from autocompress.config import StudyConfig, load_study
+    from autocompress.deployment import deploy
     from autocompress.export import load
     from autocompress.graph import Plan, find_units, plan_of, rebuild
     from autocompress.pipeline import CompressedModel, compress
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "autocompress.config": ("StudyConfig", "load_study"),
+    "autocompress.deployment": ("deploy",),
     "autocompress.export": ("load",),
     "autocompress.graph": ("Plan", "find_units", "plan_of", "rebuild"),
     "autocompress.pipeline": ("CompressedModel", "compress"),
@@ -63,6 +65,7 @@ __all__ = [
     "StudyConfig",
     "Training",
     "compress",
+    "deploy",
     "factorize",
     "figures",
     "find_units",

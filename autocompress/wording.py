@@ -68,6 +68,7 @@ def recipe_in_short(recipe: Mapping[str, Any]) -> str:
         *_factorization(recipe.get("factorization")),
         *_distillation(recipe.get("distillation")),
         *(["fold"] if recipe.get("fold") else []),
+        *_precision(recipe.get("precision")),
         *_training(recipe.get("training")),
     ]
     return " · ".join(parts) or ("nothing" if recipe else "")
@@ -156,6 +157,10 @@ def _distillation(settings: Mapping[str, Any] | None) -> list[str]:
     text = str(settings.get("loss"))
     weight = settings.get("weight")
     return [text if weight is None else f"{text} {weight:.2g}"]
+
+
+def _precision(name: str | None) -> list[str]:
+    return [] if name in (None, "fp32") else [str(name)]
 
 
 def _training(settings: Mapping[str, Any] | None) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
+from autocompress.conversion.programs import Batch
 from autocompress.errors import UsageError, VerificationError
 from autocompress.export.contents import (
     Card,
@@ -25,7 +26,7 @@ from autocompress.export.contents import (
     text_files,
     versions,
 )
-from autocompress.export.formats import FORMATS, Batch
+from autocompress.export.formats import FORMATS
 from autocompress.export.loading import (
     FORMAT,
     GOLDEN,

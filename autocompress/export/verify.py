@@ -14,8 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from autocompress.conversion.onnx_files import Run
+from autocompress.conversion.programs import Batch
 from autocompress.errors import AutocompressError, VerificationError
-from autocompress.export.formats import FORMATS, Batch, Run
+from autocompress.export.formats import FORMATS
 from autocompress.export.loading import GOLDEN, TOLERANCE, WEIGHTS, check_files, load, read_index
 
 DISAGREEMENTS = 1000  # images for each of which one may get another top class, by rounding

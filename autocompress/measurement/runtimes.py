@@ -4,7 +4,6 @@ A runtime receives a model in evaluation mode, which it may keep and change, on 
 example.
 """
 
-import importlib.util
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autocompress.conversion.onnx_files import INPUT, batch_of, open_session, write_onnx
 from autocompress.errors import ConfigurationError
 from autocompress.registry import Registry
 
 Call = Callable[[], Any]
 Prepare = Callable[[nn.Module, Tensor], Call]
-ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 GRAPH_WARM_UPS = 3  # calls before a CUDA graph is captured, as PyTorch's documentation asks for
 
 
@@ -83,34 +82,27 @@ def onnx_runtime(model: nn.Module, example: Tensor) -> Call:
 
     Raises:
         ConfigurationError: the extra packages are not installed, the device is not supported by
-            the installed build, or the model can't be exported.
+            the installed build, or the model can't be exported or takes another batch size.
     """
-    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigurationError(
-            f"runtime 'onnxruntime' needs {', '.join(missing)}: pip install 'autocompress[onnx]'"
-        )
-    import onnxruntime
-
-    provider = "CUDAExecutionProvider" if example.is_cuda else "CPUExecutionProvider"
-    if provider not in onnxruntime.get_available_providers():
-        raise ConfigurationError(
-            f"runtime 'onnxruntime' on {example.device.type} needs {provider}; the installed "
-            f"build has {', '.join(onnxruntime.get_available_providers())}"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.inter_op_num_threads = 1
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        try:
-            torch.onnx.export(model, (example,), path, dynamo=True, verbose=False)
-        except Exception as error:
-            raise ConfigurationError(
-                f"the model can't be exported to ONNX: {type(error).__name__}: {error}"
-            ) from error
-        session = onnxruntime.InferenceSession(path, options, providers=[provider])
-    feed = {session.get_inputs()[0].name: example.detach().cpu().numpy()}
+        write_onnx(model, example, path)
+        return onnx_file(path, example)
+
+
+def onnx_file(source: Path | bytes, example: Tensor) -> Call:
+    """Prepare a call of an ONNX file, or of its content, as ``onnx_runtime`` does of a model.
+
+    Raises:
+        ConfigurationError: as ``onnx_runtime``.
+    """
+    session = open_session(source, threads=torch.get_num_threads(), device=example.device)
+    if batch_of(session) == 1 and len(example) != 1:
+        raise ConfigurationError(
+            f"runtime 'onnxruntime': the exported model takes one image at a time, not "
+            f"latency.batch_size = {len(example)}"
+        )
+    feed = {INPUT: example.detach().cpu().numpy()}
     return lambda: session.run(None, feed)
 
 

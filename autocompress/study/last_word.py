@@ -1,22 +1,26 @@
 """The last word on a front: measured again, and opened on the test split once."""
 
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from autocompress.artifacts import read_json
 from autocompress.config import ModelSection, StudyConfig
 from autocompress.datasets import Splits
+from autocompress.deployment import Deployed, deploy, deployed_file
 from autocompress.errors import RunError
 from autocompress.events import LastWord
 from autocompress.graph import Plan, rebuild
 from autocompress.graph.plan import Fold, LowRank, Remove
 from autocompress.measurement.size import count_parameters
-from autocompress.search.workbench import Workbench, load_tensors
+from autocompress.search.workbench import INT8_FILE, Workbench, load_tensors
 from autocompress.study.preparation import Listener, build_structure
 from autocompress.study.records import Run
 from autocompress.study.trials import TrialRecord
-from autocompress.training.evaluation import evaluate
+from autocompress.training.batches import Batches
+from autocompress.training.evaluation import evaluate, score
 
 _STAGE_OF = {Remove: "prune", LowRank: "factorize", Fold: "fold"}  # of a plan's steps
 
@@ -27,12 +31,41 @@ def reload_trial(record: TrialRecord, section: ModelSection, splits: Splits) -> 
     Raises:
         RunError: the trial has no folder (only complete trials have one), or it is damaged.
     """
+    folder = _folder(record)
+    model = build_structure(section, splits)
+    rebuild(model, Plan.from_json((folder / "plan.json").read_text(encoding="utf-8")))
+    load_tensors(model, folder / "weights.safetensors")
+    return model.eval()
+
+
+def reload_deployed(
+    record: TrialRecord, section: ModelSection, batches: Batches, device: torch.device
+) -> Deployed:
+    """Return what was judged of a trial: its network at its precision, or its int8 file.
+
+    Args:
+        record: complete.
+        section: what the study compresses.
+        batches: its data.
+        device: where the deployed model runs.
+
+    Raises:
+        RunError: as ``reload_trial``.
+        ConfigurationError: the file can't be opened here.
+    """
+    if record.precision == "int8":
+        path = _folder(record) / INT8_FILE
+        if not path.is_file():
+            raise RunError(f"{path} is missing; it is what was measured of this trial")
+        return deployed_file(path.read_bytes(), device)
+    model = reload_trial(record, section, batches.splits).to(batches.device)
+    return deploy(model, record.precision, batches, device=device)
+
+
+def _folder(record: TrialRecord) -> Path:
     if record.folder is None:
         raise RunError(f"trial {record.number} is {record.state} and has no model")
-    model = build_structure(section, splits)
-    rebuild(model, Plan.from_json((record.folder / "plan.json").read_text(encoding="utf-8")))
-    load_tensors(model, record.folder / "weights.safetensors")
-    return model.eval()
+    return record.folder
 
 
 def last_word(run: Run, config: StudyConfig, bench: Workbench, tell: Listener) -> dict[str, Any]:
@@ -49,11 +82,11 @@ def last_word(run: Run, config: StudyConfig, bench: Workbench, tell: Listener) -
         "trials": {},
     }
     for done, record in enumerate(front, start=1):
-        model = reload_trial(record, config.model, bench.batches.splits)
-        model.to(bench.batches.device)
-        latency = bench.ruler.measure(model)
+        device = bench.ruler.settings.torch_device()
+        deployed = reload_deployed(record, config.model, bench.batches, device)
+        latency = bench.ruler.measure(deployed.artifact)
         words["trials"][str(record.number)] = {
-            "test_accuracy": evaluate(model, bench.batches.test).accuracy,
+            "test_accuracy": score(deployed.run, bench.batches.test).accuracy,
             "final_latency_ms": latency.latency_ms,
             "final_latency_ratio": latency.ratio,
             "final_latency_ratio_low": latency.ratio_low,
@@ -86,6 +119,8 @@ def _stages(record: TrialRecord, config: StudyConfig, bench: Workbench) -> list[
             size = _size_after(Plan(plan.steps[: last[stage]]), config, bench)
         accuracy = None if stage == "factorize" else reached.get(stage, accuracy)
         rows.append({"stage": stage, "accuracy": accuracy, **size})
+    if record.precision != "fp32":
+        rows.append({"stage": record.precision, **size})
     if rows:
         known = ("accuracy", "latency_ms", "parameters")
         rows[-1] |= {key: record.metrics[key] for key in known}

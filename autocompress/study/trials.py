@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import optuna
 
+from autocompress.conversion.precision import Precision
+
 State = Literal["complete", "pruned", "failed", "interrupted", "running", "waiting"]
 INTERRUPTED = "interrupted"
 ENDED = ("complete", "pruned", "failed")
@@ -66,6 +68,12 @@ class TrialRecord:
         if self.started is None or self.finished is None:
             return None
         return (self.finished - self.started).total_seconds()
+
+    @property
+    def precision(self) -> Precision:
+        """Of the deployed model; runs from before there was a choice are in fp32."""
+        precision: Precision = self.recipe.get("precision", "fp32")
+        return precision
 
     @property
     def counts(self) -> bool:

@@ -88,7 +88,7 @@ def show(
         "metrics": views.metric_rows(record.metrics, opened.baseline),
         "recipe": views.setting_rows(record.recipe),
         "layers": views.layer_rows(files["layers"]),
-        "time per layer": views.profile_rows(files["profile"]),
+        "time per layer, in fp32 and PyTorch": views.profile_rows(files["profile"]),
         "": views.diagnosis_rows(files["profile"]),
         "training": views.curve_rows(files["curve"]),
         "what pruning cannot remove": views.staying_rows(opened.units),

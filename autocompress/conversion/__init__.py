@@ -1,0 +1,1 @@
+"""Models as files that other programs run: exported graphs, ONNX, lower precision."""

@@ -1,0 +1,121 @@
+"""ONNX files: written from a model, opened in ONNX Runtime."""
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.conversion.programs import Batch, export_program
+from autocompress.errors import ConfigurationError
+
+Run = Callable[[Tensor], Tensor]
+"""From images [n, channels, height, width] to outputs."""
+
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+INPUT, OUTPUT = "images", "logits"
+NO_METADATA: Mapping[str, str] = MappingProxyType({})
+
+
+def require_onnx() -> None:
+    """Check that the packages of the extra ``onnx`` are installed.
+
+    Raises:
+        ConfigurationError: some are missing; it names them and what installs them.
+    """
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"ONNX needs {', '.join(missing)}: pip install 'autocompress[onnx]'"
+        )
+
+
+def write_onnx(
+    model: nn.Module, example: Tensor, path: Path, *, metadata: Mapping[str, str] = NO_METADATA
+) -> Batch:
+    """Write a model as one ONNX file, weights inside.
+
+    Its input is called ``images``, its output ``logits``.
+
+    Args:
+        model: in evaluation mode, on the device of the example; it is not changed.
+        example: images [n, channels, height, width], at least one.
+        path: the file.
+        metadata: texts to store in the file's ``metadata_props``.
+
+    Returns:
+        the batch sizes that the file can run; where it is 1, a warning was logged.
+
+    Raises:
+        ConfigurationError: the model can't be exported, or packages are missing.
+    """
+    require_onnx()
+    program, batch = export_program(model, example)
+    try:
+        written = torch.onnx.export(
+            program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT]
+        )
+        if written is None:
+            raise RuntimeError("the exporter returned nothing")
+        written.model.metadata_props.update(metadata)
+        written.save(path, external_data=False)
+    except Exception as error:  # the exporter raises errors of many packages
+        raise ConfigurationError(
+            f"the model can't be exported to ONNX: {type(error).__name__}: {error}"
+        ) from error
+    return batch
+
+
+def open_session(source: Path | bytes, *, threads: int, device: torch.device) -> Any:
+    """Open an ONNX file in ONNX Runtime.
+
+    Args:
+        source: the file, or its content.
+        threads: of the CPU.
+        device: the CPU or a CUDA device.
+
+    Returns:
+        an ``onnxruntime.InferenceSession``.
+
+    Raises:
+        ConfigurationError: packages are missing, the installed build does not support the
+            device, or the file is damaged.
+    """
+    require_onnx()
+    import onnxruntime
+
+    provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        raise ConfigurationError(
+            f"ONNX Runtime on {device.type} needs {provider}; the installed build has "
+            f"{', '.join(available)}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=[provider])
+    except Exception as error:  # its errors share no class
+        raise ConfigurationError(f"ONNX Runtime can't open the model: {error}") from error
+
+
+def batch_of(session: Any) -> Batch:
+    """Return the batch sizes that a session runs."""
+    return 1 if session.get_inputs()[0].shape[0] == 1 else "any"
+
+
+def runner(session: Any) -> Run:
+    """Return a session as a function from images, on any device, to outputs on the same."""
+    name = session.get_inputs()[0].name
+    size = 1 if batch_of(session) == 1 else None
+
+    def run(images: Tensor) -> Tensor:
+        parts = torch.split(images.detach().cpu(), size or len(images))
+        outputs = [torch.from_numpy(session.run(None, {name: p.numpy()})[0]) for p in parts]
+        return torch.cat(outputs).to(images.device)
+
+    return run

@@ -1,0 +1,92 @@
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from autocompress.conversion.onnx_files import batch_of, open_session, runner, write_onnx
+from autocompress.errors import ConfigurationError
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the exporter's own
+CPU = torch.device("cpu")
+
+
+class OneImage(nn.Module):
+    """Fixes the batch size, as a reshape with a number does."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, images):
+        return self.head(images.reshape(1, 64))
+
+
+def opened(path):
+    return open_session(path, threads=1, device=CPU)
+
+
+def furthest(found, expected):
+    return float((found - expected).abs().max() / expected.std())
+
+
+def test_a_file_gives_the_models_outputs_for_any_batch(trained_vgg, batches, tmp_path):
+    path = tmp_path / "model.onnx"
+    assert write_onnx(trained_vgg, batches.example[:1], path) == "any"
+    run = runner(opened(path))
+    images, _ = next(iter(batches.valid))
+    for count in (1, 2, 50):
+        with torch.no_grad():
+            expected = trained_vgg(images[:count])
+        assert furthest(run(images[:count]), expected) < 1e-4
+
+
+def test_it_is_one_file_with_its_metadata(trained_vgg, batches, tmp_path):
+    path = tmp_path / "model.onnx"
+    write_onnx(trained_vgg, batches.example, path, metadata={"classes": "0,1,2"})
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    stored = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert stored["classes"] == "0,1,2"
+
+
+def test_a_model_that_fixes_its_batch_runs_image_by_image(batches, tmp_path, caplog):
+    torch.manual_seed(0)
+    model, images = OneImage().eval(), batches.example
+    with caplog.at_level(logging.WARNING):
+        assert write_onnx(model, images, tmp_path / "model.onnx") == 1
+    assert "one image at a time" in caplog.text
+    session = opened(tmp_path / "model.onnx")
+    assert batch_of(session) == 1
+    with torch.no_grad():
+        expected = torch.cat([model(image) for image in images.split(1)])
+    assert furthest(runner(session)(images), expected) < 1e-4
+
+
+def test_the_content_of_a_file_opens_like_the_file(trained_vgg, batches, tmp_path):
+    path = tmp_path / "model.onnx"
+    write_onnx(trained_vgg, batches.example, path)
+    outputs = [runner(opened(source))(batches.example) for source in (path, path.read_bytes())]
+    assert torch.equal(*outputs)
+
+
+def test_a_damaged_file_is_a_clear_error(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(ConfigurationError, match="ONNX Runtime can't open the model"):
+        opened(tmp_path / "model.onnx")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_build_without_cuda_is_told(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"needs CUDAExecutionProvider.*CPUExecution"):
+        open_session(tmp_path / "model.onnx", threads=1, device=torch.device("cuda"))
+
+
+def test_missing_packages_are_named(trained_vgg, batches, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        ConfigurationError, match=r"onnxscript: pip install 'autocompress\[onnx\]'"
+    ):
+        write_onnx(trained_vgg, batches.example, tmp_path / "model.onnx")
