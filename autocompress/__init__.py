@@ -7,8 +7,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autocompress import figures
     from autocompress.config import StudyConfig, load_study
-    from autocompress.dashboard import figures
+    from autocompress.deployment import deploy
     from autocompress.export import load
     from autocompress.graph import Plan, find_units, plan_of, rebuild
     from autocompress.pipeline import CompressedModel, compress
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "autocompress.config": ("StudyConfig", "load_study"),
+    "autocompress.deployment": ("deploy",),
     "autocompress.export": ("load",),
     "autocompress.graph": ("Plan", "find_units", "plan_of", "rebuild"),
     "autocompress.pipeline": ("CompressedModel", "compress"),
@@ -63,6 +65,7 @@ __all__ = [
     "StudyConfig",
     "Training",
     "compress",
+    "deploy",
     "factorize",
     "figures",
     "find_units",
@@ -82,7 +85,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "figures":
-        return importlib.import_module("autocompress.dashboard.figures")
+        return importlib.import_module("autocompress.figures")
     if name in _HOME_OF:
         return getattr(importlib.import_module(_HOME_OF[name]), name)
     raise AttributeError(f"module 'autocompress' has no attribute {name!r}")

@@ -26,6 +26,7 @@ from autocompress.terminal.progress import Listener, progress_on
 from autocompress.terminal.reading import (
     NOTHING_FEASIBLE,
     bench,
+    dashboard,
     export,
     front,
     open_run,
@@ -195,7 +196,7 @@ def init(
     say(f"next: autocompress plan {path}")
 
 
-for _command in (status, front, show, bench, report, export):
+for _command in (status, front, show, bench, dashboard, report, export):
     app.command()(_command)
 
 

@@ -1,9 +1,10 @@
 """From a baseline and a recipe to a smaller, faster model. Read this file first.
 
-    distil + sparsify  ▶  prune  ▶  factorize  ▶  recover  ▶  fold
+    distil + sparsify  ▶  prune  ▶  factorize  ▶  recover  ▶  fold  (▶  deploy)
 
 Zeroed units are removed and batch norms are folded exactly: both steps compare the outputs of
-the model before and after, and fail the trial if they differ.
+the model before and after, and fail the trial if they differ. The network stays in float32, so
+that it can be trained further; ``deployment.deploy`` brings it to the recipe's precision.
 """
 
 import copy
@@ -44,7 +45,7 @@ class CompressedModel:
     """What a recipe made of a baseline.
 
     Attributes:
-        model: the compressed network, in eval mode.
+        model: the compressed network, in eval mode and float32.
         plan: every surgical step from the baseline's structure to this one; factory, plan and
             weights rebuild the model in another process.
         curve: one record per epoch of every training stage.

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from autocompress.conversion.precision import Precision, check_precision
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
 from autocompress.techniques.distillation import Distillation
@@ -27,6 +28,10 @@ class Recipe:
         factorization: which weights are replaced by products of thin ones.
         fold: whether batch norms are folded into their neighbours at the end.
         training: epochs and learning rates.
+        precision: of the deployed model, which ``deploy`` makes; ``compress`` stays in float32.
+
+    Raises:
+        ConfigurationError: there is no such precision.
     """
 
     distillation: Distillation | None = None
@@ -35,6 +40,10 @@ class Recipe:
     factorization: Factorization | None = None
     fold: bool = True
     training: Training = field(default_factory=Training)
+    precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        check_precision(self.precision)
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, ready for JSON; ``from_dict`` reads them."""

@@ -68,9 +68,66 @@ def recipe_in_short(recipe: Mapping[str, Any]) -> str:
         *_factorization(recipe.get("factorization")),
         *_distillation(recipe.get("distillation")),
         *(["fold"] if recipe.get("fold") else []),
+        *_precision(recipe.get("precision")),
         *_training(recipe.get("training")),
     ]
     return " · ".join(parts) or ("nothing" if recipe else "")
+
+
+def recipe_in_words(recipe: Mapping[str, Any]) -> list[str]:
+    """Return what a recipe (nested, as JSON) does, one sentence for each stage, in order."""
+    told = {
+        "distillation": _distil_in_words,
+        "sparsification": _sparsify_in_words,
+        "pruning": lambda _: "Prune: physically remove every unit that is zero.",
+        "factorization": _factorize_in_words,
+    }
+    sentences = [say(recipe[stage]) for stage, say in told.items() if recipe.get(stage)]
+    training = recipe.get("training") or {}
+    sentences += [_train_in_words(training)] if training else []
+    sentences += ["Fold batch norms into their neighbours."] if recipe.get("fold") else []
+    return [sentence for sentence in sentences if sentence]
+
+
+def _distil_in_words(settings: Mapping[str, Any]) -> str:
+    weight, temperature = settings.get("weight"), settings.get("temperature")
+    loss = str(settings.get("loss")).replace("_", " ")
+    parts = [f"weight {weight:.2g}"] if weight is not None else []
+    parts += [f"temperature {temperature:.2g}"] if temperature is not None else []
+    return f"Distil: learn from the teacher by {loss}" + (
+        f" ({', '.join(parts)})." if parts else "."
+    )
+
+
+def _sparsify_in_words(settings: Mapping[str, Any]) -> str:
+    what = []
+    if _any(settings.get("sparsity")):
+        what.append(f"{_fractions(settings['sparsity'])} ({settings.get('granularity')})")
+    if _any(settings.get("linear_sparsity")):
+        fractions = _fractions(settings["linear_sparsity"])
+        what.append(f"linear layers {fractions} ({settings.get('linear_granularity')})")
+    if not what:
+        return ""
+    scope = {"local": "each layer on its own", "global": "one ranking over all layers"}
+    ranking = scope.get(str(settings.get("scope")), str(settings.get("scope")))
+    return (
+        f"Sparsify: {' and '.join(what)}, chosen by {settings.get('criterion')}, {ranking}, "
+        f"following the {settings.get('schedule')} schedule."
+    )
+
+
+def _factorize_in_words(settings: Mapping[str, Any]) -> str:
+    kept = ", ".join(_factorization(settings))
+    return f"Factorize: singular value decomposition keeps {kept}." if kept else ""
+
+
+def _train_in_words(settings: Mapping[str, Any]) -> str:
+    epochs, recovery = settings.get("epochs", 0), settings.get("recovery_epochs", 0)
+    rate = settings.get("learning_rate")
+    told = f"Train {epochs} epochs" + (f", then recover for {recovery}" if recovery else "")
+    stop = _training(settings)
+    ending = f"; {stop[0]}" if stop else ""
+    return told + (f" (learning rate {rate:.2g})" if rate is not None else "") + ending + "."
 
 
 def _sparsification(settings: Mapping[str, Any] | None) -> list[str]:
@@ -100,6 +157,10 @@ def _distillation(settings: Mapping[str, Any] | None) -> list[str]:
     text = str(settings.get("loss"))
     weight = settings.get("weight")
     return [text if weight is None else f"{text} {weight:.2g}"]
+
+
+def _precision(name: str | None) -> list[str]:
+    return [] if name in (None, "fp32") else [str(name)]
 
 
 def _training(settings: Mapping[str, Any] | None) -> list[str]:

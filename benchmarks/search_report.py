@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from autocompress.dashboard.hypervolume import volumes_over_time
+from autocompress.figures.hypervolume import volumes_over_time
 
 ACCURACY_DROP, RATIO = 0.10, 1.1  # of the reference point
 SHARES = {"1/5": 0.2, "1/2": 0.5, "all": 1.0}  # of the time

@@ -61,7 +61,7 @@ def made_up_run(folder, *, complete=24, failed=2, pruned=3, running=0, finished=
     states = ["complete"] * complete + ["failed"] * failed + ["pruned"] * pruned
     chance.shuffle(states)
     for state in [*states, *["running"] * running]:
-        _add_trial(study, folder, state, chance)
+        add_trial(study, folder, state, chance)
     run = Run.open(folder)
     if finished and run.front():
         words = {str(t.number): _last_word(t.metrics) for t in run.front()}
@@ -99,7 +99,8 @@ def _recipe(kept, chance):
     }
 
 
-def _add_trial(study, folder, state, chance):
+def add_trial(study, folder, state, chance):
+    """Add a trial with made-up numbers to a run."""
     kept = chance.uniform(0.1, 1.0)
     trial = study.ask()
     recipe = _recipe(kept, chance)

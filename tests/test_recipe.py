@@ -17,6 +17,7 @@ FULL = Recipe(
     factorization=Factorization(rank=0.25),
     fold=False,
     training=Training(epochs=3),
+    precision="int8",
 )
 
 
@@ -30,3 +31,14 @@ def test_an_unknown_key_is_told_with_its_place():
     data["sparsification"]["sparsty"] = 0.4
     with pytest.raises(ConfigurationError, match=r"recipe.sparsification.*'sparsity'"):
         Recipe.from_dict(data)
+
+
+def test_a_recipe_from_before_there_was_a_precision_is_in_fp32():
+    data = Recipe().to_dict()
+    del data["precision"]
+    assert Recipe.from_dict(data).precision == "fp32"
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ConfigurationError, match=r"one of fp32, fp16, int8, not 'int4'"):
+        Recipe.from_dict({"precision": "int4"})

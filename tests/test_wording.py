@@ -73,6 +73,8 @@ def test_a_recipe_in_one_line():
         "filter 10/20/30 % · global taylor agp · rank 0.25 · soft_target 0.5 · fold"
     )
     assert wording.recipe_in_short({"sparsification": None, "fold": False}) == "nothing"
+    assert wording.recipe_in_short({"fold": True, "precision": "int8"}) == "fold · int8"
+    assert wording.recipe_in_short({"fold": True, "precision": "fp32"}) == "fold"
     assert wording.recipe_in_short({}) == ""
 
 

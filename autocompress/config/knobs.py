@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from autocompress.search.knobs import Knob
     from autocompress.search.space import Dimension
 
-Problem = tuple[tuple[str, ...], str]  # path below [search], what is wrong there
+Problem = tuple[tuple[str, ...], str]  # path below what is checked, what is wrong there
 _RANGE_KEYS = ("low", "high", "step", "log")
 _EXCLUDE = "exclude"
 
@@ -58,16 +58,40 @@ def refuse_bad_knobs(search: Mapping[str, Any], title: str) -> None:
     if not problems and not any(_varies(value) for value in search.values()):
         text = "the search space is empty: give at least one knob a list or a range of values, "
         problems.append(((), text + "such as sparsity = { low = 0.0, high = 0.9 }"))
-    if problems:
-        errors = [
-            InitErrorDetails(
-                type=PydanticCustomError("knob", "{text}", {"text": text}),
-                loc=path,
-                input=search,
-            )
-            for path, text in problems
-        ]
-        raise ValidationError.from_exception_data(title, errors)
+    _raise(problems, search, title)
+
+
+def refuse_precisions(search: Mapping[str, Any], runtime: str, device: str) -> None:
+    """Check that what is measured can run at every precision of a ``[search]`` table.
+
+    Raises:
+        ValidationError: with all that is wrong, at ``search.precision``.
+    """
+    wanted = search.get("precision", [])
+    names = wanted if isinstance(wanted, list) else [wanted]
+    needs = {
+        "int8": ("latency.runtime", "onnxruntime", runtime),
+        "fp16": ("latency.device", "cuda", device),
+    }
+    problems: list[Problem] = []
+    for name in names:
+        if name in needs and needs[name][1] != needs[name][2]:
+            setting, needed, given = needs[name]
+            text = f"{name!r} needs {setting} = {needed!r}, not {given!r}"
+            problems.append((("search", "precision"), text))
+    _raise(problems, search, "StudyConfig")
+
+
+def _raise(problems: list[Problem], search: Mapping[str, Any], title: str) -> None:
+    if not problems:
+        return
+    errors = [
+        InitErrorDetails(
+            type=PydanticCustomError("knob", "{text}", {"text": text}), loc=path, input=search
+        )
+        for path, text in problems
+    ]
+    raise ValidationError.from_exception_data(title, errors)
 
 
 def _varies(value: Any) -> bool:

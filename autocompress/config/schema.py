@@ -12,7 +12,12 @@ from pydantic import (
     model_validator,
 )
 
-from autocompress.config.knobs import dimension_of, refuse_bad_knobs, with_defaults
+from autocompress.config.knobs import (
+    dimension_of,
+    refuse_bad_knobs,
+    refuse_precisions,
+    with_defaults,
+)
 
 if TYPE_CHECKING:
     from autocompress.search.space import Space
@@ -222,6 +227,11 @@ class StudyConfig(Section):
     latency: LatencySection = Field(default_factory=LatencySection)
     search: SearchSection
     limits: LimitsSection = Field(default_factory=LimitsSection)
+
+    @model_validator(mode="after")
+    def _precisions_can_run(self) -> "StudyConfig":
+        refuse_precisions(self.search.knobs, self.latency.runtime, self.latency.device)
+        return self
 
     def space(self, *, conditional: bool = True) -> "Space":
         """Return the search space that ``[search]`` and ``[training]`` describe.

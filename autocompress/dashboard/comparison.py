@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from autocompress.artifacts import read_json
-from autocompress.dashboard.figures.tradeoffs import ACCURACY_FLOOR
-from autocompress.dashboard.hypervolume import dominated_volume
+from autocompress.figures.hypervolume import dominated_volume
+from autocompress.figures.studies import ACCURACY_FLOOR
 from autocompress.study.records import CONTROLS, RUN_FILE, SCRATCH_FILE, Run
 from autocompress.wording import percent, ratio
 

@@ -1,4 +1,7 @@
-"""Everything that the page shows, as one plain document: texts, tables and figures."""
+"""What the page shows of a run, as plain documents: texts, tables, columns and figures.
+
+``overview`` is what is seen first; ``study_figures`` and ``details`` are asked for later.
+"""
 
 import datetime
 import shlex
@@ -8,9 +11,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from autocompress.dashboard import figures
+from autocompress import figures
 from autocompress.dashboard.comparison import COLUMNS, comparison
+from autocompress.dashboard.diagnosis import diagnosis
 from autocompress.dashboard.stored import stored_files
+from autocompress.figures.metrics import RELATIVE, columns, kinds
 from autocompress.study.picks import PICKS
 from autocompress.study.records import STUDY_FILE, Run
 from autocompress.study.trials import TrialRecord
@@ -22,10 +27,12 @@ from autocompress.wording import (
     ratio,
     ratio_interval,
     recipe_in_short,
+    recipe_in_words,
 )
 
 Cell = dict[str, Any]  # {"text": what is shown, "sort": what orders it}
 Data = Mapping[str, Any]
+_FORMULA = tuple("=+-@")  # what a spreadsheet takes for the start of one
 _COLUMNS = {
     "trial": "trial",
     "accuracy": "accuracy, valid",
@@ -39,10 +46,11 @@ _COLUMNS = {
 }
 
 
-def document(run: Run) -> dict[str, Any]:
-    """Return all that the page shows of a run, as it is now."""
+def overview(run: Run) -> dict[str, Any]:
+    """Return what the page shows first of a run, as it is now."""
     front, trials, baseline = run.front(), run.trials(), run.baseline
-    status = run.status()
+    table, status = run.table(), run.status()
+    drawn: list[str] = kinds(table).tolist() if len(table) else []
     return {
         "study": run.name,
         "folder": str(run.path),
@@ -53,26 +61,118 @@ def document(run: Run) -> dict[str, Any]:
         "machine": [[str(k), str(v)] for k, v in run.fingerprint.items()],
         "study_file": (run.path / STUDY_FILE).read_text(encoding="utf-8"),
         "baseline": _card(baseline) if baseline else [],
-        "picks": _picks(run, baseline) if front else [],
+        "baseline_accuracy": baseline.get("accuracy"),
+        "picks": {how: run.pick(how).number for how in PICKS} if front else {},
+        "points": {
+            "trial": [trial.number for trial in trials],
+            "kind": drawn,
+            "recipe": [recipe_in_short(trial.recipe) for trial in trials],
+        },
+        "columns": {n: c.plain() for n, c in columns(table, baseline, run.limits).items()},
+        "relative": dict(RELATIVE),
         "front": _front_table(front, baseline),
         "controls": _controls_table(run),
         "trials": _trial_table(trials, {trial.number for trial in front}),
-        "figures": {name: _plain(made) for name, made in _figures(run, front).items()},
-        "details": [_details(run, trial) for trial in front],
+        "pareto": _plain(figures.pareto(table, baseline, limits=run.limits)),
     }
 
 
-def _state(status: Data) -> dict[str, str]:
-    trials = status["trials"]
+def study_figures(run: Run) -> dict[str, Any]:
+    """Return the figures of a run as a whole."""
+    table, baseline = run.table(), run.baseline
+    samples = {"baseline": _samples(baseline)}
+    for trial in run.front():
+        samples[f"trial {trial.number}"] = _trial_samples(trial)
+    made = {
+        "space": figures.pareto_3d(table, baseline),
+        "history": figures.history(table, baseline),
+        "importance": figures.importance(run.importances()),
+        "slices": figures.slices(table),
+        "parallel": figures.parallel(table),
+        "timeline": figures.timeline(table),
+        "samples": figures.latency(samples),
+    }
+    return {name: _plain(figure) for name, figure in made.items()}
+
+
+def details(run: Run, number: int) -> dict[str, Any]:
+    """Return all that is known of one trial.
+
+    Raises:
+        UsageError: there is no such trial.
+    """
+    trial, baseline, units = run.trial(number), run.baseline, run.units
+    files = stored_files(trial)
+    samples = {
+        "baseline": _samples(baseline),
+        f"trial {number}": files["measurement"].get("samples_ms", []),
+    }
+    fixed = [[name, why] for name, why in units["fixed"].items()]
+    fixed += [[g["layer"], "; ".join(g["not_removable"])] for g in _staying(units)]
+    return {
+        "trial": number,
+        "title": f"Trial {number}",
+        "short": recipe_in_short(trial.recipe),
+        "state": _state_of(trial, {member.number for member in run.front()}),
+        "reason": trial.reason or "",
+        "harvested_from": trial.harvested_from,
+        "words": recipe_in_words(trial.recipe),
+        "numbers": _beside_baseline(_last_word(trial.metrics), baseline),
+        "export": _export_command(run, trial) if trial.folder else None,
+        "recipe": _settings(trial.recipe),
+        "time": [[stage, duration(spent)] for stage, spent in trial.seconds.items()],
+        "fixed": fixed,
+        "diagnosis": list(diagnosis(files["profile"])),
+        "figures": {
+            "widths": _plain(figures.widths(files["layers"])),
+            "curve": _plain(figures.curve(files["curve"], trial.recipe)),
+            "latency": _plain(figures.latency(samples)),
+            "stages": _plain(figures.stages(trial.metrics.get("stages", []), baseline)),
+        },
+    }
+
+
+def as_csv(run: Run) -> str:
+    """Return the table of trials; a text that a spreadsheet would run as a formula is quoted."""
+    quoted = run.table().map(lambda v: f"'{v}" if isinstance(v, str) and v[:1] in _FORMULA else v)
+    text: str = quoted.to_csv(index=False)
+    return text
+
+
+def _staying(units: Data) -> list[Any]:
+    return [group for group in units["units"] if group["not_removable"]]
+
+
+def _samples(baseline: Data) -> Sequence[float]:
+    found: Sequence[float] = baseline.get("latency", {}).get("samples_ms", [])
+    return found
+
+
+def _trial_samples(trial: TrialRecord) -> Sequence[float]:
+    found: Sequence[float] = stored_files(trial)["measurement"].get("samples_ms", [])
+    return found
+
+
+def _export_command(run: Run, trial: TrialRecord) -> str:
+    target = shlex.quote(f"{run.name}-{trial.number}")
+    folder = shlex.quote(str(run.path))
+    return f"autocompress export {folder} --trial {trial.number} -o {target}"
+
+
+def _state(status: Data) -> dict[str, Any]:
+    trials, eta = status["trials"], status["eta_s"]
     done = trials["complete"] + trials["pruned"] + trials["failed"]
-    progress = f"{done} of {trials['wanted']} trials"
+    wanted = max(trials["wanted"], done)
+    progress = f"{done} of {wanted} trials"
+    found = {"done": done, "wanted": wanted}
     if status["finished"]:
-        return {"kind": "finished", "text": f"finished, {progress}"}
+        return {"kind": "finished", "text": f"finished, {progress}", **found}
     if done and done == trials["failed"]:
-        return {"kind": "failed", "text": f"no trial succeeded, {progress}"}
+        return {"kind": "failed", "text": f"no trial succeeded, {progress}", **found}
     if trials["running"]:
-        return {"kind": "running", "text": f"running, {progress}"}
-    return {"kind": "unfinished", "text": f"not finished, {progress}"}
+        left = f", about {duration(eta)} left" if eta else ""
+        return {"kind": "running", "text": f"running, {progress}{left}", **found}
+    return {"kind": "unfinished", "text": f"not finished, {progress}", **found}
 
 
 def _facts(run: Run, status: Data, trials: Sequence[TrialRecord]) -> list[str]:
@@ -95,30 +195,31 @@ def _card(metrics: Data) -> list[list[str]]:
         *([["accuracy, test", percent(tested)]] if tested is not None else []),
         ["latency", milliseconds(metrics["latency_ms"])],
         ["parameters", count(metrics["parameters"])],
-        ["size", count(metrics.get("size_bytes"), "B")],
+        ["size on disk", count(metrics.get("size_bytes"), "B")],
         ["multiply-adds", count(metrics.get("macs"))],
     ]
 
 
-def _picks(run: Run, baseline: Data) -> list[dict[str, Any]]:
-    cards: dict[int, dict[str, Any]] = {}
-    for how in PICKS:
-        trial = run.pick(how)
-        card = cards.setdefault(
-            trial.number,
-            {"names": [], "trial": trial.number, "numbers": _gains(trial.metrics, baseline)},
-        )
-        card["names"].append(how)
-    return list(cards.values())
-
-
-def _gains(metrics: Data, baseline: Data) -> list[list[str]]:
-    points = 100 * (metrics["accuracy"] - baseline["accuracy"])
-    return [
-        ["faster", f"{1 / metrics['latency_ratio']:.2f}x"],
-        ["fewer parameters", f"{1 / metrics['parameter_ratio']:.2f}x"],
-        ["points of accuracy", f"{points:+.2f}"],
-    ]
+def _beside_baseline(metrics: Data, baseline: Data) -> list[list[str]]:
+    """Return rows of a number's name, the baseline's, the model's, and their relation."""
+    rows = []
+    for key, told in (("accuracy", "accuracy, valid"), ("test_accuracy", "accuracy, test")):
+        if key in metrics and key in baseline:
+            change = 100 * (metrics[key] - baseline[key])
+            rows.append(
+                [told, percent(baseline[key]), percent(metrics[key]), f"{change:+.2f} points"]
+            )
+    for key, told, write in (
+        ("latency_ms", "latency", milliseconds),
+        ("parameters", "parameters", count),
+        ("size_bytes", "size on disk", lambda value: count(value, "B")),
+        ("macs", "multiply-adds", count),
+    ):
+        if key in metrics and baseline.get(key):
+            interval = ratio_interval(metrics) if key == "latency_ms" else None
+            beside = interval or ratio(metrics[key] / baseline[key])
+            rows.append([told, write(baseline[key]), write(metrics[key]), beside])
+    return rows
 
 
 def _row(metrics: Data, trial: str, recipe: str) -> dict[str, Cell]:
@@ -154,18 +255,18 @@ def _front_table(front: Sequence[TrialRecord], baseline: Data) -> dict[str, Any]
 
 
 def _controls_table(run: Run) -> dict[str, Any]:
-    columns = {name or "what": name for name in COLUMNS}
+    names = {name or "what": name for name in COLUMNS}
     rows = [
-        {name: {"text": text} for name, text in zip(columns, row, strict=True)}
+        {name: {"text": text} for name, text in zip(names, row, strict=True)}
         for row in comparison(run)
     ]
-    return _table(columns, rows)
+    return _table(names, rows)
 
 
 def _trial_table(trials: Sequence[TrialRecord], on_front: set[int]) -> dict[str, Any]:
     keys = ("trial", "accuracy", "latency_ms", "latency_ratio", "parameters", "parameter_ratio")
-    columns = {key: _COLUMNS[key] for key in keys}
-    columns |= {"state": "state", "time": "time", "recipe": "recipe", "reason": "reason"}
+    names = {key: _COLUMNS[key] for key in keys}
+    names |= {"state": "state", "time": "time", "recipe": "recipe", "reason": "reason"}
     rows = []
     for trial in trials:
         row = _row(trial.metrics, str(trial.number), recipe_in_short(trial.recipe))
@@ -179,8 +280,8 @@ def _trial_table(trials: Sequence[TrialRecord], on_front: set[int]) -> dict[str,
         }
         rows.append(row)
     if not any(trial.reason for trial in trials):
-        del columns["reason"]
-    return _table(columns, rows)
+        del names["reason"]
+    return _table(names, rows)
 
 
 def _state_of(trial: TrialRecord, on_front: set[int]) -> str:
@@ -189,43 +290,11 @@ def _state_of(trial: TrialRecord, on_front: set[int]) -> str:
     return "breaks a limit" if trial.state == "complete" and not trial.feasible else trial.state
 
 
-def _table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
+def _table(names: Mapping[str, str], rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
     left = ("trial", "recipe", "state", "reason", "what")
     return {
-        "columns": [{"title": title, "number": key not in left} for key, title in columns.items()],
-        "rows": [[row[key] for key in columns] for row in rows],
-    }
-
-
-def _figures(run: Run, front: Sequence[TrialRecord]) -> dict[str, go.Figure]:
-    table, baseline = run.table(), run.baseline
-    if len(table):
-        table["recipe"] = [recipe_in_short(trial.recipe) for trial in run.trials()]
-    samples = {"baseline": baseline.get("latency", {}).get("samples_ms", [])}
-    for trial in front:
-        measured = stored_files(trial)["measurement"]
-        samples[f"trial {trial.number}"] = measured.get("samples_ms", [])
-    return {
-        "latency": figures.pareto(table, baseline, x="latency_ms", color="parameters"),
-        "parameters": figures.pareto(table, baseline, x="parameters", color="latency_ms"),
-        "space": figures.pareto_3d(table, baseline),
-        "history": figures.history(table, baseline),
-        "samples": figures.latency(samples),
-    }
-
-
-def _details(run: Run, trial: TrialRecord) -> dict[str, Any]:
-    target = shlex.quote(f"{run.name}-{trial.number}")
-    folder = shlex.quote(str(run.path))
-    files = stored_files(trial)
-    return {
-        "trial": trial.number,
-        "title": f"trial {trial.number}: {recipe_in_short(trial.recipe)}",
-        "numbers": _card(_last_word(trial.metrics)),
-        "export": f"autocompress export {folder} --trial {trial.number} -o {target}",
-        "recipe": _settings(trial.recipe),
-        "widths": _plain(figures.widths(files["layers"])),
-        "curve": _plain(figures.curve(files["curve"])),
+        "columns": [{"title": title, "number": key not in left} for key, title in names.items()],
+        "rows": [[row[key] for key in names] for row in rows],
     }
 
 

@@ -1,22 +1,19 @@
-"""The report: the page and its data in one HTML file that opens without a network."""
+"""The report: the dashboard's page and a run's data in one HTML file that opens offline."""
 
-import json
-from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from plotly.offline import get_plotlyjs
-from plotly.utils import PlotlyJSONEncoder
-
 from autocompress.artifacts import write_bytes
-from autocompress.dashboard.document import document
+from autocompress.dashboard.document import as_csv, details, overview, study_figures
+from autocompress.dashboard.page import whole_page
 from autocompress.errors import UsageError
 from autocompress.study.records import Run
 
+MOST_DETAILS = 200  # trials whose details a report holds, some 25 kB each; the front comes first
+
 
 def write_report(run: Run, path: str | Path) -> None:
-    """Write a run as one HTML file, some 5 MB; a run that is not finished is shown as it is.
+    """Write a run as one HTML file, from 5 MB on; a run that is not finished is shown as it is.
 
     Args:
         run: any run, also an empty or a running one.
@@ -28,30 +25,17 @@ def write_report(run: Run, path: str | Path) -> None:
     path = Path(path)
     if not path.parent.is_dir():
         raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")
-    write_bytes(path, page(document(run)).encode())
+    write_bytes(path, whole_page(run.name, report_data(run)).encode())
 
 
-def page(data: dict[str, Any]) -> str:
-    """Return the page with its script, style, figures' library and data inlined."""
-    parts = {
-        "title": escape(f"{data['study']} · autocompress"),
-        "style": _asset("page.css"),
-        "plotly": get_plotlyjs().replace("</script", "<\\/script"),
-        "data": _json(data),
-        "script": _asset("page.js"),
+def report_data(run: Run) -> dict[str, Any]:
+    """Return everything that a report shows of a run."""
+    front = [trial.number for trial in run.front()]
+    others = [t.number for t in run.trials() if t.folder is not None and t.number not in front]
+    chosen = [*front, *others][:MOST_DETAILS]
+    return {
+        "overview": overview(run),
+        "figures": study_figures(run),
+        "csv": as_csv(run),
+        "details": {str(number): details(run, number) for number in chosen},
     }
-    before, *rest = _asset("page.html").split("{{")
-    pieces = [before]
-    for piece in rest:
-        name, _, after = piece.partition("}}")
-        pieces += [parts[name], after]
-    return "".join(pieces)
-
-
-def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
-
-
-def _json(data: Any) -> str:
-    """Return JSON that may stand inside a script element, whatever texts it holds."""
-    return json.dumps(data, cls=PlotlyJSONEncoder).replace("<", "\\u003c").replace("&", "\\u0026")

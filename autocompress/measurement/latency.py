@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from autocompress.errors import ConfigurationError
 from autocompress.measurement.lock import DeviceLock
-from autocompress.measurement.runtimes import RUNTIMES
+from autocompress.measurement.runtimes import RUNTIMES, onnx_file
 from autocompress.measurement.sampling import Effort, Outcome, TimedCalls, sample
 from autocompress.measurement.statistics import Interval, Statistic, percentiles_ms
 from autocompress.measurement.timing import timed_by_clock, timed_by_events
@@ -183,18 +183,19 @@ class Ruler:
         """Name in ``RUNTIMES``."""
         return self.settings.runtime
 
-    def measure(self, candidate: nn.Module, *, budget_s: float | None = None) -> Latency:
+    def measure(self, candidate: nn.Module | bytes, *, budget_s: float | None = None) -> Latency:
         """Measure a candidate.
 
         Waits for the device and has it alone meanwhile. Neither model is changed: copies in
         evaluation mode are run.
 
         Args:
-            candidate: the model to measure.
+            candidate: the model to measure, or the content of an ONNX file, which the runtime
+                ``"onnxruntime"`` takes.
             budget_s: seconds, instead of the settings'.
 
         Raises:
-            ConfigurationError: as :func:`measure_reference`.
+            ConfigurationError: as :func:`measure_reference`, or the runtime takes no ONNX file.
         """
         settings = self.settings if budget_s is None else replace(self.settings, budget_s=budget_s)
         with cpu_threads(settings.threads):
@@ -217,8 +218,14 @@ def cpu_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _prepare(model: nn.Module, example: Tensor, settings: LatencySettings) -> TimedCalls:
+def _prepare(model: nn.Module | bytes, example: Tensor, settings: LatencySettings) -> TimedCalls:
     """Copy a model to the device and hand it to the runtime."""
+    if isinstance(model, bytes):
+        if settings.runtime != "onnxruntime":
+            raise ConfigurationError(
+                f"an ONNX file runs in runtime 'onnxruntime', not {settings.runtime!r}"
+            )
+        return timed_by_clock(onnx_file(model, _placed_images(example, settings)))
     own, images = placed(model, example, settings)
     call = RUNTIMES[settings.runtime](own, images)
     queued = images.is_cuda and settings.runtime != "onnxruntime"
@@ -233,6 +240,14 @@ def placed(
     Raises:
         ConfigurationError: the device is not available, or the example has another batch size.
     """
+    images = _placed_images(example, settings)
+    own = copy.deepcopy(model).eval().to(images.device)
+    if settings.channels_last:
+        own = own.to(memory_format=torch.channels_last)
+    return own, images
+
+
+def _placed_images(example: Tensor, settings: LatencySettings) -> Tensor:
     device = settings.torch_device()
     if example.ndim == 0 or len(example) != settings.batch_size:
         raise ConfigurationError(
@@ -240,11 +255,7 @@ def placed(
             f"{list(example.shape)}"
         )
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-    images = example.detach().to(device).contiguous(memory_format=layout)
-    own = copy.deepcopy(model).eval().to(device)
-    if settings.channels_last:
-        own = own.to(memory_format=layout)
-    return own, images
+    return example.detach().to(device).contiguous(memory_format=layout)
 
 
 def _sample_alone(

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from autocompress.conversion.half import Half
 from autocompress.errors import failing_as
 from autocompress.graph import Units
 from autocompress.measurement.latency import Ruler
@@ -58,8 +59,8 @@ def make_draft(
         recipe: what would be done to it.
         example: a batch of images, on the device.
         units: the baseline's.
-        ruler: measures candidates; without one, and with runtimes that take many seconds to
-            prepare a model, the latency stays unknown.
+        ruler: measures candidates at the recipe's precision; without one, and with runtimes that
+            take many seconds to prepare a model (as int8 does), the latency stays unknown.
 
     Raises:
         TrialError: the structure cannot be made.
@@ -68,7 +69,8 @@ def make_draft(
     latency = None
     if ruler is not None and ruler.runtime in QUICK_RUNTIMES:
         with failing_as("draft"):
-            latency = ruler.measure(model, budget_s=BUDGET_S)
+            deployed = Half(model) if recipe.precision == "fp16" else model
+            latency = ruler.measure(deployed, budget_s=BUDGET_S)
     parameters = count_parameters(model)
     return Draft(
         parameters=parameters,

@@ -101,7 +101,7 @@ class Harvester:
             )
             if count_parameters(compressed.model) == parent.values[SIZE]:
                 return None  # such as a lower rank below ``min_rank``: the parent, less trained
-            judgement = bench.judge(compressed.model)
+            judgement = bench.judge(compressed.model, recipe.precision)
             facts["sha256"] = bench.save(name, recipe, compressed, judgement)
         except TrialError as error:
             facts |= {"stage": error.stage, "reason": error.reason}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from autocompress.conversion.precision import PRECISIONS
 from autocompress.techniques.criteria import CRITERIA
 from autocompress.techniques.distillation import DISTILLATION_LOSSES
 from autocompress.techniques.granularity import CONVOLUTION_GRANULARITIES, LINEAR_GRANULARITIES
@@ -153,6 +154,7 @@ TABLE = (
         active=lambda params: params["prune"] and sparsifies(params),
     ),
     Knob(name="fold", kind="boolean", default=True, doc="whether batch norms are folded"),
+    _names("precision", "fp32", "of the deployed model", PRECISIONS),
     Knob(
         name="learning_rate",
         kind="float",

@@ -91,7 +91,7 @@ class Objective:
             seed=bench.seed,
             follower=keeper,
         )
-        judgement = bench.judge(compressed.model)
+        judgement = bench.judge(compressed.model, recipe.precision)
         trial.set_user_attr("metrics", judgement.metrics)
         saving = time.perf_counter()
         digest = bench.save(f"{trial.number:05d}", recipe, compressed, judgement)

@@ -26,13 +26,17 @@ _PLAIN: Mapping[str, Any] = {
     "prune": True,
     "round_to": 1,
     "fold": True,
+    "precision": "fp32",
 }
 _DISTILLED: Mapping[str, Any] = {**_PLAIN, "distillation": "soft_target"}
+_HALF: Mapping[str, Any] = {**_DISTILLED, "sparsity": 0.5, "linear_sparsity": 0.5}
 
 SHIPPED: Mapping[str, Mapping[str, Any]] = {
     "folded": _PLAIN,
+    "quantized": {**_PLAIN, "precision": "int8"},
     "article": {**_DISTILLED, "sparsity": 0.4, "rank": 0.5},
-    "half": {**_DISTILLED, "sparsity": 0.5, "linear_sparsity": 0.5},
+    "half": _HALF,
+    "half_quantized": {**_HALF, "precision": "int8"},
     "factorized": {**_DISTILLED, "rank": 0.25},
     "three_quarters": {**_DISTILLED, "sparsity": 0.75, "linear_sparsity": 0.75, "schedule": "agp"},
     "global_taylor": {

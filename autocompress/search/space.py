@@ -136,6 +136,7 @@ class Space:
                 recovery_epochs=params["recovery_epochs"],
                 learning_rate=params["learning_rate"],
             ),
+            precision=params["precision"],
         )
 
     def harvested(self, params: Params, recipe: Recipe, fraction: float) -> dict[str, Any]:

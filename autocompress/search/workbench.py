@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +13,13 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from autocompress.artifacts import write_folder
+from autocompress.conversion.precision import Precision
+from autocompress.deployment import deploy
 from autocompress.errors import RunError, failing_as
 from autocompress.graph import Units
 from autocompress.measurement.latency import Latency, Ruler
 from autocompress.measurement.layers import compare_layers
+from autocompress.measurement.lock import DeviceLock
 from autocompress.measurement.profile import profile_layers
 from autocompress.measurement.size import (
     count_macs,
@@ -27,9 +31,10 @@ from autocompress.pipeline import CompressedModel
 from autocompress.recipe import Recipe
 from autocompress.search.limits import Limits
 from autocompress.training.batches import Batches
-from autocompress.training.evaluation import evaluate
+from autocompress.training.evaluation import score
 from autocompress.training.fitting import Follower
 
+INT8_FILE = "model.int8.onnx"  # in the folder of a candidate that is deployed in int8
 OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
     "latency_ms": "minimize",
@@ -62,16 +67,18 @@ class Judgement:
     """What a model is worth.
 
     Attributes:
-        metrics: accuracy on ``valid``, latency, sizes.
+        metrics: accuracy on ``valid``, latency and bytes of the deployed model; parameters.
         latency: how the latency was measured.
-        profile: where a call's time goes, by layer, beside the baseline.
-        seconds: wall-clock time of evaluating and of measuring.
+        profile: where a call's time goes, by layer, in the float32 model beside the baseline.
+        seconds: wall-clock time of bringing it to its precision, evaluating and measuring.
+        onnx: content of the ONNX file that was judged; ``None`` where it was the network.
     """
 
     metrics: Mapping[str, Any]
     latency: Latency
     profile: Sequence[Mapping[str, Any]]
     seconds: Mapping[str, float]
+    onnx: bytes | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,19 +111,27 @@ class Workbench:
     seed: int
     follower: Follower
 
-    def judge(self, model: nn.Module) -> Judgement:
-        """Evaluate a model on ``valid`` and measure it.
+    def judge(self, model: nn.Module, precision: Precision) -> Judgement:
+        """Deploy a model, evaluate what comes out on ``valid``, and measure it.
+
+        Args:
+            model: in evaluation mode, on the device of the data.
+            precision: of the deployed model.
 
         Raises:
-            TrialError: it cannot be run.
+            TrialError: it cannot be brought to this precision, or not be run.
         """
-        clock = [time.perf_counter()]
+        ruler, clock = self.ruler, [time.perf_counter()]
+        device = ruler.settings.torch_device()
+        with failing_as("deploy"):
+            with DeviceLock(device).shared():  # calibration would disturb another's measurement
+                deployed = deploy(model, precision, self.batches, device=device)
+            clock.append(time.perf_counter())
         with failing_as("evaluate"):
-            accuracy = evaluate(model, self.batches.valid).accuracy
+            accuracy = score(deployed.run, self.batches.valid).accuracy
             clock.append(time.perf_counter())
         with failing_as("measure"):
-            ruler = self.ruler
-            latency = ruler.measure(model)
+            latency = ruler.measure(deployed.artifact)
             profile = profile_layers(self.baseline, model, ruler.example, ruler.settings)
             sizes = size_metrics(model, self.batches.example)
             clock.append(time.perf_counter())
@@ -126,12 +141,17 @@ class Workbench:
             "latency_ratio": latency.ratio,
             "latency_ratio_low": latency.ratio_low,
             "latency_ratio_high": latency.ratio_high,
+            "latency_ms_p10": latency.latency_ms * latency.p10_ms / latency.p50_ms,
+            "latency_ms_p90": latency.latency_ms * latency.p90_ms / latency.p50_ms,
             "latency_flag": latency.flag,
             "parameter_ratio": sizes["parameters"] / self.baseline_metrics["parameters"],
             **sizes,
+            "size_bytes": deployed.size_bytes,
         }
-        seconds = {"evaluate": clock[1] - clock[0], "measure": clock[2] - clock[1]}
-        return Judgement(metrics, latency, profile, seconds)
+        spent = [end - start for start, end in pairwise(clock)]
+        seconds = dict(zip(("deploy", "evaluate", "measure"), spent, strict=True))
+        onnx = deployed.artifact if isinstance(deployed.artifact, bytes) else None
+        return Judgement(metrics, latency, profile, seconds, onnx)
 
     def save(
         self, name: str, recipe: Recipe, compressed: CompressedModel, judgement: Judgement
@@ -141,10 +161,12 @@ class Workbench:
         Raises:
             TrialError: it cannot be written.
         """
+        onnx = {} if judgement.onnx is None else {INT8_FILE: judgement.onnx}
         with failing_as("save"):
             return write_folder(
                 self.folder / name,
                 {
+                    **onnx,
                     "recipe.json": recipe.to_dict(),
                     "plan.json": compressed.plan.to_json().encode(),
                     "weights.safetensors": save(own_tensors(compressed.model)),

@@ -10,7 +10,7 @@ from autocompress.errors import RunError, UsageError
 from autocompress.events import Message
 from autocompress.measurement.fingerprint import differences, fingerprint
 from autocompress.measurement.latency import Latency, Ruler, measure_reference
-from autocompress.study.last_word import reload_trial
+from autocompress.study.last_word import reload_deployed
 from autocompress.study.preparation import (
     Listener,
     latency_example,
@@ -69,7 +69,8 @@ def bench(run: Run, numbers: Sequence[int], tell: Listener) -> dict[str, Any]:
         "trials": [],
     }
     for record in trials:
-        latency = ruler.measure(reload_trial(record, config.model, batches.splits))
+        deployed = reload_deployed(record, config.model, batches, settings.torch_device())
+        latency = ruler.measure(deployed.artifact)
         found["trials"].append(
             {"trial": record.number, "stored": _stored(record), **_numbers(latency)}
         )

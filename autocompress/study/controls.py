@@ -102,7 +102,7 @@ def from_scratch(
     seconds, curve = _train(model, bench, epochs, rate, decay)
     if folds:
         model = fold_batch_norms(model, bench.batches.example)
-    judgement = bench.judge(model.eval())
+    judgement = bench.judge(model.eval(), trial.precision)
     return {
         "trial": trial.number,
         "budget_s": budget_s,

@@ -1,19 +1,28 @@
 """The last word on a front: measured again, and opened on the test split once."""
 
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from autocompress.artifacts import read_json
 from autocompress.config import ModelSection, StudyConfig
 from autocompress.datasets import Splits
+from autocompress.deployment import Deployed, deploy, deployed_file
 from autocompress.errors import RunError
 from autocompress.events import LastWord
 from autocompress.graph import Plan, rebuild
-from autocompress.search.workbench import Workbench, load_tensors
+from autocompress.graph.plan import Fold, LowRank, Remove
+from autocompress.measurement.size import count_parameters
+from autocompress.search.workbench import INT8_FILE, Workbench, load_tensors
 from autocompress.study.preparation import Listener, build_structure
 from autocompress.study.records import Run
 from autocompress.study.trials import TrialRecord
-from autocompress.training.evaluation import evaluate
+from autocompress.training.batches import Batches
+from autocompress.training.evaluation import evaluate, score
+
+_STAGE_OF = {Remove: "prune", LowRank: "factorize", Fold: "fold"}  # of a plan's steps
 
 
 def reload_trial(record: TrialRecord, section: ModelSection, splits: Splits) -> nn.Module:
@@ -22,12 +31,41 @@ def reload_trial(record: TrialRecord, section: ModelSection, splits: Splits) -> 
     Raises:
         RunError: the trial has no folder (only complete trials have one), or it is damaged.
     """
+    folder = _folder(record)
+    model = build_structure(section, splits)
+    rebuild(model, Plan.from_json((folder / "plan.json").read_text(encoding="utf-8")))
+    load_tensors(model, folder / "weights.safetensors")
+    return model.eval()
+
+
+def reload_deployed(
+    record: TrialRecord, section: ModelSection, batches: Batches, device: torch.device
+) -> Deployed:
+    """Return what was judged of a trial: its network at its precision, or its int8 file.
+
+    Args:
+        record: complete.
+        section: what the study compresses.
+        batches: its data.
+        device: where the deployed model runs.
+
+    Raises:
+        RunError: as ``reload_trial``.
+        ConfigurationError: the file can't be opened here.
+    """
+    if record.precision == "int8":
+        path = _folder(record) / INT8_FILE
+        if not path.is_file():
+            raise RunError(f"{path} is missing; it is what was measured of this trial")
+        return deployed_file(path.read_bytes(), device)
+    model = reload_trial(record, section, batches.splits).to(batches.device)
+    return deploy(model, record.precision, batches, device=device)
+
+
+def _folder(record: TrialRecord) -> Path:
     if record.folder is None:
         raise RunError(f"trial {record.number} is {record.state} and has no model")
-    model = build_structure(section, splits)
-    rebuild(model, Plan.from_json((record.folder / "plan.json").read_text(encoding="utf-8")))
-    load_tensors(model, record.folder / "weights.safetensors")
-    return model.eval()
+    return record.folder
 
 
 def last_word(run: Run, config: StudyConfig, bench: Workbench, tell: Listener) -> dict[str, Any]:
@@ -35,7 +73,8 @@ def last_word(run: Run, config: StudyConfig, bench: Workbench, tell: Listener) -
 
     Returns:
         plain data: ``{"baseline": {"test_accuracy"}, "trials": {number: {"test_accuracy",
-        "final_latency_ms", "final_latency_ratio", ...}}}``.
+        "final_latency_ms", "final_latency_ratio", ..., "stages"}}}``; ``stages`` are rows of
+        ``stage``, ``accuracy``, ``latency_ms`` and ``parameters`` after it.
     """
     front = run.front()
     words: dict[str, Any] = {
@@ -43,15 +82,54 @@ def last_word(run: Run, config: StudyConfig, bench: Workbench, tell: Listener) -
         "trials": {},
     }
     for done, record in enumerate(front, start=1):
-        model = reload_trial(record, config.model, bench.batches.splits)
-        model.to(bench.batches.device)
-        latency = bench.ruler.measure(model)
+        device = bench.ruler.settings.torch_device()
+        deployed = reload_deployed(record, config.model, bench.batches, device)
+        latency = bench.ruler.measure(deployed.artifact)
         words["trials"][str(record.number)] = {
-            "test_accuracy": evaluate(model, bench.batches.test).accuracy,
+            "test_accuracy": score(deployed.run, bench.batches.test).accuracy,
             "final_latency_ms": latency.latency_ms,
             "final_latency_ratio": latency.ratio,
             "final_latency_ratio_low": latency.ratio_low,
             "final_latency_ratio_high": latency.ratio_high,
+            "stages": _stages(record, config, bench),
         }
         tell(LastWord(done, len(front)))
     return words
+
+
+def _stages(record: TrialRecord, config: StudyConfig, bench: Workbench) -> list[dict[str, Any]]:
+    """Return what each stage of a recipe led to.
+
+    Size and speed are those of the structure that the plan has after the stage, measured in a
+    quarter of the usual time. Accuracy is known where the stage trained, stays after exact
+    surgery, and is None after factorization: nothing was evaluated between it and recovery.
+    """
+    if record.folder is None:
+        return []
+    reached = {p["stage"]: p["accuracy"] for p in read_json(record.folder / "curve.json")}
+    plan = Plan.from_json((record.folder / "plan.json").read_text(encoding="utf-8"))
+    last = {_STAGE_OF[type(step)]: n for n, step in enumerate(plan.steps, start=1)}
+    size = {key: bench.baseline_metrics[key] for key in ("latency_ms", "parameters")}
+    rows: list[dict[str, Any]] = []
+    accuracy: float | None = None
+    for stage in ("sparsify", "prune", "factorize", "recover", "fold"):
+        if stage not in last and stage not in reached:
+            continue
+        if stage in last:
+            size = _size_after(Plan(plan.steps[: last[stage]]), config, bench)
+        accuracy = None if stage == "factorize" else reached.get(stage, accuracy)
+        rows.append({"stage": stage, "accuracy": accuracy, **size})
+    if record.precision != "fp32":
+        rows.append({"stage": record.precision, **size})
+    if rows:
+        known = ("accuracy", "latency_ms", "parameters")
+        rows[-1] |= {key: record.metrics[key] for key in known}
+    return rows
+
+
+def _size_after(plan: Plan, config: StudyConfig, bench: Workbench) -> dict[str, Any]:
+    model = build_structure(config.model, bench.batches.splits)
+    rebuild(model, plan)
+    model.to(bench.batches.device)
+    latency = bench.ruler.measure(model, budget_s=config.latency.budget_s / 4)
+    return {"latency_ms": latency.latency_ms, "parameters": count_parameters(model)}

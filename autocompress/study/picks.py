@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from autocompress.errors import UsageError
 from autocompress.study.trials import TrialRecord
 
@@ -86,6 +88,29 @@ def _merit(how: Pick, metrics: Mapping[str, Any], baseline_accuracy: float) -> f
     if metrics["accuracy"] < baseline_accuracy - BALANCED_DROP:
         return float(metrics["accuracy"]) - 2  # below every model that keeps its accuracy
     return -float(metrics["latency_ratio"] * metrics["parameter_ratio"])
+
+
+def undominated(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the trials that no other beats: at least as good in every objective, better in one.
+
+    Args:
+        trials: complete ones; the objectives are accuracy, latency and parameters.
+    """
+    points = np.array(
+        [
+            [-t.metrics["accuracy"], t.metrics["latency_ms"], t.metrics["parameters"]]
+            for t in trials
+        ]
+    ).reshape(-1, 3)
+    kept: list[int] = []
+    front = np.empty((0, 3))
+    for index in np.lexsort(points.T[::-1]):  # whoever beats a point comes before it
+        point = points[index]
+        beaten = (front <= point).all(axis=1) & (front < point).any(axis=1)
+        if not beaten.any():
+            kept.append(int(index))
+            front = points[kept]
+    return [trials[index] for index in sorted(kept)]
 
 
 @dataclass(frozen=True)

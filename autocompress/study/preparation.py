@@ -261,6 +261,7 @@ def _baseline_metrics(
     latency = measure_reference(model, example, settings)
     metrics = {
         "accuracy": evaluate(model, batches.valid).accuracy,
+        "valid_images": len(batches.splits.valid.labels),
         "latency_ms": latency.latency_ms,
         "latency_ratio": 1.0,
         "parameter_ratio": 1.0,

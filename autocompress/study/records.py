@@ -11,7 +11,17 @@ import pandas as pd
 
 from autocompress.artifacts import read_json
 from autocompress.errors import RunError, UsageError
-from autocompress.study.picks import ALL, PICKS, Demands, Misses, Pick, choose, misses_of
+from autocompress.study.importances import COLUMNS, importances
+from autocompress.study.picks import (
+    ALL,
+    PICKS,
+    Demands,
+    Misses,
+    Pick,
+    choose,
+    misses_of,
+    undominated,
+)
 from autocompress.study.storage import DATABASE, open_storage
 from autocompress.study.trials import ENDED, TrialRecord, record_of
 from autocompress.wording import recipe_in_short
@@ -50,6 +60,7 @@ class Run:
         self.config = config
         self._header = header
         self._opened: optuna.Study | None = None
+        self._read: tuple[str, list[TrialRecord]] = ("", [])  # stamp, trials
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -111,7 +122,13 @@ class Run:
         return (self.path / LAST_WORD_FILE).exists()
 
     def trials(self) -> list[TrialRecord]:
-        """Return all trials, in the order of their numbers."""
+        """Return all trials, in the order of their numbers; read again where something changed."""
+        stamp = self.stamp()
+        if self._read[0] != stamp:
+            self._read = (stamp, self._read_trials())
+        return list(self._read[1])
+
+    def _read_trials(self) -> list[TrialRecord]:
         study = self._study()
         if study is None:
             return []
@@ -137,15 +154,8 @@ class Run:
         Args:
             demands: leave out what does not meet them.
         """
-        study = self._study()
-        if study is None:
-            return []
-        try:
-            best = {trial.number for trial in study.best_trials}
-        except ValueError:  # Optuna's word for "no trial has finished yet"
-            return []
-        front = [t for t in self.trials() if t.number in best and t.feasible]
-        met = [trial for trial in front if demands.met_by(trial.metrics)]
+        feasible = [trial for trial in self.trials() if trial.feasible]
+        met = [trial for trial in undominated(feasible) if demands.met_by(trial.metrics)]
         return sorted(met, key=lambda trial: trial.metrics["latency_ms"])
 
     def table(self) -> pd.DataFrame:
@@ -159,6 +169,10 @@ class Run:
                 "feasible": trial.feasible,
                 **{k: v for k, v in trial.metrics.items() if not isinstance(v, list)},
                 **{f"recipe.{name}": value for name, value in trial.params.items()},
+                "harvested_from": trial.harvested_from,
+                "predicted_accuracy": trial.stopped.get("bound"),
+                "started": trial.started,
+                "finished": trial.finished,
                 "stage": trial.stage,
                 "reason": trial.reason,
                 "recipe": recipe_in_short(trial.recipe),
@@ -166,6 +180,13 @@ class Run:
             for trial in self.trials()
         ]
         return pd.DataFrame(rows)
+
+    def importances(self) -> pd.DataFrame:
+        """Return which knobs matter, as :func:`autocompress.study.importances.importances`."""
+        study = self._study()
+        if study is None:
+            return pd.DataFrame(columns=list(COLUMNS))
+        return importances(study, self.objectives)
 
     def pick(self, how: Pick = "balanced", demands: Demands = ALL) -> TrialRecord:
         """Choose one member of the front.
@@ -186,6 +207,30 @@ class Run:
         if not front:
             raise UsageError(f"{self.path} has no finished, feasible trial to pick from")
         return choose(how, front, demands, self.baseline["accuracy"])
+
+    def stamp(self) -> str:
+        """Return a text that changes whenever something of the run may have changed."""
+        names = (DATABASE, f"{DATABASE}-wal", LAST_WORD_FILE, "baseline/metrics.json")
+        files = [self.path / name for name in (*names, f"{CONTROLS}/{SCRATCH_FILE}")]
+        stats = [file.stat() if file.exists() else None for file in files]
+        return "-".join("0" if s is None else f"{s.st_mtime_ns:x}.{s.st_size:x}" for s in stats)
+
+    @property
+    def limits(self) -> dict[str, dict[str, float]]:
+        """The study's limits as bounds of metrics: ``{"latency_ms": {"most": 1.2}}``.
+
+        Relative ones are multiplied out, so they are left out until there is a baseline.
+        """
+        bounds: dict[str, dict[str, float]] = {}
+        baseline, given = self.baseline, self.config.get("limits", {})
+        for metric, ratio in (("latency_ms", "latency_ratio"), ("parameters", "parameter_ratio")):
+            if metric in given:
+                bounds[metric] = {"most": given[metric]}
+            elif ratio in given and baseline:
+                bounds[metric] = {"most": given[ratio] * baseline[metric]}
+        if "accuracy_drop" in given and baseline:
+            bounds["accuracy"] = {"least": baseline["accuracy"] - given["accuracy_drop"]}
+        return bounds
 
     def misses(self) -> Misses | None:
         """Return which limits keep trials off the front, where none keeps all of them."""

@@ -1,12 +1,14 @@
 """One trial of a run, as it is stored."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+
+from autocompress.conversion.precision import Precision
 
 State = Literal["complete", "pruned", "failed", "interrupted", "running", "waiting"]
 INTERRUPTED = "interrupted"
@@ -40,7 +42,12 @@ class TrialRecord:
         feasible: whether it keeps all limits.
         folder: where its weights, plan, curve and samples are.
         harvested_from: number of the trial whose training run it shares, if it has none itself.
+<<<<<<< HEAD
         threads: of the CPU that it was trained with.
+=======
+        stopped: where early stopping ended it: the ``epoch``, the highest accuracy that it could
+            still reach (``bound``), and the trial it was ``dominated_by``; else empty.
+>>>>>>> 1f46dcb512df0609181b446f58532e3562d37e83
     """
 
     number: int
@@ -57,7 +64,11 @@ class TrialRecord:
     feasible: bool
     folder: Path | None
     harvested_from: int | None = None
+<<<<<<< HEAD
     threads: int | None = None
+=======
+    stopped: Mapping[str, Any] = field(default_factory=dict)
+>>>>>>> 1f46dcb512df0609181b446f58532e3562d37e83
 
     @property
     def duration_s(self) -> float | None:
@@ -65,6 +76,12 @@ class TrialRecord:
         if self.started is None or self.finished is None:
             return None
         return (self.finished - self.started).total_seconds()
+
+    @property
+    def precision(self) -> Precision:
+        """Of the deployed model; runs from before there was a choice are in fp32."""
+        precision: Precision = self.recipe.get("precision", "fp32")
+        return precision
 
     @property
     def counts(self) -> bool:
@@ -104,5 +121,9 @@ def record_of(
         feasible=state == "complete" and all(v <= 0 for v in trial.constraints.values()),
         folder=own if own.is_dir() else None,
         harvested_from=attributes.get("harvested_from"),
+<<<<<<< HEAD
         threads=attributes.get("threads"),
+=======
+        stopped=attributes.get("stopped", {}),
+>>>>>>> 1f46dcb512df0609181b446f58532e3562d37e83
     )

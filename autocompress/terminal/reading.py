@@ -88,7 +88,7 @@ def show(
         "metrics": views.metric_rows(record.metrics, opened.baseline),
         "recipe": views.setting_rows(record.recipe),
         "layers": views.layer_rows(files["layers"]),
-        "time per layer": views.profile_rows(files["profile"]),
+        "time per layer, in fp32 and PyTorch": views.profile_rows(files["profile"]),
         "": views.diagnosis_rows(files["profile"]),
         "training": views.curve_rows(files["curve"]),
         "what pruning cannot remove": views.staying_rows(opened.units),
@@ -138,6 +138,31 @@ def report(
 
     write_report(open_run(run), output)
     show_line(str(output))
+
+
+def dashboard(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run's folder, or a folder of runs.")
+    ],
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free one.")] = 0,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,
+) -> None:
+    """Open a page on a running or finished run; stop it by Ctrl-C.
+
+    Example: autocompress dashboard runs/quickstart
+    """
+    from autocompress.dashboard.server import serve
+
+    def ready(address: str) -> None:
+        show_line(address)
+        if not no_open:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    serve(run, host=host, port=port, ready=ready)
 
 
 def export(  # noqa: PLR0913 (typer calls it)

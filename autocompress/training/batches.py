@@ -12,6 +12,7 @@ from autocompress.datasets import ImageFiles, Images, Part, Splits
 
 Augmentation = Literal["none", "shift", "shift_flip"]
 Batch = tuple[Tensor, Tensor]
+CALIBRATION_SEED = 0  # of the choice of images
 
 
 class Loader(Protocol):
@@ -139,6 +140,19 @@ class Batches:
         """Test batches, in order. Only the last word of a study opens them."""
         loader: Loader = self.loaders[2]
         return loader
+
+    def calibration(self, count: int) -> Iterator[Tensor]:
+        """Yield batches of training images without augmentation, the same ones every time.
+
+        Args:
+            count: how many images, or all where there are fewer.
+        """
+        train = self.splits.train
+        generator = torch.Generator().manual_seed(CALIBRATION_SEED)
+        chosen = train.take(torch.randperm(len(train), generator=generator)[:count])
+        as_valid = replace(self.splits, valid=chosen)
+        for images, _ in _loaders(as_valid, self.settings, self.device, CALIBRATION_SEED)[1]:
+            yield images.as_subclass(Tensor)
 
     def reseeded(self, seed: int) -> "Batches":
         """Return the same data in a fresh order that derives from ``seed`` alone."""

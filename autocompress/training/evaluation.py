@@ -1,5 +1,6 @@
 """Scoring without training: accuracy of a model, and batch norms fitted to changed weights."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -31,15 +32,21 @@ def evaluate(model: nn.Module, loader: Loader) -> Evaluation:
     """
     was_training = model.training
     model.eval()
+    found = score(model, loader)
+    model.train(was_training)
+    return found
+
+
+def score(run: Callable[[Tensor], Tensor], loader: Loader) -> Evaluation:
+    """Score a function from images [n, channels, height, width] to outputs [n, classes]."""
     correct, loss, n = torch.zeros(()), torch.zeros(()), 0
     with torch.inference_mode():
         for images, labels in loader:
-            outputs = model(_plain(images)).float()
+            outputs = run(_plain(images)).float()
             labels = _plain(labels)
             correct += (outputs.argmax(1) == labels).sum().cpu()
             loss += cross_entropy(outputs, labels, reduction="sum").cpu()
             n += len(labels)
-    model.train(was_training)
     return Evaluation(float(correct) / n, float(loss) / n, n)
 
 

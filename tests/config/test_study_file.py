@@ -318,6 +318,55 @@ p = 1
     }
 
 
+def precise(precision, runtime, device):
+    search, latency = f"precision = {precision}", f'runtime = "{runtime}"\ndevice = "{device}"'
+    return f"{MINIMAL}{search}\n[latency]\n{latency}\n"
+
+
+@pytest.mark.parametrize(
+    ("precision", "runtime", "device"),
+    [
+        ('["fp32", "int8"]', "onnxruntime", "auto"),
+        ('"int8"', "onnxruntime", "cpu"),
+        ('["fp32", "fp16"]', "torch-compile", "cuda"),
+        ('["fp32", "fp16", "int8"]', "onnxruntime", "cuda"),
+    ],
+)
+def test_precisions_that_the_runtime_has_are_allowed(
+    real_knobs, study, precision, runtime, device
+):
+    load_study(study(precise(precision, runtime, device)))
+
+
+@pytest.mark.parametrize(
+    ("precision", "runtime", "device", "needed"),
+    [
+        ('["fp32", "int8"]', "torch", "cpu", ["latency.runtime = 'onnxruntime', not 'torch'"]),
+        ('"fp16"', "onnxruntime", "cpu", ["latency.device = 'cuda', not 'cpu'"]),
+        (
+            '["int8", "fp16"]',
+            "torch",
+            "auto",
+            [
+                "latency.runtime = 'onnxruntime', not 'torch'",
+                "latency.device = 'cuda', not 'auto'",
+            ],
+        ),
+    ],
+)
+def test_a_precision_that_can_not_run_names_both_settings(
+    real_knobs, study, precision, runtime, device, needed
+):
+    path = study(precise(precision, runtime, device))
+    with pytest.raises(ConfigurationError) as caught:
+        load_study(path)
+    told = caught.value.problems
+    assert len(told) == len(needed)
+    for line, end in zip(told, needed, strict=True):
+        assert ":12: search.precision: " in line
+        assert line.endswith(end)
+
+
 def test_the_template_is_valid_and_names_every_key(real_knobs, tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(template())

@@ -3,8 +3,9 @@ import re
 
 import pytest
 
-from autocompress.dashboard.document import document
-from autocompress.dashboard.report import page, write_report
+from autocompress.dashboard.document import details, overview, study_figures
+from autocompress.dashboard.page import MODULES, asset, whole_page
+from autocompress.dashboard.report import report_data, write_report
 from autocompress.errors import UsageError
 
 from made_up_runs import REASON, made_up_run
@@ -25,7 +26,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def told(run):
-    return document(run)
+    return overview(run)
 
 
 def data_in(html):
@@ -39,9 +40,11 @@ def test_every_state_of_a_run_has_a_report(tmp_path, name):
     run = made_up_run(tmp_path / name, **STATES[name])
     write_report(run, tmp_path / "report.html")
     told = data_in((tmp_path / "report.html").read_text())
-    assert told["state"]["kind"] == ("unfinished" if name == "empty" else name)
-    assert len(told["trials"]["rows"]) == len(run.trials())
-    assert len(told["details"]) == len(run.front())
+    kind = "unfinished" if name == "empty" else name
+    assert told["overview"]["state"]["kind"] == kind
+    assert len(told["overview"]["trials"]["rows"]) == len(run.trials())
+    assert set(told["details"]) >= {str(trial.number) for trial in run.front()}
+    assert set(told["figures"]) == set(study_figures(run))
 
 
 def test_the_front_has_both_accuracies_and_the_last_word(run, told):
@@ -56,10 +59,26 @@ def test_the_front_has_both_accuracies_and_the_last_word(run, told):
     assert front["rows"][0][0]["text"] == "baseline"
 
 
-def test_every_member_of_the_front_has_its_export_command(run, told):
-    for details, member in zip(told["details"], run.front(), strict=True):
-        where = f"'{run.path}' --trial {member.number} -o 'my run-{member.number}'"
-        assert details["export"] == f"autocompress export {where}"
+def test_a_model_has_its_export_command_numbers_and_what_was_done(run):
+    member = run.front()[0]
+    told = details(run, member.number)
+    where = f"'{run.path}' --trial {member.number} -o 'my run-{member.number}'"
+    assert told["export"] == f"autocompress export {where}"
+    names = [row[0] for row in told["numbers"]]
+    assert names[:3] == ["accuracy, valid", "accuracy, test", "latency"]
+    assert any(sentence.startswith("Sparsify:") for sentence in told["words"])
+    assert set(told["figures"]) == {"widths", "curve", "latency", "stages"}
+
+
+def test_what_could_not_be_cut_is_told_with_its_reason(tmp_path):
+    run = made_up_run(tmp_path / "fixed", complete=2)
+    units = {
+        "units": [{"layer": "a", "kind": "linear", "units": 3, "not_removable": ["softmax"]}],
+        "fixed": {"head": "reaches the model's output"},
+    }
+    (run.path / "baseline" / "units.json").write_text(json.dumps(units))
+    fixed = details(run, run.front()[0].number)["fixed"]
+    assert fixed == [["head", "reaches the model's output"], ["a", "softmax"]]
 
 
 def test_failed_trials_keep_their_reasons(told):
@@ -67,17 +86,27 @@ def test_failed_trials_keep_their_reasons(told):
     assert texts.count(f"prune: {REASON}") == 2
 
 
-def test_no_text_of_a_user_becomes_markup(told):
-    html = page(told)
+def test_no_text_of_a_user_becomes_markup(run):
+    html = whole_page("</title><script>alert(1)</script>", report_data(run))
     assert "<script>alert" not in html
-    assert any(REASON in cell["text"] for row in data_in(html)["trials"]["rows"] for cell in row)
+    rows = data_in(html)["overview"]["trials"]["rows"]
+    assert any(REASON in cell["text"] for row in rows for cell in row)
 
 
-def test_the_page_loads_nothing_from_elsewhere(told):
-    html = page(told)
+def test_the_page_loads_nothing_from_elsewhere(run):
+    html = whole_page("x", report_data(run))
     ours = re.sub(r"<script>.*?</script>", "", html, count=1, flags=re.DOTALL)  # plotly's own
     assert not re.findall(r"""(?:src|href)=["']?(?!data:)[^"'>]+""", ours)
     assert "{{" not in re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+
+
+def test_every_module_that_is_imported_is_on_the_page():
+    imported = {
+        name
+        for script in ("main", *MODULES)
+        for name in re.findall(r'from "ac/(\w+)"', asset(f"{script}.js"))
+    }
+    assert imported == set(MODULES)
 
 
 def test_a_report_into_a_missing_folder_is_a_clear_error(run, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from autocompress.conversion.onnx_files import write_onnx
 from autocompress.errors import ConfigurationError
 from autocompress.measurement import (
     RUNTIMES,
@@ -150,6 +151,30 @@ def test_onnx_runtime_computes_the_same():
         expected = model(images)
         (output,) = RUNTIMES["onnxruntime"](model, images)()
     torch.testing.assert_close(torch.from_numpy(output), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_content_of_an_onnx_file_is_measured_like_a_model(tmp_path):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    model, images = small().eval(), torch.rand(1, 1, 6, 6)
+    write_onnx(model, images, tmp_path / "model.onnx")
+    content = (tmp_path / "model.onnx").read_bytes()
+    ruler = Ruler(model, images, replace(BRIEF, runtime="onnxruntime"), reference_ms=2.0)
+    assert ruler.measure(content).n > 0
+    eager = Ruler(model, images, BRIEF, reference_ms=2.0)
+    with pytest.raises(ConfigurationError, match="runs in runtime 'onnxruntime', not 'torch'"):
+        eager.measure(content)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_for_one_image_is_not_measured_with_more(tmp_path):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    model, images = nn.Sequential(nn.Unflatten(0, (1, 1)), nn.Flatten(1)), torch.rand(1, 1, 6, 6)
+    settings = replace(BRIEF, runtime="onnxruntime", batch_size=2)
+    with pytest.raises(ConfigurationError, match=r"one image at a time, not latency\.batch_size"):
+        measure_reference(model, images.repeat(2, 1, 1, 1), settings)
 
 
 @pytest.mark.slow

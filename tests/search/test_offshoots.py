@@ -60,3 +60,7 @@ def test_a_harvest_costs_at_most_a_tenth_of_its_trial():
     assert affordable(found, trial_s=100, each_s=4) == found[:2]
     assert affordable(found, trial_s=100, each_s=11) == []
     assert affordable(found, trial_s=1000, each_s=1) == found
+
+
+def test_what_is_harvested_keeps_the_precision():
+    assert {one.recipe.precision for one in offshoots(replace(LONG, precision="int8"))} == {"int8"}

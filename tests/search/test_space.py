@@ -17,6 +17,7 @@ DIMENSIONS = {
     "temperature": Range(1.0, 10.0),
     "rank": Range(0.1, 1.0),
     "fold": Choices((True, False)),
+    "precision": Choices(("fp32", "int8")),
     "learning_rate": Range(1e-4, 1e-2, log=True),
     "epochs": Range(1, 5),
 }
@@ -39,6 +40,7 @@ def test_sampled_knobs_make_the_recipe():
         "temperature": 3.0,
         "rank": 0.5,
         "fold": False,
+        "precision": "int8",
         "learning_rate": 1e-3,
         "epochs": 4,
     }
@@ -52,6 +54,7 @@ def test_sampled_knobs_make_the_recipe():
     assert recipe.distillation.temperature == 3.0
     assert recipe.factorization.rank == 0.5
     assert not recipe.fold
+    assert recipe.precision == "int8"
     assert (recipe.training.epochs, recipe.training.recovery_epochs) == (4, 7)
 
 
@@ -111,6 +114,13 @@ def test_shipped_recipes_that_need_a_missing_name_are_left_out():
     names = [name for name, _ in shipped_params(Space(dimensions, Training()))]
     assert "global_taylor" not in names
     assert "article" in names
+
+
+@pytest.mark.parametrize("precision", [Constant("fp32"), Choices(("fp32", "fp16"))])
+def test_without_int8_there_is_no_shipped_recipe_for_it(precision):
+    space = Space({**DIMENSIONS, "precision": precision}, Training())
+    names = [name for name, _ in shipped_params(space)]
+    assert names == [name for name in SHIPPED if not name.endswith("quantized")]
 
 
 def test_every_knob_reaches_the_recipe():

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from autocompress.dashboard.style import (
+from autocompress.figures.style import (
     BLUE,
     FAINT,
+    GREY,
     STAGE_COLOURS,
     VERMILLION,
     axis_of,
@@ -17,9 +18,11 @@ from autocompress.dashboard.style import (
     figure,
     panels,
 )
+from autocompress.techniques.schedules import SCHEDULES, fraction_at
 from autocompress.wording import count, percent
 
 Metrics = Mapping[str, Any]
+_SCHEDULE_STEPS = 60  # points of a drawn schedule
 
 
 def latency(samples: Mapping[str, Sequence[float]]) -> go.Figure:
@@ -95,23 +98,27 @@ def widths(layers: Sequence[Metrics]) -> go.Figure:
     return made
 
 
-def curve(points: Sequence[Metrics]) -> go.Figure:
+def curve(points: Sequence[Metrics], recipe: Metrics | None = None) -> go.Figure:
     """Draw accuracy and losses of a trial, epoch by epoch, one colour per stage.
 
     Args:
         points: rows of a trial's ``curve.json``.
+        recipe: nested, as ``TrialRecord.recipe``; where it sparsifies, its schedule is drawn
+            under the accuracy.
     """
-    title = "training curve"
+    title = "training"
     if not points:
         return empty(title, "nothing was trained in this trial")
-    made = panels(title, rows=2, hovermode="x unified")
+    levels = _sparsities(points, recipe or {})
+    rows = 3 if levels else 2
+    made = panels(title, rows=rows, hovermode="x unified")
     stages = list(dict.fromkeys(point["stage"] for point in points))
     for colour, stage in zip(STAGE_COLOURS * len(stages), stages, strict=False):
         own = [(n, point) for n, point in enumerate(points, start=1) if point["stage"] == stage]
         for row, key, dash in (
             (1, "accuracy", None),
-            (2, "valid_loss", None),
-            (2, "train_loss", "dot"),
+            (rows, "valid_loss", None),
+            (rows, "train_loss", "dot"),
         ):
             words = key.replace("_", " ")
             made.add_scatter(
@@ -125,10 +132,73 @@ def curve(points: Sequence[Metrics]) -> go.Figure:
                 row=row,
                 col=1,
             )
+    if levels:
+        epochs, sparsity = zip(*levels, strict=True)
+        line = {"color": GREY, "width": 2}
+        made.add_scatter(
+            x=epochs, y=sparsity, name="sparsity", line=line, fill="tozeroy", row=2, col=1,
+            mode="lines", showlegend=False,
+        )  # fmt: skip
+        made.update_yaxes(title="sparsity", tickformat=".0%", range=[0, 1], row=2)
     made.update_yaxes(title="accuracy", tickformat=".1%", row=1)
-    made.update_yaxes(title="loss (dotted: train)", row=2)
-    made.update_xaxes(title="epoch", row=2)
-    made.update_layout(height=380)
+    made.update_yaxes(title="loss (dotted: train)", row=rows)
+    made.update_xaxes(title="epoch", row=rows)
+    made.update_layout(height=180 + 110 * rows)
+    return made
+
+
+def _sparsities(points: Sequence[Metrics], recipe: Metrics) -> list[tuple[float, float]]:
+    """Return (epoch, sparsity) along the schedule of a recipe; empty where there is none."""
+    settings = recipe.get("sparsification")
+    epochs = sum(point["stage"] == "sparsify" for point in points)
+    if not settings or not epochs or settings.get("schedule") not in SCHEDULES:
+        return []
+    target = settings.get("sparsity") or settings.get("linear_sparsity")
+    if not isinstance(target, int | float) or not target:
+        return []
+    planned = (recipe.get("training") or {}).get("epochs") or epochs
+    schedule, window = (
+        SCHEDULES[settings["schedule"]],
+        (settings.get("start", 0.0), settings.get("end", 1.0)),
+    )
+    steps = [epochs * step / _SCHEDULE_STEPS for step in range(_SCHEDULE_STEPS + 1)]
+    levels = [(s, target * fraction_at(schedule, s / planned, *window)) for s in steps]
+    return [*levels, (len(points), levels[-1][1])] if len(points) > epochs else levels
+
+
+def stages(rows: Sequence[Metrics], baseline: Metrics) -> go.Figure:
+    """Draw what each stage of a recipe changed: accuracy, latency and parameters after it.
+
+    Args:
+        rows: ``stage`` with ``accuracy`` (None where it was not evaluated), ``latency_ms`` and
+            ``parameters``, as the last word measures them.
+        baseline: its metrics, as ``Run.baseline``; the first point.
+    """
+    title = "what each stage changed"
+    if not rows:
+        return empty(title, "measured for the models of the front, when the study ends")
+    metrics = ("accuracy", "latency_ms", "parameters")
+    made = panels(title, rows=len(metrics))
+    points: list[Metrics] = [{**baseline, "stage": "baseline"}, *rows]
+    for row, metric in enumerate(metrics, start=1):
+        axis = axis_of(metric)
+        made.add_scatter(
+            x=[escape(point["stage"]) for point in points],
+            y=[point.get(metric) for point in points],
+            mode="lines+markers",
+            line={"color": BLUE, "width": 2},
+            marker={"size": 8, "color": [VERMILLION] + [BLUE] * len(rows)},
+            connectgaps=True,
+            showlegend=False,
+            hovertemplate="%{x}: %{y}<extra></extra>",
+            row=row,
+            col=1,
+        )
+        spread = {} if axis.higher_is_better else {"rangemode": "tozero"}
+        made.update_yaxes(
+            title=axis.title.split(" (")[0], tickformat=axis.format, row=row, **spread
+        )
+    made.update_layout(height=430)
     return made
 
 

@@ -23,22 +23,29 @@ class Axis:
         title: name and unit.
         format: of its numbers, in d3's notation.
         spreads: whether values spread over magnitudes, so that a logarithmic axis suits.
+        higher_is_better: as for accuracies.
     """
 
     title: str
     format: str
     spreads: bool = False
+    higher_is_better: bool = False
 
 
 AXES = {
-    "accuracy": Axis("accuracy on valid", ".1%"),
-    "test_accuracy": Axis("accuracy on test", ".1%"),
+    "accuracy": Axis("accuracy on valid", ".1%", higher_is_better=True),
+    "test_accuracy": Axis("accuracy on test", ".1%", higher_is_better=True),
+    "accuracy_change": Axis(
+        "accuracy on valid, against the baseline (points)", "+~g", higher_is_better=True
+    ),
     "latency_ms": Axis("latency (ms per batch)", "~g"),
     "latency_ratio": Axis("latency (of the baseline)", "~g"),
     "parameters": Axis("parameters", "~s", spreads=True),
     "parameter_ratio": Axis("parameters (of the baseline)", "~g", spreads=True),
     "size_bytes": Axis("size (bytes)", "~s", spreads=True),
+    "size_ratio": Axis("size (of the baseline)", "~g", spreads=True),
     "macs": Axis("multiply-adds", "~s", spreads=True),
+    "mac_ratio": Axis("multiply-adds (of the baseline)", "~g", spreads=True),
     "nonzero": Axis("nonzero parameters", "~s", spreads=True),
 }
 _LOG_FROM = 8.0  # largest over smallest value

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autocompress.dashboard import figures
-from autocompress.dashboard.hypervolume import dominated_volume, volumes_over_time
+from autocompress import figures
+from autocompress.figures.hypervolume import dominated_volume, volumes_over_time
 
 from made_up_runs import BASELINE, made_up_run
 

@@ -36,10 +36,11 @@ def _area(points: Points) -> float:
 
 def volumes_over_time(points: Sequence[Sequence[float] | None]) -> Iterator[float]:
     """Return the volume dominated after each trial; ``None`` is a trial without a point."""
-    known: list[Sequence[float]] = []
+    front = np.empty((0, 3))
     volume = 0.0
     for point in points:
-        if point is not None:
-            known.append(point)
-            volume = max(volume, dominated_volume(np.array(known, dtype=np.float64)))
+        if point is not None and not (front <= point).all(axis=1).any():
+            new = np.array([point], dtype=np.float64)
+            front = np.concatenate([front[~(new <= front).all(axis=1)], new])
+            volume = dominated_volume(front)
         yield volume

@@ -1,0 +1,209 @@
+/* The page: what was asked for last, kept up to date. */
+
+import { button, byId, download, element, facts } from "ac/dom";
+import { choose, chosenTrials, showComparison, showModel } from "ac/model";
+import { draw, reink, resize } from "ac/plots";
+import * as source from "ac/source";
+import { onChange, set, state } from "ac/state";
+import { fillTable } from "ac/tables";
+import { drawPareto, fillChoices, fillPicks, fillSliders } from "ac/tradeoff";
+
+const EVERY_MS = 2000;
+let data = null; // the overview
+let figures = null; // of the study
+let drawnFigures = null; // those that are on the page
+
+function problem(text) {
+  byId("problem").hidden = !text;
+  byId("problem").textContent = text;
+}
+
+function opener(row, tr) {
+  if (!/^\d+$/.test(row[0].text)) return;
+  tr.firstChild.replaceChildren(button(row[0].text, () => set({ trial: row[0].text }), { className: "open" }));
+}
+
+function tickable(row, tr) {
+  opener(row, tr);
+  if (!/^\d+$/.test(row[0].text)) return;
+  const tick = element("input", { type: "checkbox", "aria-label": `compare trial ${row[0].text}` });
+  tick.checked = chosenTrials().includes(row[0].text);
+  tick.addEventListener("change", () => choose(row[0].text, tick.checked));
+  tr.firstChild.prepend(tick, " ");
+}
+
+function fillHead() {
+  byId("study").textContent = data.study;
+  document.title = `${data.study} · autocompress`;
+  byId("state").textContent = data.state.text;
+  byId("state").className = `badge ${data.state.kind}`;
+  byId("facts").textContent = data.facts.join(" · ");
+  byId("progress").value = data.state.wanted ? data.state.done / data.state.wanted : 0;
+  byId("baseline").replaceChildren(data.baseline.length ? facts(data.baseline) : "Not measured yet.");
+  byId("machine").replaceChildren(...facts(data.machine).children);
+  byId("study-file").textContent = data.study_file;
+  byId("footer").textContent = `${data.folder} · read ${data.made} · autocompress ${data.version}`;
+}
+
+function fillTables() {
+  fillTable(document.querySelector('[data-table="front"]'), data.front, { decorate: tickable });
+  fillTable(document.querySelector('[data-table="controls"]'), data.controls);
+  byId("controls-section").hidden = data.controls.rows.length === 0;
+  fillTrials();
+  fillChosen();
+}
+
+function fillTrials() {
+  const home = document.querySelector('[data-table="trials"]');
+  const n = fillTable(home, data.trials, { filter: byId("filter").value, decorate: opener });
+  byId("shown").textContent = `${n} of ${data.trials.rows.length} trials${n > 500 ? ", the first 500 shown" : ""}`;
+}
+
+function fillChosen() {
+  const chosen = chosenTrials();
+  byId("compare").disabled = chosen.length < 2;
+  byId("chosen").textContent = chosen.length ? `trials ${chosen.join(", ")}; up to four` : "";
+}
+
+function fillTradeoff() {
+  fillPicks(data);
+  byId("pareto").hidden = Boolean(state.three);
+  byId("space").hidden = !state.three;
+  if (state.view !== "tradeoff") return;
+  if (state.three) {
+    if (figures) draw(byId("space"), figures.space).then(clickable(byId("space")));
+  } else {
+    drawPareto(data).then(clickable(byId("pareto")));
+  }
+}
+
+/* A click on a point opens its model. */
+function clickable(home) {
+  return () => {
+    if (home.dataset.clickable) return;
+    home.dataset.clickable = "yes";
+    home.on("plotly_click", ({ points }) => {
+      const trial = points.map((point) => point.customdata).find((n) => n !== undefined && n !== null);
+      if (trial !== undefined) set({ trial: String(trial) });
+    });
+  };
+}
+
+function drawStudy() {
+  if (state.view !== "study" || !figures || drawnFigures === figures) return;
+  for (const home of document.querySelectorAll("[data-figure]")) draw(home, figures[home.dataset.figure]);
+  drawnFigures = figures;
+}
+
+function showView() {
+  for (const panel of document.querySelectorAll("[data-panel]")) panel.hidden = panel.dataset.panel !== state.view;
+  for (const tab of document.querySelectorAll("[data-view]")) {
+    const here = tab.dataset.view === state.view;
+    tab.setAttribute("aria-selected", here);
+    tab.tabIndex = here ? 0 : -1;
+  }
+  if (data) fillTradeoff();
+  drawStudy();
+  resize();
+}
+
+function setTheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const theme = state.theme || (dark ? "dark" : "light");
+  document.documentElement.dataset.theme = theme;
+  byId("theme").textContent = theme === "dark" ? "Light" : "Dark";
+  reink();
+}
+
+async function loadFigures() {
+  const wanted = state.view === "study" || state.three;
+  if (!wanted) return;
+  const fresh = await source.figures(state.run);
+  if (fresh) figures = fresh;
+  drawStudy();
+  if (state.three) fillTradeoff();
+}
+
+async function load() {
+  try {
+    const fresh = await source.overview(state.run);
+    if (fresh) {
+      data = fresh;
+      fillHead();
+      fillChoices(data);
+      fillSliders(data);
+      fillTables();
+      fillTradeoff();
+    }
+    await loadFigures();
+    problem("");
+  } catch (error) {
+    problem(`${error.message}${source.live ? "; trying again" : ""}`);
+  }
+}
+
+async function keepLoading() {
+  await load();
+  setTimeout(keepLoading, EVERY_MS);
+}
+
+function changed(names) {
+  const any = (...some) => some.some((name) => names.includes(name));
+  if (any("theme")) setTheme();
+  if (any("run")) {
+    source.forget();
+    figures = null;
+    load();
+  }
+  if (!data) return;
+  if (any("view")) showView();
+  if (any("view", "three")) loadFigures();
+  if (any("x", "y", "third", "as", "relative", "three", "latency_ms", "parameters", "accuracy")) fillTradeoff();
+  if (any("compare")) fillChosen();
+  if (any("trial")) showModel();
+}
+
+function listen() {
+  for (const id of ["x", "y", "third", "as"]) byId(id).addEventListener("change", (e) => set({ [id]: e.target.value }));
+  for (const id of ["relative", "three"]) byId(id).addEventListener("change", (e) => set({ [id]: e.target.checked ? "1" : "" }));
+  byId("reset").addEventListener("click", () => {
+    set({ latency_ms: "", parameters: "", accuracy: "" });
+    fillSliders(data);
+  });
+  byId("compare").addEventListener("click", showComparison);
+  byId("filter").addEventListener("input", fillTrials);
+  byId("csv").addEventListener("click", async () => download(`${data.study}.csv`, await source.csv(state.run), "text/csv"));
+  byId("run").addEventListener("change", (e) => set({ run: e.target.value, trial: "", compare: "" }));
+  byId("theme").addEventListener("click", () => {
+    set({ theme: document.documentElement.dataset.theme === "dark" ? "light" : "dark" });
+  });
+  const tabs = [...document.querySelectorAll("[data-view]")];
+  tabs.forEach((tab, index) => {
+    tab.addEventListener("click", () => set({ view: tab.dataset.view }));
+    tab.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const next = tabs[(index + step + tabs.length) % tabs.length];
+      set({ view: next.dataset.view });
+      next.focus();
+    });
+  });
+}
+
+async function start() {
+  onChange(changed);
+  setTheme();
+  listen();
+  const names = await source.runs();
+  if (!names.includes(state.run)) set({ run: names[0] });
+  byId("run").replaceChildren(...names.map((text) => element("option", { text, value: text })));
+  byId("run").value = state.run;
+  byId("run-choice").hidden = names.length < 2;
+  await load();
+  showView();
+  showModel();
+  document.documentElement.dataset.ready = "yes";
+  if (source.live) setTimeout(keepLoading, EVERY_MS);
+}
+
+start().catch((error) => problem(error.message));

@@ -1,0 +1,268 @@
+"""The dashboard's server: the page, and the documents that it asks for. It only reads runs.
+
+The one thing that writes is the export button: it starts ``autocompress export`` in a process of
+its own. A page from elsewhere can't press it: every answer needs this server's own host name, and
+the button a token that only this page has been given.
+"""
+
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from autocompress.dashboard.document import as_csv, details, overview, study_figures
+from autocompress.dashboard.page import MODULES, asset, plotly_js, served_page, to_json
+from autocompress.errors import RunError, UsageError
+from autocompress.study.records import RUN_FILE, Run
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+TOKEN = "x-autocompress-token"  # the header that a post must have
+_KINDS = {"css": "text/css", "js": "text/javascript"}
+# Plotly makes functions and styles of its own at run time; everything comes from this server.
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+GUARDS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+Answer = Callable[[Run], Any]
+_DOCUMENTS: dict[str, Answer] = {"overview": overview, "figures": study_figures}
+_ASSETS = {"page.css", "main.js", *(f"{module}.js" for module in MODULES)}
+
+
+class Runs:
+    """The runs that a folder holds, each opened once.
+
+    Args:
+        folder: a run, or a folder of runs.
+
+    Raises:
+        RunError: it is neither.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._opened: dict[str, Run] = {}
+        self._answers: dict[tuple[str, str], tuple[str, str]] = {}
+        self._lock = threading.Lock()
+        if not self.names():
+            raise RunError(f"{folder} is no run and holds none; a run has a {RUN_FILE}")
+
+    def names(self) -> list[str]:
+        """Return their names: those of their folders."""
+        if (self.folder / RUN_FILE).exists():
+            return [self.folder.resolve().name]
+        if not self.folder.is_dir():
+            return []
+        return sorted(path.parent.name for path in self.folder.glob(f"*/{RUN_FILE}"))
+
+    def open(self, name: str) -> Run:
+        """Return a run.
+
+        Raises:
+            UsageError: there is none of this name; the message lists those that are there.
+        """
+        names = self.names()
+        if name not in names:
+            raise UsageError(f"there is no run {name!r}; there are: {', '.join(names)}")
+        if name not in self._opened:
+            alone = (self.folder / RUN_FILE).exists()
+            self._opened[name] = Run.open(self.folder if alone else self.folder / name)
+        return self._opened[name]
+
+    def answer(self, name: str, what: str, make: Answer) -> tuple[str, str]:
+        """Return a stamp and a document about a run, made anew only where something changed."""
+        with self._lock:
+            run = self.open(name)
+            stamp = run.stamp()
+            known = self._answers.get((name, what))
+            if known is None or known[0] != stamp:
+                known = (stamp, to_json(make(run)))
+                self._answers[name, what] = known
+            return known
+
+
+class Exports:
+    """The exports that were asked for by the button, and how they went."""
+
+    def __init__(self) -> None:
+        self._processes: dict[tuple[str, int], subprocess.Popen[str]] = {}
+
+    def start(self, name: str, run: Run, number: int) -> None:
+        """Start exporting a trial, unless that is under way."""
+        running = self._processes.get((name, number))
+        if running is not None and running.poll() is None:
+            return
+        target = self.target(run, number)
+        target.parent.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "autocompress.cli", "export", str(run.path)]
+        command += ["--trial", str(number), "--output", str(target)]
+        self._processes[name, number] = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def state(self, name: str, run: Run, number: int) -> dict[str, Any]:
+        """Return ``{"state": "none" | "running" | "done" | "failed", "text": ...}``."""
+        process, target = self._processes.get((name, number)), str(self.target(run, number))
+        if process is None:
+            return {"state": "none", "text": ""}
+        if process.poll() is None:
+            return {"state": "running", "text": f"exporting to {target}"}
+        if process.returncode == 0:
+            return {"state": "done", "text": f"exported to {target}"}
+        if not hasattr(process, "told"):
+            process.told = process.communicate()[1].strip()  # type: ignore[attr-defined]
+        return {"state": "failed", "text": process.told}  # type: ignore[attr-defined]
+
+    @staticmethod
+    def target(run: Run, number: int) -> Path:
+        """Return the folder that the button writes."""
+        return run.path / "exports" / f"trial-{number}"
+
+
+class Pages:
+    """What the server answers, one method for each kind of address."""
+
+    def __init__(self, runs: Runs) -> None:
+        self.runs = runs
+        self.exports = Exports()
+        self.token = secrets.token_urlsafe(24)
+
+    async def page(self, _: Request) -> Response:
+        """Answer with the page."""
+        return Response(served_page(), media_type="text/html", headers=GUARDS)
+
+    async def asset(self, request: Request) -> Response:
+        """Answer with a script or the style."""
+        name = request.path_params["name"]
+        if name == "plotly.js":
+            headers = {**GUARDS, "Cache-Control": "max-age=86400"}
+            return Response(plotly_js(), media_type=_KINDS["js"], headers=headers)
+        if name not in _ASSETS:
+            raise HTTPException(404)
+        kind = _KINDS[name.rpartition(".")[2]]
+        return Response(asset(name), media_type=kind, headers=GUARDS)
+
+    async def names(self, _: Request) -> Response:
+        """Answer with the runs that there are, and the token of the export button."""
+        return JSONResponse({"runs": self.runs.names(), "token": self.token}, headers=GUARDS)
+
+    async def document(self, request: Request) -> Response:
+        """Answer with the overview or the figures of a run."""
+        what = request.path_params["what"]
+        if what not in _DOCUMENTS:
+            raise HTTPException(404)
+        return await self._told(request, what, _DOCUMENTS[what])
+
+    async def trial(self, request: Request) -> Response:
+        """Answer with all that is known of a trial."""
+        number = request.path_params["number"]
+        return await self._told(request, f"trial {number}", lambda run: details(run, number))
+
+    async def table(self, request: Request) -> Response:
+        """Answer with the table of trials, for a spreadsheet."""
+        name = request.path_params["run"]
+        text = await run_in_threadpool(lambda: as_csv(self.runs.open(name)))
+        return Response(text, media_type="text/csv", headers=GUARDS)
+
+    async def export(self, request: Request) -> Response:
+        """Start an export (post), and answer with how it goes."""
+        name, number = request.path_params["run"], request.path_params["number"]
+        run = self.runs.open(name)
+        record = await run_in_threadpool(run.trial, number)
+        if request.method == "POST":
+            if not secrets.compare_digest(request.headers.get(TOKEN, ""), self.token):
+                raise HTTPException(403, "this did not come from the dashboard's own page")
+            if record.folder is None:
+                raise UsageError(f"trial {number} is {record.state} and has no model to export")
+            self.exports.start(name, run, number)
+        return JSONResponse(self.exports.state(name, run, number), headers=GUARDS)
+
+    async def _told(self, request: Request, what: str, make: Answer) -> Response:
+        """Answer with a document, or with 304 where the page has this state of it already."""
+        name = request.path_params["run"]
+        known = request.headers.get("if-none-match")
+        if known and known.strip('"') == self.runs.open(name).stamp():
+            return Response(status_code=304)
+        stamp, text = await run_in_threadpool(self.runs.answer, name, what, make)
+        headers = {**GUARDS, "ETag": f'"{stamp}"', "Cache-Control": "no-cache"}
+        return Response(text, media_type="application/json", headers=headers)
+
+
+def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
+    """Return the dashboard of a run or of a folder of runs, as an ASGI application.
+
+    Args:
+        folder: a run, or a folder of runs.
+        host: name or address that it is reached by, besides those of this machine.
+
+    Raises:
+        RunError: the folder is neither.
+    """
+    pages, trial = Pages(Runs(folder)), "/api/runs/{run}/trials/{number:int}"
+    hosts = [*LOCAL_HOSTS, socket.gethostname(), host]
+    return Starlette(
+        routes=[
+            Route("/", pages.page),
+            Route("/assets/{name}", pages.asset),
+            Route("/api/runs", pages.names),
+            Route("/api/runs/{run}/trials.csv", pages.table),
+            Route(trial, pages.trial),
+            Route(f"{trial}/export", pages.export, methods=["GET", "POST"]),
+            Route("/api/runs/{run}/{what}", pages.document),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+        exception_handlers={UsageError: _missing, RunError: _missing},
+    )
+
+
+async def _missing(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, status_code=404, headers=GUARDS)
+
+
+def serve(folder: Path, *, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve the dashboard until interrupted.
+
+    Args:
+        folder: a run, or a folder of runs.
+        host: address to listen on.
+        port: 0 is any free one.
+        ready: called with the page's address once it can be opened.
+
+    Raises:
+        RunError: the folder is no run and holds none.
+        UsageError: address and port cannot be listened on.
+    """
+    app = make_app(folder, host=host)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise UsageError(f"cannot listen on {host}, port {port}: {error}") from error
+    with listener:
+        listener.listen()
+        shown = f"[{host}]" if ":" in host else host
+        ready(f"http://{shown}:{listener.getsockname()[1]}/")
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        server.run(sockets=[listener])

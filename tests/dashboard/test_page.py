@@ -1,0 +1,239 @@
+"""The page in a real Chromium, served and as a file."""
+
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import optuna
+import pytest
+
+from autocompress.dashboard.report import write_report
+from autocompress.study.picks import PICKS, Demands
+from autocompress.study.storage import open_storage
+
+from made_up_runs import add_trial, made_up_run
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium")
+WAIT_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as tool:
+        flags = ["--no-sandbox", "--enable-unsafe-swiftshader"]
+        browser = tool.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return made_up_run(tmp_path_factory.mktemp("runs") / "made up", complete=24)
+
+
+@pytest.fixture(scope="module")
+def address(run):
+    with served(run.path) as address:
+        yield address
+
+
+class served:  # noqa: N801 (it reads as a verb)
+    """The command line, serving a folder."""
+
+    def __init__(self, folder):
+        command = [sys.executable, "-m", "autocompress.cli", "dashboard", str(folder), "--no-open"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self.process.stdout.readline().strip()
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Open addresses; at the end, no error was told and nothing came from elsewhere."""
+    contexts, errors, asked = [], [], []
+
+    def open_page(where, **options):
+        size = {"viewport": {"width": 1300, "height": 900}}
+        context = browser.new_context(**size | options)
+        context.set_default_timeout(WAIT_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(where)
+        page.wait_for_selector("html[data-ready]", state="attached")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+    foreign = re.compile(r"^(?!file:|data:|blob:|http://127\.0\.0\.1[:/])")
+    assert [url for url in asked if foreign.match(url)] == []
+
+
+def click_trial(page, number, home="#pareto"):
+    """Click on a trial's point, where it is drawn."""
+    where = page.evaluate(
+        """([home, number]) => {
+            const plot = document.querySelector(home), {xaxis, yaxis} = plot._fullLayout;
+            const trace = plot.data.find((t) => t.meta?.rows && t.customdata?.includes(number));
+            const i = trace.customdata.indexOf(number), box = plot.getBoundingClientRect();
+            return [box.x + xaxis._offset + xaxis.d2p(trace.x[i]),
+                    box.y + yaxis._offset + yaxis.d2p(trace.y[i])];
+        }""",
+        [home, number],
+    )
+    page.mouse.move(*where)
+    page.wait_for_selector(f"{home} .hovertext", state="attached")
+    page.mouse.click(*where)
+
+
+def picks_on(page):
+    cards = page.locator("#picks [data-pick]").all()
+    return {c.get_attribute("data-pick"): int(c.get_attribute("data-trial")) for c in cards}
+
+
+def move(page, metric, steps):
+    slider = page.locator(f"#budget-{metric}")
+    slider.focus()
+    for _ in range(abs(steps)):
+        slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
+
+
+def test_a_click_on_a_point_opens_its_model(opened, address, run):
+    page = opened(address)
+    number = run.pick("accurate").number
+    click_trial(page, number)
+    page.wait_for_selector("#model[open]")
+    assert page.locator("#model-title").inner_text() == f"Trial {number}"
+    assert f"--trial {number} " in page.locator("#model code").inner_text()
+    page.wait_for_selector("#model [data-part=curve] .main-svg")
+    assert f"trial={number}" in page.url
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#model", state="hidden")
+    assert "trial=" not in page.url
+
+
+def test_picks_are_those_of_the_command_line(opened, address, run):
+    page = opened(address)
+    assert picks_on(page) == {how: run.pick(how).number for how in PICKS}
+    move(page, "latency_ms", -8)
+    move(page, "accuracy", 6)
+    slowest = float(re.search(r"latency_ms=([\d.]+)", page.url)[1])
+    least = float(re.search(r"accuracy=([\d.]+)", page.url)[1])
+    demands = Demands(max_latency_ms=slowest, min_accuracy=least)
+    assert picks_on(page) == {how: run.pick(how, demands).number for how in PICKS}
+    dimmed = page.evaluate(
+        "document.querySelector('#pareto').data.filter((t) => t.meta?.rows && t.marker?.opacity)"
+        ".flatMap((t) => t.customdata.filter((_, i) => t.marker.opacity[i] < 1))"
+    )
+    complete = [t for t in run.trials() if t.state == "complete"]
+    assert sorted(dimmed) == [t.number for t in complete if not demands.met_by(t.metrics)]
+    page.click("#reset")
+    assert picks_on(page) == {how: run.pick(how).number for how in PICKS}
+
+
+def test_a_link_keeps_the_view(opened, address, run):
+    page = opened(address)
+    page.select_option("#x", "parameters")
+    page.check("#relative")
+    move(page, "parameters", -5)
+    again = opened(page.url)
+    read = "[...document.querySelector('#pareto').data.find((t) => t.name === 'front').x]"
+    assert again.evaluate(read) == page.evaluate(read)
+    front = sorted(t.metrics["parameter_ratio"] for t in run.front())
+    assert sorted(again.evaluate(read)) == pytest.approx(front, rel=1e-3)
+    assert picks_on(again) == picks_on(page)
+    assert again.locator("#x").input_value() == "parameters"
+
+
+def test_models_are_compared_side_by_side(opened, address, run):
+    page = opened(address)
+    ticks = page.locator('[data-table="front"] input[type="checkbox"]')
+    assert page.locator("#compare").is_disabled()
+    ticks.nth(0).check()
+    ticks.nth(1).check()
+    page.click("#compare")
+    page.wait_for_selector("#comparison[open] [data-part=stages] .main-svg")
+    assert page.locator("#comparison .side > div").count() == 2
+
+
+def test_every_view_is_drawn_in_light_and_dark(opened, address):
+    page = opened(address, color_scheme="dark")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    paper = "getComputedStyle(document.body).backgroundColor"
+    ink = "document.querySelector('#pareto').layout.font.color"
+    dark = page.evaluate(f"[{paper}, {ink}]")
+    page.click("#theme")
+    light = page.evaluate(f"[{paper}, {ink}]")
+    assert dark[0] != light[0]
+    assert dark[1] != light[1]
+    page.keyboard.press("Tab")
+    page.click("[data-view=study]")
+    for name in ("history", "timeline", "importance", "slices", "parallel", "samples"):
+        page.wait_for_selector(f"[data-figure={name}] .main-svg", state="attached")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#trials-view").is_visible()
+    page.fill("#filter", "failed")
+    rows = page.locator('[data-table="trials"] tbody tr')
+    assert rows.count() == 2
+    with page.expect_download() as got:
+        page.click("#csv")
+    assert got.value.suggested_filename == "made up.csv"
+
+
+def test_a_running_study_shows_without_reload(opened, tmp_path):
+    run = made_up_run(tmp_path / "running", complete=3, failed=0, pruned=0, finished=False)
+    with served(run.path) as address:
+        page = opened(address)
+        page.evaluate("window.untouched = true")
+        assert "3 of 30" in page.locator("#state").inner_text()
+        study = optuna.load_study(study_name="running", storage=open_storage(run.path))
+        add_trial(study, run.path, "complete", random.Random(9))
+        page.wait_for_function("document.querySelector('#state').textContent.includes('4 of 30')")
+        read = (
+            "document.querySelector('#pareto').data.filter((t) => t.meta?.rows && t.customdata"
+            " && t.meta.kind !== 'picks').flatMap((t) => t.customdata).length"
+        )
+        assert page.evaluate(read) == 4
+        assert page.evaluate("window.untouched")
+
+
+def test_a_report_is_the_same_page_from_a_file(opened, run, tmp_path):
+    write_report(run, tmp_path / "report.html")
+    page = opened((tmp_path / "report.html").as_uri(), offline=True)
+    number = run.pick("small").number
+    click_trial(page, number)
+    page.wait_for_selector("#model[open] [data-part=widths] .main-svg")
+    assert page.locator("#export").count() == 0
+    page.keyboard.press("Escape")
+    page.check("#three")
+    page.wait_for_selector("#space .gl-container", state="attached")
+
+
+def test_texts_of_a_user_stay_texts(opened, tmp_path):
+    run = made_up_run(tmp_path / "odd", complete=2, failed=1)
+    write_report(run, tmp_path / "odd.html")
+    page = opened(f"{(tmp_path / 'odd.html').as_uri()}#view=trials")
+    assert "<script>alert('x')</script>" in page.locator("#trials-view").inner_text()
+
+
+def test_a_narrow_page_does_not_scroll_sideways(opened, address):
+    page = opened(address, viewport={"width": 380, "height": 800})
+    for view in ("tradeoff", "study", "trials", "setup"):
+        page.click(f"[data-view={view}]")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 380, view

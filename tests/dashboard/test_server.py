@@ -1,0 +1,142 @@
+import csv
+import subprocess
+import sys
+import time
+
+import pytest
+from starlette.testclient import TestClient
+
+from autocompress.dashboard.server import TOKEN, make_app
+from autocompress.errors import RunError
+
+from made_up_runs import made_up_run
+
+HERE = "http://127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    home = tmp_path_factory.mktemp("runs")
+    for name in ("first", "second run"):
+        made_up_run(home / name, complete=6, failed=1)
+    return home
+
+
+@pytest.fixture
+def client(folder):
+    with TestClient(make_app(folder), base_url=HERE) as client:
+        yield client
+
+
+def files_of(run):
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_the_page_and_its_scripts_are_served(client):
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for name in ("main.js", "page.css", "plotly.js", "tradeoff.js"):
+        assert client.get(f"/assets/{name}").status_code == 200
+
+
+def test_every_run_of_a_folder_can_be_chosen(client):
+    assert client.get("/api/runs").json()["runs"] == ["first", "second run"]
+    assert client.get("/api/runs/second%20run/overview").json()["study"] == "second run"
+
+
+def test_one_run_is_served_by_its_own_folder(folder):
+    with TestClient(make_app(folder / "first"), base_url=HERE) as client:
+        assert client.get("/api/runs").json()["runs"] == ["first"]
+        assert client.get("/api/runs/first/overview").json()["study"] == "first"
+
+
+def test_what_has_not_changed_is_not_sent_again(client, folder):
+    first = client.get("/api/runs/first/overview")
+    known = {"If-None-Match": first.headers["etag"]}
+    assert client.get("/api/runs/first/overview", headers=known).status_code == 304
+    word = folder / "first" / "last_word.json"
+    word.write_text(word.read_text() + "\n")
+    assert client.get("/api/runs/first/overview", headers=known).status_code == 200
+
+
+def test_figures_and_trials_are_documents(client):
+    assert "importance" in client.get("/api/runs/first/figures").json()
+    assert client.get("/api/runs/first/trials/0").json()["trial"] == 0
+
+
+def test_the_table_is_a_csv_of_all_trials(client):
+    rows = list(csv.DictReader(client.get("/api/runs/first/trials.csv").text.splitlines()))
+    assert [row["trial"] for row in rows] == [str(n) for n in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("/api/runs/third/overview", "there is no run 'third'"),
+        ("/api/runs/..%2Ffirst/overview", None),
+        ("/api/runs/..%2F..%2Fetc%2Fpasswd/overview", None),
+        ("/api/runs/first/trials/99", "has no trial 99"),
+        ("/api/runs/first/secrets", None),
+        ("/assets/..%2Fserver.py", None),
+        ("/assets/server.py", None),
+    ],
+)
+def test_what_is_not_there_is_not_found(client, address, told):
+    answer = client.get(address)
+    assert answer.status_code == 404
+    if told:
+        assert told in answer.json()["error"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example"])
+def test_a_strange_host_is_refused(client, host):
+    assert client.get("/api/runs", headers={"Host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("token", [None, "", "guessed"])
+def test_a_post_from_elsewhere_writes_nothing(client, folder, token):
+    before = files_of(folder / "first")
+    headers = {} if token is None else {TOKEN: token}
+    answer = client.post("/api/runs/first/trials/0/export", headers=headers)
+    assert answer.status_code == 403
+    assert files_of(folder / "first") == before
+
+
+def test_reading_changes_no_file_of_a_run(client, folder):
+    before = files_of(folder / "first")
+    for what in ("overview", "figures", "trials/0", "trials.csv"):
+        assert client.get(f"/api/runs/first/{what}").status_code == 200
+    kept = {p: b for p, b in files_of(folder / "first").items() if "study.db-" not in p.name}
+    assert kept == {p: b for p, b in before.items() if "study.db-" not in p.name}
+
+
+def test_an_export_that_fails_tells_why(client):
+    """The made-up trials have no weights, so the command itself has to refuse."""
+    token = client.get("/api/runs").json()["token"]
+    number = client.get("/api/runs/first/overview").json()["picks"]["fast"]
+    address = f"/api/runs/first/trials/{number}/export"
+    assert client.get(address).json()["state"] == "none"
+    state = client.post(address, headers={TOKEN: token}).json()
+    deadline = time.monotonic() + 120
+    while state["state"] == "running" and time.monotonic() < deadline:
+        time.sleep(0.2)
+        state = client.get(address).json()
+    assert state["state"] == "failed"
+    assert "autocompress:" in state["text"]
+
+
+def test_a_folder_without_runs_is_a_clear_error(tmp_path):
+    with pytest.raises(RunError, match="is no run and holds none"):
+        make_app(tmp_path)
+
+
+def test_the_server_starts_without_torch():
+    code = (
+        "import sys, autocompress.dashboard.server\n"
+        "sys.exit(' '.join({'torch', 'fastai', 'sklearn'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
