@@ -42,12 +42,9 @@ class TrialRecord:
         feasible: whether it keeps all limits.
         folder: where its weights, plan, curve and samples are.
         harvested_from: number of the trial whose training run it shares, if it has none itself.
-<<<<<<< HEAD
         threads: of the CPU that it was trained with.
-=======
         stopped: where early stopping ended it: the ``epoch``, the highest accuracy that it could
             still reach (``bound``), and the trial it was ``dominated_by``; else empty.
->>>>>>> 1f46dcb512df0609181b446f58532e3562d37e83
     """
 
     number: int
@@ -64,11 +61,8 @@ class TrialRecord:
     feasible: bool
     folder: Path | None
     harvested_from: int | None = None
-<<<<<<< HEAD
     threads: int | None = None
-=======
     stopped: Mapping[str, Any] = field(default_factory=dict)
->>>>>>> 1f46dcb512df0609181b446f58532e3562d37e83
 
     @property
     def duration_s(self) -> float | None:
@@ -121,9 +115,6 @@ def record_of(
         feasible=state == "complete" and all(v <= 0 for v in trial.constraints.values()),
         folder=own if own.is_dir() else None,
         harvested_from=attributes.get("harvested_from"),
-<<<<<<< HEAD
         threads=attributes.get("threads"),
-=======
         stopped=attributes.get("stopped", {}),
->>>>>>> 1f46dcb512df0609181b446f58532e3562d37e83
     )
