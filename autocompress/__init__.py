@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autocompress.study.picks import Demands
     from autocompress.study.records import Run
     from autocompress.study.running import resume, run
+    from autocompress.techniques.anatomy import Anatomy, examine
     from autocompress.techniques.distillation import Distillation
     from autocompress.techniques.factorization import Factorization, factorize
     from autocompress.techniques.folding import fold_batch_norms
@@ -38,6 +39,7 @@ _HOMES = {
     "autocompress.study.picks": ("Demands",),
     "autocompress.study.records": ("Run",),
     "autocompress.study.running": ("resume", "run"),
+    "autocompress.techniques.anatomy": ("Anatomy", "examine"),
     "autocompress.techniques.distillation": ("Distillation",),
     "autocompress.techniques.factorization": ("Factorization", "factorize"),
     "autocompress.techniques.folding": ("fold_batch_norms",),
@@ -50,6 +52,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Anatomy",
     "BatchSettings",
     "CompressedModel",
     "Demands",
@@ -66,6 +69,7 @@ __all__ = [
     "Training",
     "compress",
     "deploy",
+    "examine",
     "factorize",
     "figures",
     "find_units",

@@ -18,8 +18,9 @@ import torch
 from torch import nn
 
 from autocompress.errors import VerificationError, failing_as
-from autocompress.graph import Plan, UnitGroup, find_units, plan_of
+from autocompress.graph import Fold, Plan, UnitGroup, plan_of
 from autocompress.recipe import Recipe
+from autocompress.techniques.anatomy import Anatomy, examine
 from autocompress.techniques.factorization import factorize
 from autocompress.techniques.folding import fold_batch_norms
 from autocompress.techniques.pruning import Pruning, prune_with_report
@@ -64,7 +65,7 @@ def compress(
     batches: Batches,
     *,
     teacher: nn.Module | None = None,
-    units: Sequence[UnitGroup] | None = None,
+    anatomy: Anatomy | None = None,
     seed: int = 0,
     follower: Follower | None = None,
 ) -> CompressedModel:
@@ -75,7 +76,7 @@ def compress(
         recipe: which stages run, and how.
         batches: the data, on the device where training runs.
         teacher: whom the student listens to; without one the baseline teaches.
-        units: the baseline's units, if they were found before.
+        anatomy: what ``examine`` found in the baseline, if it was examined before.
         seed: same seed, recipe, data and number of threads give the same model on a CPU.
         follower: hears of each batch and epoch of each training stage.
 
@@ -83,11 +84,11 @@ def compress(
         TrialError: a stage failed; it names the stage and the reason.
     """
     model = copy.deepcopy(baseline).to(batches.device)
-    if units is None:
+    if anatomy is None:
         with failing_as("sparsify"):
-            units = tuple(find_units(model, batches.example))
+            anatomy = examine(model, batches.example)
     distil = _distillers(recipe, baseline, teacher, batches)
-    job = _Job(recipe, batches, units, seed, distil, follower or Follower(), _Clock())
+    job = _Job(recipe, batches, anatomy, seed, distil, follower or Follower(), _Clock())
     model, curve = job.train(model)
     model, recovery = job.finish(model)
     return CompressedModel(model, plan_of(model), curve + recovery, job.clock.seconds)
@@ -100,7 +101,7 @@ def branch(
     batches: Batches,
     *,
     teacher: nn.Module | None = None,
-    units: Sequence[UnitGroup],
+    anatomy: Anatomy,
     seed: int = 0,
 ) -> CompressedModel:
     """Apply what follows the first training run of a recipe to a trunk that was kept from it.
@@ -114,7 +115,7 @@ def branch(
         trunk: one that ``KeepTrunks`` kept.
         batches: as for ``compress``.
         teacher: as for ``compress``.
-        units: the baseline's units.
+        anatomy: the baseline's.
         seed: as for ``compress``.
 
     Raises:
@@ -123,7 +124,7 @@ def branch(
     model = copy.deepcopy(baseline).to(batches.device)
     model.load_state_dict(trunk)
     distil = _distillers(recipe, baseline, teacher, batches)
-    job = _Job(recipe, batches, units, seed, distil, Follower(), _Clock())
+    job = _Job(recipe, batches, anatomy, seed, distil, Follower(), _Clock())
     model, recovery = job.finish(model)
     return CompressedModel(model, plan_of(model), recovery, job.clock.seconds)
 
@@ -134,7 +135,7 @@ class _Job:
 
     recipe: Recipe
     batches: Batches
-    units: Sequence[UnitGroup]
+    anatomy: Anatomy
     seed: int
     distil: Sequence[KnowledgeDistillation]
     follower: Follower
@@ -143,15 +144,15 @@ class _Job:
     def train(self, model: nn.Module) -> tuple[nn.Module, Curve]:
         """Distil and sparsify."""
         recipe, seed, batches = self.recipe, self.seed, self._seeded(self.seed)
-        settings = recipe.sparsification
+        settings, units = recipe.sparsification, self.anatomy.units.groups
         with self.clock.stage("sparsify"):
             thin = []
             if settings is not None:
-                thin = [Sparsify(settings=settings, units=self.units, seed=seed)]
+                thin = [Sparsify(settings=settings, units=units, seed=seed)]
             curve = self._fit(model, batches, recipe.training.main, thin)
             if settings is not None and recipe.training.epochs == 0:
                 example = batches.example
-                model = sparsify(model, settings, self.units, example_inputs=example, seed=seed)
+                model = sparsify(model, settings, units, example_inputs=example, seed=seed)
         return model, curve
 
     def finish(self, model: nn.Module) -> tuple[nn.Module, Curve]:
@@ -160,7 +161,7 @@ class _Job:
 
         if recipe.pruning is not None:
             with self.clock.stage("prune"):
-                model = prune_exactly(model, example, recipe.pruning, self.units)
+                model = prune_exactly(model, example, recipe.pruning, self.anatomy.units.groups)
 
         if recipe.factorization is not None:
             with self.clock.stage("factorize"):
@@ -173,7 +174,8 @@ class _Job:
 
         if recipe.fold:
             with self.clock.stage("fold"):
-                model = fold_batch_norms(model, example)
+                steps = _known_folds(recipe, self.anatomy)
+                model = fold_batch_norms(model, example, steps=steps)
         return model.eval(), curve
 
     def _fit(self, model: nn.Module, batches: Batches, run: Fit, more: Sequence[Any]) -> Curve:
@@ -210,8 +212,13 @@ def prune_exactly(
     return pruned.model
 
 
+def _known_folds(recipe: Recipe, anatomy: Anatomy) -> Sequence[Fold] | None:
+    """Return the baseline's foldings where a recipe leaves its layers in place, else ``None``."""
+    return None if recipe.factorization is not None else anatomy.folds
+
+
 def draft(
-    baseline: nn.Module, recipe: Recipe, example: torch.Tensor, units: Sequence[UnitGroup]
+    baseline: nn.Module, recipe: Recipe, example: torch.Tensor, anatomy: Anatomy
 ) -> nn.Module:
     """Return the structure that a recipe leads to, without training, in about a second.
 
@@ -219,7 +226,7 @@ def draft(
     those of the trained candidate; with a global one they are close to them. Its accuracy means
     nothing; its size and speed tell whether training is worth it.
     """
-    model = copy.deepcopy(baseline)
+    model, units = copy.deepcopy(baseline), anatomy.units.groups
     with failing_as("draft"):
         if recipe.sparsification is not None:
             settings = recipe.sparsification
@@ -229,7 +236,7 @@ def draft(
         if recipe.factorization is not None:
             model = factorize(model, recipe.factorization)
         if recipe.fold:
-            model = fold_batch_norms(model, example)
+            model = fold_batch_norms(model, example, steps=_known_folds(recipe, anatomy))
     return model.eval()
 
 

@@ -38,7 +38,7 @@ def main() -> None:
             continue
         start = time.perf_counter()
         recipe, example = Recipe.from_dict(trial.recipe), bench.batches.example
-        drafted = make_draft(bench.baseline, recipe, example, bench.units, bench.ruler)
+        drafted = make_draft(bench.baseline, recipe, example, bench.anatomy, bench.ruler)
         seconds = time.perf_counter() - start
         final = bench.ruler.measure(reload_trial(trial, config.model, bench.batches.splits))
         rows.append(

@@ -44,14 +44,12 @@ OWN_ARMS: Mapping[str, tuple[str, ...]] = {
     "random": ("study.sampler=random",),
 }
 ARMS = (*OWN_ARMS, "fasterai")
-# The command line as it is, told that the machine has one core, so that its worker takes one.
-ONE_CORE = "import os; os.cpu_count = lambda: 1; from autocompress.cli import main; main()"
 Result = dict[str, Any]
 
 
 def own_arm(study: Path, sets: Sequence[str], home: Path, seconds: float) -> Result:
     """Run autocompress in a folder until the time is up, and read its trials."""
-    command = [sys.executable, "-c", ONE_CORE, "run", str(study)]
+    command = [sys.executable, "-m", "autocompress.cli", "run", str(study)]
     started = time.time()
     process = _started([*command, *_flags(sets)], home, home)
     try:

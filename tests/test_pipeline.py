@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from autocompress.errors import TrialError
-from autocompress.graph import Plan, find_units, rebuild
+from autocompress.graph import Plan, rebuild
 from autocompress.pipeline import KeepTrunks, branch, compress, draft
 from autocompress.recipe import Recipe
+from autocompress.techniques.anatomy import examine
 from autocompress.techniques.distillation import Distillation
 from autocompress.techniques.factorization import Factorization
 from autocompress.techniques.pruning import Pruning
@@ -65,13 +66,13 @@ def test_a_recipe_repeats(batches, trained_vgg, compressed):
 
 @pytest.mark.parametrize("epoch", [2, 3])
 def test_a_branch_gives_what_its_recipe_gives(batches, trained_vgg, epoch):
-    units = find_units(trained_vgg, batches.example).groups
+    anatomy = examine(trained_vgg, batches.example)
     keeper = KeepTrunks({epoch}, Follower())
-    compress(trained_vgg, FULL, batches, units=units, follower=keeper)
+    compress(trained_vgg, FULL, batches, anatomy=anatomy, follower=keeper)
     training = replace(FULL.training, recovery_epochs=1, stop_after=epoch)
     recipe = replace(FULL, training=training, factorization=None)
-    branched = branch(trained_vgg, recipe, keeper.trunks[epoch], batches, units=units)
-    whole = compress(trained_vgg, recipe, batches, units=units)
+    branched = branch(trained_vgg, recipe, keeper.trunks[epoch], batches, anatomy=anatomy)
+    whole = compress(trained_vgg, recipe, batches, anatomy=anatomy)
     first, second = branched.model.state_dict(), whole.model.state_dict()
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -122,8 +123,8 @@ def test_remaining_zeros_survive_the_recovery(batches, trained_vgg):
 
 
 def test_a_draft_has_the_widths_of_the_candidate(batches, trained_vgg, compressed):
-    units = find_units(trained_vgg, batches.example)
-    sketch = draft(trained_vgg, FULL, batches.example, units.groups)
+    anatomy = examine(trained_vgg, batches.example)
+    sketch = draft(trained_vgg, FULL, batches.example, anatomy)
     assert parameters(sketch) == parameters(compressed.model)
 
 

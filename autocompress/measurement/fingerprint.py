@@ -27,7 +27,7 @@ def fingerprint(settings: LatencySettings) -> dict[str, Any]:
         "system": platform.system(),
         "cpu": _cpu_name(),
         "physical_cores": psutil.cpu_count(logical=False),
-        "usable_cores": _usable_cores(),
+        "usable_cores": usable_cores(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device.type,
@@ -67,11 +67,11 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _usable_cores() -> int | None:
-    """Return the cores that this process may run on, where the system tells; else all."""
+def usable_cores() -> int:
+    """Return how many cores this process may run on, where the system tells; else all."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count()
+    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

@@ -27,17 +27,20 @@ def torch_eager(model: nn.Module, example: Tensor) -> Call:
 
 
 def torch_compiled(model: nn.Module, example: Tensor) -> Call:
-    """``torch.compile`` of the exported graph, for this batch size.
+    """``torch.compile`` of the exported graph, for this batch size, with frozen weights.
 
-    The graph is exported first so that every model has code of its own: compiled versions of
-    one ``forward`` share a limit, after which PyTorch falls back to eager silently.
+    Frozen weights are constants, which the compiler folds and lays out for its kernels. The graph
+    is exported first so that every model has code of its own: compiled versions of one
+    ``forward`` share a limit, after which PyTorch falls back to eager silently.
 
     Raises:
         ConfigurationError: the model can't be exported or compiled here.
     """
     try:
         exported = torch.export.export(model, (example,)).module()
-        compiled = torch.compile(exported, dynamic=False, fullgraph=True)
+        compiled = torch.compile(
+            exported, dynamic=False, fullgraph=True, options={"freezing": True}
+        )
         with torch.inference_mode():
             compiled(example)
     except Exception as error:

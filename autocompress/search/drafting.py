@@ -8,11 +8,11 @@ from torch import nn
 
 from autocompress.conversion.half import Half
 from autocompress.errors import failing_as
-from autocompress.graph import Units
 from autocompress.measurement.latency import Ruler
 from autocompress.measurement.size import count_parameters
 from autocompress.pipeline import draft
 from autocompress.recipe import Recipe
+from autocompress.techniques.anatomy import Anatomy
 from autocompress.techniques.sparsification import Sparsification
 
 BUDGET_S = 0.5  # of the draft's measurement: latencies need to be right within some 10 % only
@@ -49,7 +49,7 @@ def make_draft(
     baseline: nn.Module,
     recipe: Recipe,
     example: torch.Tensor,
-    units: Units,
+    anatomy: Anatomy,
     ruler: Ruler | None,
 ) -> Draft:
     """Draw a recipe's structure from the baseline's weights, and measure it briefly.
@@ -58,14 +58,14 @@ def make_draft(
         baseline: the trained network.
         recipe: what would be done to it.
         example: a batch of images, on the device.
-        units: the baseline's.
+        anatomy: the baseline's.
         ruler: measures candidates at the recipe's precision; without one, and with runtimes that
             take many seconds to prepare a model (as int8 does), the latency stays unknown.
 
     Raises:
         TrialError: the structure cannot be made.
     """
-    model = draft(baseline, recipe, example, units.groups)
+    model = draft(baseline, recipe, example, anatomy)
     latency = None
     if ruler is not None and ruler.runtime in QUICK_RUNTIMES:
         with failing_as("draft"):

@@ -96,7 +96,7 @@ class Harvester:
                 crop.trunks[offshoot.epoch],
                 bench.batches,
                 teacher=bench.teacher,
-                units=bench.units.groups,
+                anatomy=bench.anatomy,
                 seed=bench.seed,
             )
             if count_parameters(compressed.model) == parent.values[SIZE]:

@@ -87,7 +87,7 @@ class Objective:
             recipe,
             bench.batches,
             teacher=bench.teacher,
-            units=bench.units.groups,
+            anatomy=bench.anatomy,
             seed=bench.seed,
             follower=keeper,
         )
@@ -117,7 +117,7 @@ class Objective:
         if not bench.economy.draft or not (may_stop or limits.on_latency or limits.on_size):
             return None
         ruler = bench.ruler if may_stop or limits.on_latency else None
-        made = make_draft(bench.baseline, recipe, bench.batches.example, bench.units, ruler)
+        made = make_draft(bench.baseline, recipe, bench.batches.example, bench.anatomy, ruler)
         trial.set_user_attr("draft", asdict(made))
         trial.set_user_attr("seconds", {"draft": time.perf_counter() - start})
         broken = bench.limits.surely_broken(made.metrics, exact=made.exact)
@@ -138,7 +138,9 @@ class Objective:
         """Stop what cannot work on this model, such as batch-norm scales of single weights."""
         if recipe.sparsification is not None:
             try:
-                Sparsifier(self.bench.baseline, recipe.sparsification, self.bench.units.groups)
+                Sparsifier(
+                    self.bench.baseline, recipe.sparsification, self.bench.anatomy.units.groups
+                )
             except ConfigurationError as error:
                 self._stop(trial, {}, str(error))
 

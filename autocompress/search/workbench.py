@@ -16,7 +16,6 @@ from autocompress.artifacts import write_folder
 from autocompress.conversion.precision import Precision
 from autocompress.deployment import deploy
 from autocompress.errors import RunError, failing_as
-from autocompress.graph import Units
 from autocompress.measurement.latency import Latency, Ruler
 from autocompress.measurement.layers import compare_layers
 from autocompress.measurement.lock import DeviceLock
@@ -30,6 +29,7 @@ from autocompress.measurement.size import (
 from autocompress.pipeline import CompressedModel
 from autocompress.recipe import Recipe
 from autocompress.search.limits import Limits
+from autocompress.techniques.anatomy import Anatomy
 from autocompress.training.batches import Batches
 from autocompress.training.evaluation import score
 from autocompress.training.fitting import Follower
@@ -89,7 +89,7 @@ class Workbench:
         baseline: the trained network that is compressed.
         baseline_metrics: its accuracy, latency and size.
         teacher: whom candidates learn from; ``None`` is the baseline.
-        units: the baseline's removable units.
+        anatomy: what surgery can do to the baseline.
         batches: the data.
         ruler: measures a candidate's latency, paired with the baseline.
         limits: what a candidate must keep to.
@@ -102,7 +102,7 @@ class Workbench:
     baseline: nn.Module
     baseline_metrics: Mapping[str, Any]
     teacher: nn.Module | None
-    units: Units
+    anatomy: Anatomy
     batches: Batches
     ruler: Ruler
     limits: Limits

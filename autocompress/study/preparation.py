@@ -16,7 +16,7 @@ from autocompress.config import ModelSection, StudyConfig
 from autocompress.datasets import Images, Splits
 from autocompress.errors import AutocompressError, ConfigurationError, DivergedError
 from autocompress.events import BaselineReady, EpochDone, Event, Message
-from autocompress.graph import Units, find_units
+from autocompress.graph import Units
 from autocompress.measurement.latency import (
     LatencySettings,
     Ruler,
@@ -31,6 +31,7 @@ from autocompress.search.workbench import (
     size_metrics,
 )
 from autocompress.study.records import UNITS_FILE
+from autocompress.techniques.anatomy import examine
 from autocompress.training.batches import Batches, BatchSettings, make_batches
 from autocompress.training.evaluation import evaluate
 from autocompress.training.fitting import EpochRecord, Fit, Follower, fit, seed_everything
@@ -183,7 +184,7 @@ def prepare(
     *,
     follower: Follower | None = None,
 ) -> Workbench:
-    """Train (or reload) and measure the baseline, find its units, and lay out the workbench.
+    """Train (or reload) and measure the baseline, examine it, and lay out the workbench.
 
     Args:
         config: the resolved study.
@@ -203,15 +204,15 @@ def prepare(
     tell(BaselineReady(metrics))
     ruler = Ruler(baseline, example, settings, reference_ms=metrics["latency_ms"])
 
-    units = find_units(baseline, batches.example[:2])
+    anatomy = examine(baseline, batches.example[:2])
     if not (home / UNITS_FILE).exists():
-        write_json(home / UNITS_FILE, unit_facts(units))
+        write_json(home / UNITS_FILE, unit_facts(anatomy.units))
 
     return Workbench(
         baseline=baseline,
         baseline_metrics=metrics,
         teacher=teacher,
-        units=units,
+        anatomy=anatomy,
         batches=batches,
         ruler=ruler,
         limits=Limits(**config.limits.model_dump()),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autocompress.errors import AutocompressError
+from autocompress.measurement.fingerprint import usable_cores
 
 INTERRUPTED = 130  # exit code of a worker that was told to stop
 _POLL_S = 0.5
@@ -76,7 +77,7 @@ class Crew:
             look()
 
     def _start(self, index: int, quota: int) -> _Worker:
-        threads = str(max(1, (os.cpu_count() or 1) // self.workers))
+        threads = str(max(1, usable_cores() // self.workers))
         name = secrets.token_hex(4)
         deadline = "" if self.deadline is None else str(self.deadline)
         command = [sys.executable, "-m", "autocompress.study.workers", str(self.folder)]

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import fx, nn
@@ -41,7 +41,9 @@ class Foldable:
     kept: Mapping[str, str]
 
 
-def fold_batch_norms(model: nn.Module, example_inputs: Inputs) -> nn.Module:
+def fold_batch_norms(
+    model: nn.Module, example_inputs: Inputs, *, steps: Sequence[Fold] | None = None
+) -> nn.Module:
     """Return a copy of a model without the batch norms that can be folded; same outputs in eval.
 
     The foldings are checked in float64 and then done in the model's own precision.
@@ -49,14 +51,17 @@ def fold_batch_norms(model: nn.Module, example_inputs: Inputs) -> nn.Module:
     Args:
         model: what to copy.
         example_inputs: a batch, or a tuple of all positional arguments.
+        steps: what :func:`foldable` found in a model of the same layers, of whatever widths;
+            without them the model is traced.
 
     Raises:
         UsageError: the inputs don't fit the model, or it cannot be traced.
         VerificationError: the outputs would change, or folded weights overflow.
     """
-    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+    if steps is None:
+        steps = foldable(model, example_inputs).steps
+    if not steps:
         return copy.deepcopy(model)
-    steps = foldable(model, example_inputs).steps
     exact = copy.deepcopy(model).double()
     for step in steps:
         fold(exact, step)
@@ -81,6 +86,8 @@ def foldable(model: nn.Module, example_inputs: Inputs) -> Foldable:
     Raises:
         UsageError: the inputs don't fit the model, or it cannot be traced.
     """
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return Foldable((), {})
     finder = _Finder(model, trace(model, example_inputs))
     for node in finder.norms():
         finder.visit(node)

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from autocompress.graph import find_units
 from autocompress.pipeline import compress
 from autocompress.recipe import Recipe
 from autocompress.search.drafting import is_exact, make_draft
 from autocompress.search.limits import Limits
+from autocompress.techniques.anatomy import examine
 from autocompress.techniques.factorization import Factorization
 from autocompress.techniques.pruning import Pruning
 from autocompress.techniques.sparsification import Sparsification
@@ -23,9 +23,9 @@ THIN = Recipe(
 @pytest.mark.parametrize("criterion", ["large_final", "movement", "taylor"])
 def test_with_a_local_scope_training_leads_to_the_drafted_size(batches, trained_vgg, criterion):
     recipe = replace(THIN, sparsification=replace(THIN.sparsification, criterion=criterion))
-    units = find_units(trained_vgg, batches.example)
-    drafted = make_draft(trained_vgg, recipe, batches.example, units, None)
-    trained = compress(trained_vgg, recipe, batches, units=units.groups)
+    anatomy = examine(trained_vgg, batches.example)
+    drafted = make_draft(trained_vgg, recipe, batches.example, anatomy, None)
+    trained = compress(trained_vgg, recipe, batches, anatomy=anatomy)
     assert drafted.exact
     assert drafted.latency_ms is None
     assert drafted.parameters == sum(p.numel() for p in trained.model.parameters())
