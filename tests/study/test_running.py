@@ -1,5 +1,6 @@
 """Studies on real digits, end to end, with a net small enough for seconds per trial."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -391,27 +392,30 @@ def _launch(folder: Path, *arguments: str) -> subprocess.Popen:
     )
 
 
-def _wait_for_trial(folder: Path, count: int) -> None:
+def _wait_for_trial(folder: Path, count: int, process: subprocess.Popen) -> None:
     database = folder / "runs" / "micro" / "study.db"
-    for _ in range(600):
+    deadline = time.monotonic() + 300  # a busy machine imports torch in a minute
+    while time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.1)
         if not database.exists():
             continue
-        try:
-            rows = sqlite3.connect(database).execute("select state from trials").fetchall()
-        except sqlite3.OperationalError:
-            continue
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            try:
+                rows = connection.execute("select state from trials").fetchall()
+            except sqlite3.OperationalError:
+                continue
         states = [state for (state,) in rows]
         if states.count("COMPLETE") >= count and "RUNNING" in states:
             return
-    raise AssertionError("no trial was running in time")
+    process.kill()
+    raise AssertionError(f"no trial was running in time: {process.communicate()}")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
 def test_an_interrupted_run_loses_only_its_running_trial(tmp_path, how):
     study_file(tmp_path, STUDY.replace("trials = 4", "trials = 10"))
     process = _launch(tmp_path, "run", "study.toml")
-    _wait_for_trial(tmp_path, 1)
+    _wait_for_trial(tmp_path, 1, process)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL), errors
