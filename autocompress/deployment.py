@@ -16,6 +16,7 @@ from autocompress.conversion.half import Half
 from autocompress.conversion.int8 import quantize
 from autocompress.conversion.onnx_files import open_session, runner, write_onnx
 from autocompress.conversion.precision import Precision
+from autocompress.measurement.lock import DeviceLock
 from autocompress.measurement.size import state_bytes
 from autocompress.training.batches import Batches
 
@@ -52,7 +53,9 @@ def deploy(
         ConfigurationError: the model can't be exported or quantized, or packages are missing.
     """
     if precision == "int8":
-        return deployed_file(_int8_file(model, batches), device)
+        with DeviceLock(device).shared():  # calibration would disturb another's measurement
+            content = _int8_file(model, batches)
+        return deployed_file(content, device)
     network = Half(model) if precision == "fp16" else model
     return Deployed(network, network, state_bytes(network))
 

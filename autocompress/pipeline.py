@@ -1,6 +1,6 @@
 """From a baseline and a recipe to a smaller, faster model. Read this file first.
 
-    distil + sparsify  ▶  prune  ▶  factorize  ▶  recover  ▶  fold  (▶  deploy)
+    distil + sparsify  ▶  prune  ▶  factorize  ▶  recover  ▶  factorize late, fold  (▶  deploy)
 
 Zeroed units are removed and batch norms are folded exactly: both steps compare the outputs of
 the model before and after, and fail the trial if they differ. The network stays in float32, so
@@ -51,12 +51,15 @@ class CompressedModel:
             weights rebuild the model in another process.
         curve: one record per epoch of every training stage.
         seconds: wall-clock time per stage.
+        trained: the network after its last training, from which ``refinish`` makes others; the
+            same object as ``model`` where nothing was done to it since.
     """
 
     model: nn.Module
     plan: Plan
     curve: Curve
     seconds: Mapping[str, float]
+    trained: nn.Module
 
 
 def compress(
@@ -90,8 +93,8 @@ def compress(
     distil = _distillers(recipe, baseline, teacher, batches)
     job = _Job(recipe, batches, anatomy, seed, distil, follower or Follower(), _Clock())
     model, curve = job.train(model)
-    model, recovery = job.finish(model)
-    return CompressedModel(model, plan_of(model), curve + recovery, job.clock.seconds)
+    model, recovery = job.shrink(model)
+    return job.finish(model, curve + recovery)
 
 
 def branch(
@@ -125,8 +128,27 @@ def branch(
     model.load_state_dict(trunk)
     distil = _distillers(recipe, baseline, teacher, batches)
     job = _Job(recipe, batches, anatomy, seed, distil, Follower(), _Clock())
-    model, recovery = job.finish(model)
-    return CompressedModel(model, plan_of(model), recovery, job.clock.seconds)
+    return job.finish(*job.shrink(model))
+
+
+def refinish(
+    trained: nn.Module, recipe: Recipe, batches: Batches, *, anatomy: Anatomy
+) -> CompressedModel:
+    """Apply only what follows the last training of a recipe, to a network kept from there.
+
+    It gives what ``compress`` gives for this recipe, in about a second.
+
+    Args:
+        trained: the ``trained`` network of a compressed model; it is not changed.
+        recipe: up to its last training it must be the one that the network is from.
+        batches: as for ``compress``.
+        anatomy: the baseline's.
+
+    Raises:
+        TrialError: a stage failed; it names the stage and the reason.
+    """
+    job = _Job(recipe, batches, anatomy, 0, (), Follower(), _Clock())
+    return job.finish(copy.deepcopy(trained), ())
 
 
 @dataclass(frozen=True)
@@ -155,8 +177,8 @@ class _Job:
                 model = sparsify(model, settings, units, example_inputs=example, seed=seed)
         return model, curve
 
-    def finish(self, model: nn.Module) -> tuple[nn.Module, Curve]:
-        """Prune, factorize, recover, fold; the same for a trunk just trained and for one kept."""
+    def shrink(self, model: nn.Module) -> tuple[nn.Module, Curve]:
+        """Prune, factorize, recover; the same for a trunk just trained and for one kept."""
         recipe, batches, example = self.recipe, self._seeded(self.seed + 1), self.batches.example
 
         if recipe.pruning is not None:
@@ -171,12 +193,21 @@ class _Job:
             curve = self._fit(model, batches, recipe.training.recovery, [HoldZeros()])
             if recipe.training.recovery_epochs == 0:
                 reestimate_batch_norms(model, batches.train)
+        return model.eval(), curve
+
+    def finish(self, trained: nn.Module, curve: Curve) -> CompressedModel:
+        """Factorize late, fold: what needs no more training."""
+        recipe, example, model = self.recipe, self.batches.example, trained
+
+        if recipe.late_factorization is not None:
+            with self.clock.stage("factorize late"):
+                model = factorize(model, recipe.late_factorization, calibration=example)
 
         if recipe.fold:
             with self.clock.stage("fold"):
                 steps = _known_folds(recipe, self.anatomy)
                 model = fold_batch_norms(model, example, steps=steps)
-        return model.eval(), curve
+        return CompressedModel(model, plan_of(model), curve, self.clock.seconds, trained)
 
     def _fit(self, model: nn.Module, batches: Batches, run: Fit, more: Sequence[Any]) -> Curve:
         callbacks = [*self.distil, *more]
@@ -214,7 +245,8 @@ def prune_exactly(
 
 def _known_folds(recipe: Recipe, anatomy: Anatomy) -> Sequence[Fold] | None:
     """Return the baseline's foldings where a recipe leaves its layers in place, else ``None``."""
-    return None if recipe.factorization is not None else anatomy.folds
+    replaced = recipe.factorization is not None or recipe.late_factorization is not None
+    return None if replaced else anatomy.folds
 
 
 def draft(
@@ -235,6 +267,8 @@ def draft(
             model = prune_exactly(model, example, recipe.pruning, units)
         if recipe.factorization is not None:
             model = factorize(model, recipe.factorization)
+        if recipe.late_factorization is not None:
+            model = factorize(model, recipe.late_factorization)
         if recipe.fold:
             model = fold_batch_norms(model, example, steps=_known_folds(recipe, anatomy))
     return model.eval()

@@ -25,7 +25,8 @@ class Recipe:
         distillation: how the teacher's outputs join the loss, in every training run.
         sparsification: what is driven to zero, and when.
         pruning: how zeroed units are removed.
-        factorization: which weights are replaced by products of thin ones.
+        factorization: which weights are replaced by products of thin ones, before the recovery.
+        late_factorization: the same after the recovery: no training makes up for what it costs.
         fold: whether batch norms are folded into their neighbours at the end.
         training: epochs and learning rates.
         precision: of the deployed model, which ``deploy`` makes; ``compress`` stays in float32.
@@ -38,6 +39,7 @@ class Recipe:
     sparsification: Sparsification | None = None
     pruning: Pruning | None = None
     factorization: Factorization | None = None
+    late_factorization: Factorization | None = None
     fold: bool = True
     training: Training = field(default_factory=Training)
     precision: Precision = "fp32"

@@ -66,6 +66,7 @@ def recipe_in_short(recipe: Mapping[str, Any]) -> str:
     parts = [
         *_sparsification(recipe.get("sparsification")),
         *_factorization(recipe.get("factorization")),
+        *(f"late {part}" for part in _factorization(recipe.get("late_factorization"))),
         *_distillation(recipe.get("distillation")),
         *(["fold"] if recipe.get("fold") else []),
         *_precision(recipe.get("precision")),
@@ -85,6 +86,9 @@ def recipe_in_words(recipe: Mapping[str, Any]) -> list[str]:
     sentences = [say(recipe[stage]) for stage, say in told.items() if recipe.get(stage)]
     training = recipe.get("training") or {}
     sentences += [_train_in_words(training)] if training else []
+    late = _factorization(recipe.get("late_factorization"))
+    if late:
+        sentences.append(f"Factorize once more after that, untrained: keep {', '.join(late)}.")
     sentences += ["Fold batch norms into their neighbours."] if recipe.get("fold") else []
     return [sentence for sentence in sentences if sentence]
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from autocompress.errors import TrialError
 from autocompress.graph import Plan, rebuild
-from autocompress.pipeline import KeepTrunks, branch, compress, draft
+from autocompress.pipeline import KeepTrunks, branch, compress, draft, refinish
 from autocompress.recipe import Recipe
 from autocompress.techniques.anatomy import examine
 from autocompress.techniques.distillation import Distillation
@@ -78,6 +78,24 @@ def test_a_branch_gives_what_its_recipe_gives(batches, trained_vgg, epoch):
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert [record.stage for record in branched.curve] == ["recover"]
     assert len(whole.curve) == epoch + 1
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_a_trained_network_finishes_as_its_recipe_does(batches, trained_vgg, fold):
+    anatomy = examine(trained_vgg, batches.example)
+    plain = replace(FULL, factorization=None)
+    first = compress(trained_vgg, plain, batches, anatomy=anatomy)
+    late = Factorization(energy=0.9, convolution_energy=0.9, min_rank=1)
+    recipe = replace(plain, late_factorization=late, fold=fold)
+    before = copy.deepcopy(first.trained.state_dict())
+    cheap = refinish(first.trained, recipe, batches, anatomy=anatomy)
+    whole = compress(trained_vgg, recipe, batches, anatomy=anatomy)
+    assert cheap.plan == whole.plan
+    assert parameters(cheap.model) < parameters(first.model)
+    found, expected = cheap.model.state_dict(), whole.model.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    assert all(torch.equal(before[name], t) for name, t in first.trained.state_dict().items())
 
 
 def test_plan_and_weights_rebuild_the_model(batches, compressed):

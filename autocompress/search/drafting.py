@@ -83,8 +83,10 @@ def make_draft(
 
 def is_exact(recipe: Recipe) -> bool:
     """Tell whether a recipe's structure does not depend on the weights that training finds."""
-    ranks = recipe.factorization
-    by_energy = ranks is not None and (ranks.energy, ranks.convolution_energy) != (None, None)
+    by_energy = any(
+        ranks is not None and (ranks.energy, ranks.convolution_energy) != (None, None)
+        for ranks in (recipe.factorization, recipe.late_factorization)
+    )
     sparse = recipe.sparsification
     return not by_energy and (sparse is None or recipe.pruning is None or _takes_units(sparse))
 

@@ -9,10 +9,16 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autocompress.errors import TrialError
 from autocompress.measurement.size import count_parameters
-from autocompress.pipeline import Trunk, branch
+from autocompress.pipeline import CompressedModel, Trunk, branch, refinish
 from autocompress.recipe import Recipe
 from autocompress.search.limits import FINISHED
-from autocompress.search.offshoots import Offshoot, affordable, offshoots
+from autocompress.search.offshoots import (
+    Offshoot,
+    affordable,
+    levels,
+    lower_ranks,
+    promising,
+)
 from autocompress.search.space import Space
 from autocompress.search.workbench import OBJECTIVES, Workbench, values_of
 
@@ -27,13 +33,15 @@ class Crop:
         number: the trial.
         recipe: what it trained.
         params: the knobs that made the recipe.
-        trunks: states of its training run, by epoch.
+        trunks: states of its first training run, by epoch.
+        compressed: what came of it.
     """
 
     number: int
     recipe: Recipe
     params: Mapping[str, Any]
     trunks: Mapping[int, Trunk]
+    compressed: CompressedModel
 
 
 class Harvester:
@@ -53,19 +61,23 @@ class Harvester:
         """Return after which epochs of its first training run a recipe's trunk is wanted."""
         if not self.bench.economy.harvest:
             return set()
-        return {offshoot.epoch for offshoot in offshoots(recipe)}
+        return {level.epoch for level in levels(recipe) if level.epoch is not None}
 
-    def keep(self, crop: Crop, *, trial_s: float, each_s: float) -> None:
+    def keep(self, crop: Crop, *, accuracy: float, trial_s: float, each_s: float) -> None:
         """Keep a trial's crop until its study has noted that it is complete.
 
         Args:
             crop: what the trial leaves.
+            accuracy: of the trial, in [0, 1].
             trial_s: seconds that the trial took.
             each_s: seconds that it spent on surgery, evaluating, measuring and saving.
         """
         if self.bench.economy.harvest:
             self._crop = crop
-            self._chosen = affordable(offshoots(crop.recipe), trial_s, each_s)
+            made = crop.compressed
+            ranks = lower_ranks(crop.recipe, made.plan, self.space.exclude)
+            wanted = promising([*ranks, *levels(crop.recipe)], made.curve, accuracy)
+            self._chosen = affordable(wanted, trial_s, each_s)
 
     def gather(self, study: optuna.Study, parent: FrozenTrial) -> None:
         """Add what else a trial's training run yields, once the study has noted its end."""
@@ -80,7 +92,7 @@ class Harvester:
     def _finished(
         self, parent: FrozenTrial, crop: Crop, offshoot: Offshoot, name: str
     ) -> FrozenTrial | None:
-        """Finish a trunk, judge and save what comes out; ``None`` for the parent's own size."""
+        """Finish it, judge and save what comes out; ``None`` for the parent's own size."""
         bench, recipe = self.bench, offshoot.recipe
         params = self.space.harvested(crop.params, recipe, offshoot.fraction)
         facts: dict[str, Any] = {
@@ -90,17 +102,9 @@ class Harvester:
             "recipe": recipe.to_dict(),
         }
         try:
-            compressed = branch(
-                bench.baseline,
-                recipe,
-                crop.trunks[offshoot.epoch],
-                bench.batches,
-                teacher=bench.teacher,
-                anatomy=bench.anatomy,
-                seed=bench.seed,
-            )
+            compressed = self._made(crop, offshoot)
             if count_parameters(compressed.model) == parent.values[SIZE]:
-                return None  # such as a lower rank below ``min_rank``: the parent, less trained
+                return None  # where no layer is worth a factorization
             judgement = bench.judge(compressed.model, recipe.precision)
             facts["sha256"] = bench.save(name, recipe, compressed, judgement)
         except TrialError as error:
@@ -114,4 +118,18 @@ class Harvester:
             distributions=parent.distributions,
             user_attrs=facts,
             constraints={**bench.violations(judgement.metrics), **FINISHED},
+        )
+
+    def _made(self, crop: Crop, offshoot: Offshoot) -> CompressedModel:
+        bench, recipe = self.bench, offshoot.recipe
+        if offshoot.epoch is None:
+            return refinish(crop.compressed.trained, recipe, bench.batches, anatomy=bench.anatomy)
+        return branch(
+            bench.baseline,
+            recipe,
+            crop.trunks[offshoot.epoch],
+            bench.batches,
+            teacher=bench.teacher,
+            anatomy=bench.anatomy,
+            seed=bench.seed,
         )

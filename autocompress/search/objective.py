@@ -102,7 +102,8 @@ class Objective:
         trial.set_user_attr("sha256", digest)
         after_training = {k: s for k, s in spent.items() if k not in ("sparsify", "recover")}
         self.harvester.keep(
-            Crop(trial.number, recipe, params, keeper.trunks),
+            Crop(trial.number, recipe, params, keeper.trunks, compressed),
+            accuracy=judgement.metrics["accuracy"],
             trial_s=now - start,
             each_s=sum(after_training.values()),
         )

@@ -149,9 +149,7 @@ class Space:
         """
         names = ("sparsity", *(f"sparsity_{stage}" for stage in STAGES), "linear_sparsity")
         scaled = {n: params[n] * fraction for n in names if params[n] is not None}
-        rank = recipe.factorization.rank if recipe.factorization else None
-        epochs = recipe.training.recovery_epochs
-        return {**params, **scaled, "rank": rank or 1.0, "recovery_epochs": epochs}
+        return {**params, **scaled, "recovery_epochs": recipe.training.recovery_epochs}
 
     def nearest_of(self, params: Params, names: Iterable[str]) -> dict[str, Any]:
         """Move some knobs to the nearest values that the space allows."""

@@ -18,7 +18,6 @@ from autocompress.deployment import deploy
 from autocompress.errors import RunError, failing_as
 from autocompress.measurement.latency import Latency, Ruler
 from autocompress.measurement.layers import compare_layers
-from autocompress.measurement.lock import DeviceLock
 from autocompress.measurement.profile import profile_layers
 from autocompress.measurement.size import (
     count_macs,
@@ -124,8 +123,7 @@ class Workbench:
         ruler, clock = self.ruler, [time.perf_counter()]
         device = ruler.settings.torch_device()
         with failing_as("deploy"):
-            with DeviceLock(device).shared():  # calibration would disturb another's measurement
-                deployed = deploy(model, precision, self.batches, device=device)
+            deployed = deploy(model, precision, self.batches, device=device)
             clock.append(time.perf_counter())
         with failing_as("evaluate"):
             accuracy = score(deployed.run, self.batches.valid).accuracy

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,12 @@ from autocompress.config import load_study
 from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.events import Finished, LastWord, Started, TrialDone
 from autocompress.search import harvesting
+from autocompress.search.offshoots import Offshoot
 from autocompress.study.picks import Demands
 from autocompress.study.records import Run
 from autocompress.study.running import check, resume, run
 from autocompress.study.searching import open_bench, optimize
+from autocompress.techniques.factorization import Factorization
 from autocompress.training.fitting import Follower
 from autocompress.wording import recipe_in_short
 
@@ -334,24 +337,37 @@ def test_limits_stop_drafts_and_mark_the_infeasible(tmp_path):
 
 def test_a_training_run_yields_more_than_one_candidate(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(harvesting, "affordable", lambda wanted, trial_s, each_s: wanted)
+    monkeypatch.setattr(harvesting, "promising", lambda found, curve, accuracy: found)
+    settings = Factorization(energy=0.9, convolution_energy=0.9, min_rank=1)  # for a tiny net
+    monkeypatch.setattr(
+        harvesting,
+        "lower_ranks",
+        lambda recipe, plan, exclude: [Offshoot(replace(recipe, late_factorization=settings))],
+    )
     folder = shutil.copytree(finished.path, tmp_path / "micro")
     edited = (folder / "study.toml").read_text().replace("epochs = 1\n", "epochs = 4\n")
     (folder / "study.toml").write_text(edited)
     study, objective = open_bench(folder, worker=1, follower=Follower())
-    study.enqueue_trial({"sparsity": 0.8, "linear_sparsity": 0.4, "rank": 1.0})
     optimize(study, objective, 1, None, "test")
     *_, parent = [t for t in Run.open(folder).trials() if t.counts]
     harvested = [t for t in Run.open(folder).trials() if t.harvested_from is not None]
-    assert len(harvested) == 2  # the third, of a lower rank, would have the parent's size
-    assert Run.open(folder).front_document()["trials"]["harvested"] == 2
-    assert [trial.folder.name for trial in harvested] == [
-        f"{parent.number:05d}.{index}" for index in (1, 3)
-    ]
+    assert {trial.harvested_from for trial in harvested} == {parent.number}
+    assert Run.open(folder).front_document()["trials"]["harvested"] == len(harvested)
+    late = [trial for trial in harvested if trial.recipe["late_factorization"]]
+    levels = [trial for trial in harvested if trial.recipe["training"]["stop_after"]]
+    assert late
+    assert levels
     for trial in harvested:
-        assert (trial.state, trial.harvested_from) == ("complete", parent.number)
-        assert trial.recipe["training"]["recovery_epochs"] == 0
+        assert trial.state == "complete"
+        assert trial.folder.name.startswith(f"{parent.number:05d}.")
         assert trial.metrics["parameters"] != parent.metrics["parameters"]
-        assert 0 < trial.params["sparsity"] < 0.8
+    for trial in late:
+        assert trial.metrics["parameters"] < parent.metrics["parameters"]
+        assert trial.params["sparsity"] == parent.params["sparsity"]
+        assert "late energy" in recipe_in_short(trial.recipe)
+    for trial in levels:
+        assert trial.recipe["training"]["recovery_epochs"] == 0
+        assert 0 < trial.params["sparsity"] < parent.params["sparsity"]
         assert "left after epoch" in recipe_in_short(trial.recipe)
 
 
