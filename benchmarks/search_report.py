@@ -13,6 +13,7 @@ from autocompress.figures.hypervolume import volumes_over_time
 
 ACCURACY_DROP, RATIO = 0.10, 1.1  # of the reference point
 SHARES = {"1/5": 0.2, "1/2": 0.5, "all": 1.0}  # of the time
+COUNTS = (8, 12, 16, 20)  # of trials: what a sampler is worth where its own time does not matter
 WORK_OF_A_TRIAL = ("sparsify", "recover", "measure", "evaluate")  # what a trial is there for
 Result = dict[str, Any]
 
@@ -44,6 +45,17 @@ def reached(curve: Sequence[tuple[float, float]], volume: float) -> float | None
     return next((time_s for time_s, value in curve if value >= volume), None)
 
 
+def volume_after(result: Result, count: int) -> float | None:
+    """Return the hypervolume after so many trained trials, however long they took.
+
+    ``None`` where there were fewer.
+    """
+    trained = [t["finished_s"] for t in result["trials"] if t["state"] in ("complete", "pruned")]
+    if len(trained) < count:
+        return None
+    return volume_at(volumes(result, math.inf), sorted(trained)[count - 1])
+
+
 def overhead(trials: Iterable[Result]) -> float | None:
     """Return the share of complete trials' time that is neither training nor measuring.
 
@@ -73,6 +85,7 @@ def summary(results: Mapping[str, Result], seconds: float) -> Result:
     return {
         "seeds": len(results),
         "volume": at,
+        "after_trials": {n: _median(volume_after(r, n) for r in results.values()) for n in COUNTS},
         "median_volume": {name: statistics.median(v.values()) for name, v in at.items()},
         "trials": {state: sum(t["state"] == state for t in in_time) for state in states},
         "ready_s": statistics.median(result["ready_s"] for result in results.values()),
@@ -107,6 +120,13 @@ def compared(stored: Result, seconds: float) -> Result:
     return found
 
 
+def _median(values: Iterable[float | None]) -> float | None:
+    """Return the median, or ``None`` where a value is not known."""
+    found = [*values]
+    known = [value for value in found if value is not None]
+    return statistics.median(known) if len(known) == len(found) else None
+
+
 def _finite(value: float) -> float | None:
     """Return a number that JSON knows: ``None`` for infinity."""
     return value if math.isfinite(value) else None
@@ -139,6 +159,18 @@ def report(stored: Result) -> str:
         ready = f"{row['ready_s']:.0f} s"
         cells = [arm, str(row["seeds"]), middle, spread, trials or "none", ready, share]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "Median volume after so many trained trials, however long they took; - where a seed had "
+        "fewer:",
+        "",
+        "| arm | " + " | ".join(f"{count} trials" for count in COUNTS) + " |",
+        "|---" * (len(COUNTS) + 1) + "|",
+    ]
+    for arm, row in arms.items():
+        after = [row["after_trials"][count] for count in COUNTS]
+        cells = ["-" if volume is None else f"{volume:.4f}" for volume in after]
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
     lines += [
         "",
         "| autocompress against | seeds | ratio at 1/5 | at 1/2 | at the end "
