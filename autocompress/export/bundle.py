@@ -27,7 +27,7 @@ from autocompress.export.contents import (
     text_files,
     versions,
 )
-from autocompress.export.formats import FORMATS, Exportable, Format
+from autocompress.export.formats import FORMATS, Exportable, Format, files_of
 from autocompress.export.loading import (
     FORMAT,
     GOLDEN,
@@ -221,7 +221,8 @@ def _judge(folder: Path, index: dict[str, Any], checks: Mapping[str, Any]) -> No
     for name, check in checks.items():
         if check["failed"]:
             (folder / REJECTED).mkdir(exist_ok=True)
-            (folder / name).rename(folder / REJECTED / name)
+            for moved in files_of(name):
+                (folder / moved).rename(folder / REJECTED / moved)
             del index["batch"][name]
             index["rejected"][name] = check["failed"]
         else:

@@ -76,7 +76,8 @@ def export_trial(
                 study=run.config,
                 trial=number,
                 recipe=record.recipe,
-                threads=record.threads,
+                threads=_threads(run, record),
+                baseline_threads=_baseline_threads(run),
                 baseline_sha256=digest_of_weights(baseline),
                 machine=run.fingerprint,
             ),
@@ -91,6 +92,21 @@ def export_trial(
         formats=formats if record.precision != "int8" else (*formats, "onnx-int8"),
         force=force,
     )
+
+
+def _threads(run: "Run", record: "TrialRecord") -> int | None:
+    """Return the threads that a trial was trained with, or the one that it was harvested from."""
+    if record.harvested_from is not None:
+        record = run.trial(record.harvested_from)
+    return record.threads
+
+
+def _baseline_threads(run: "Run") -> int | None:
+    from autocompress.study.preparation import TRAINING_FILE
+
+    path = run.path / "baseline" / TRAINING_FILE
+    threads: int | None = read_json(path).get("threads") if path.exists() else None
+    return threads
 
 
 def _measured(record: "TrialRecord") -> dict[str, Measured]:

@@ -51,6 +51,7 @@ def run(tmp_path):
     home = tmp_path / "run" / "baseline"
     home.mkdir(parents=True)
     save_file(baseline.state_dict(), home / "weights.safetensors")
+    write_json(home / "training.json", {"epochs": 0, "seconds": 0.0, "threads": 2})
     model = models.build("autocompress:vgg_small", KWARGS, num_classes=10, channels=1).eval()
     cut = {("classifier.0.weight", 0): (0, 5), ("classifier.0.bias", 0): (0, 5)}
     remove(model, Remove({**cut, ("classifier.3.weight", 1): (0, 5)}))
@@ -95,8 +96,8 @@ def test_a_trial_becomes_a_verified_bundle_that_tells_where_it_is_from(run, tmp_
     assert tomllib.loads((bundle / "study.toml").read_text()) == CONFIG
     origin = json.loads((bundle / "origin.json").read_text())
     assert origin == {
-        "trial": 0, "recipe": {"fold": True}, "threads": 1, "machine": FINGERPRINT,
-        "baseline_sha256": digest_of_weights(baseline),
+        "trial": 0, "recipe": {"fold": True}, "threads": 1, "baseline_threads": 2,
+        "machine": FINGERPRINT, "baseline_sha256": digest_of_weights(baseline),
     }  # fmt: skip
 
 
