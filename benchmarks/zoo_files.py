@@ -58,12 +58,3 @@ def _convert(
         "mb": round(size / 1e6, 2),
         "write_s": round(seconds, 1),
     }
-
-
-def cell(result: dict[str, Any]) -> str:
-    """Return what a table says of one format: how far off, the seconds, and what is unusual."""
-    if "error" in result:
-        return f"no: {result['error'][:200]}"
-    verdict = "" if result["passed"] else "no: "
-    batch = "" if result["batch"] == "any" else ", one image at a time"
-    return f"{verdict}{result['difference']:.0e}, {result['write_s']:.0f} s{batch}"

@@ -148,6 +148,8 @@ def _write_core(source: Exportable, card: Card, folder: Path) -> None:
         outputs = plain(source.model(source.example))
     save_file({"inputs": source.example, "outputs": outputs}, folder / GOLDEN)
     save_model(source.model, str(folder / WEIGHTS))
+    for name in (GOLDEN, WEIGHTS):  # safetensors hides its files from other users
+        (folder / name).chmod(folder.stat().st_mode & 0o666)
     (folder / PLAN).write_text(plan_of(source.model).to_json(), encoding="utf-8")
     for name, content in text_files(card).items():
         (folder / name).write_bytes(content)

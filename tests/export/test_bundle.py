@@ -55,6 +55,12 @@ def test_a_bundle_has_all_its_files_and_leaves_nothing_beside_it(exported):
     }
 
 
+def test_whoever_may_read_the_folder_may_read_all_files(exported):
+    _, folder, _ = exported
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert set(modes.values()) == {folder.stat().st_mode & 0o666}
+
+
 def test_the_index_has_the_digest_of_every_other_file(exported):
     _, folder, _ = exported
     index = json.loads((folder / "bundle.json").read_text())

@@ -77,6 +77,7 @@ def everything(tmp_path_factory, onnx):
 def test_all_formats_fit_into_one_bundle_and_are_checked(everything):
     folder, returned, kinds = everything
     assert returned["rejected"] == {}
+    card = (folder / "README.md").read_text()
     files = {kind.filename for kind in kinds.values()}
     assert set(returned["checks"]) == {"weights.safetensors", *files}
     for kind in kinds.values():
@@ -84,7 +85,9 @@ def test_all_formats_fit_into_one_bundle_and_are_checked(everything):
         assert check["images"] == 30
         assert check["latency"]["n"] > 0
         assert check["baseline_latency"]["n"] > 0
-        assert f"| `{kind.filename}` |" in (folder / "README.md").read_text()
+        assert f"| `{kind.filename}` |" in card
+        named = "infer.py" if kind.filename.endswith("onnx") else kind.filename
+        assert named in card.split("## Use it")[1].split("## Checked")[0]
         assert set(files_of(kind.filename)) <= returned["files"].keys()
 
 

@@ -125,6 +125,8 @@ def test_the_very_int8_file_that_was_measured_is_shipped(run, tmp_path):
     returned = export_trial(opened, 0, tmp_path / "bundle")
     assert (tmp_path / "bundle" / "model-int8.onnx").read_bytes() == path.read_bytes()
     assert returned["checks"]["model-int8.onnx"]["accuracy"] == pytest.approx(accuracy)
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert "- **int8**: the numbers above are those of `model-int8.onnx`" in card
 
     path.unlink()
     with pytest.raises(RunError, match=r"model\.int8\.onnx is missing"):
