@@ -11,6 +11,7 @@ import typer
 from autocompress.artifacts import write_bytes
 from autocompress.errors import AutocompressError, ConfigurationError, UsageError
 from autocompress.terminal import views
+from autocompress.terminal.bundles import export, reproduce
 from autocompress.terminal.interrupts import INTERRUPTED, stop_cleanly_first
 from autocompress.terminal.options import (
     AsJson,
@@ -27,7 +28,6 @@ from autocompress.terminal.reading import (
     NOTHING_FEASIBLE,
     bench,
     dashboard,
-    export,
     front,
     open_run,
     report,
@@ -196,7 +196,7 @@ def init(
     say(f"next: autocompress plan {path}")
 
 
-for _command in (status, front, show, bench, dashboard, report, export):
+for _command in (status, front, show, bench, dashboard, report, export, reproduce):
     app.command()(_command)
 
 

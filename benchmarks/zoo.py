@@ -1,15 +1,18 @@
-"""Is removal exact on every architecture? One process for each model, resumable.
+"""Is removal exact on every architecture, and does what comes out run where it lands?
 
     python -m benchmarks.zoo torchvision            all classification models of torchvision
     python -m benchmarks.zoo timm                   a broad sample of timm, if it is installed
     python -m benchmarks.zoo torchvision resnet18   some models, again
 
-Each model is built with generic random parameters; 30 % of the units of every removable group are
-zeroed and removed, batch norms are folded, the result is rebuilt from its plan and weights on a
-fresh build, and exported. Outputs are compared in float64. Results: ``benchmarks/results/``.
+One process for each model, smallest first, resumable. Each is built with generic random
+parameters; 30 % of the units of every removable group are zeroed and removed, batch norms are
+folded, the result is rebuilt from its plan and weights on a fresh build, and exported. Outputs are
+compared in float64. Another process compresses it in the same way, writes it as pt2 and as ONNX,
+and runs these files in their own runtimes, batch 1, in float32. Results: ``benchmarks/results/``.
 """
 
 import copy
+import importlib.metadata
 import json
 import platform
 import resource
@@ -22,34 +25,39 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.zoo_table import FORMATS_TRIED, SHARE, TOLERANCE, table
+
 RESULTS = Path(__file__).parent / "results"
-SHARE = 0.3
-TOLERANCE = 1e-9
 IN_DOUBLE = 100e6  # parameters up to which plain float64 copies are compared too
-LIMIT_S = 900
+LIMIT_S = 1800
 WORK = ("units", "prune", "fold", "rebuild", "export")  # not our checks of it
 
 
 def main() -> None:
     """Run a suite, skipping models that have a result; named models run again."""
     suite, *wanted = sys.argv[1:]
-    if suite == "--model":
-        print(json.dumps(examine(*wanted)))
+    if suite in TASKS:
+        print(json.dumps(TASKS[suite](*wanted)))
         return
     from benchmarks import zoo_models
 
     names = zoo_models.torchvision_names() if suite == "torchvision" else zoo_models.timm_names()
     file = RESULTS / f"zoo-{suite}.json"
     results = json.loads(file.read_text())["models"] if file.exists() else {}
-    for name in names:
-        if name in wanted or (not wanted and name not in results):
-            results[name] = _in_a_process(suite, name)
-            print(name, json.dumps(results[name])[:300], flush=True)
-            _write(file, suite, {n: results[n] for n in names if n in results})
+    for name in sorted(wanted or names, key=lambda n: results.get(n, {}).get("parameters", 0)):
+        if name not in results or name in wanted:
+            results[name] = _in_a_process("--remove", suite, name)
+        elif "files" in results[name]:
+            continue
+        results[name]["files"] = _in_a_process("--files", suite, name)
+        print(
+            name, json.dumps(results[name])[:300], json.dumps(results[name]["files"]), flush=True
+        )
+        _write(file, suite, {n: results[n] for n in names if n in results})
 
 
-def _in_a_process(suite: str, name: str) -> dict[str, Any]:
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.zoo", "--model", suite, name]
+def _in_a_process(task: str, suite: str, name: str) -> dict[str, Any]:
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.zoo", task, suite, name]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=LIMIT_S, check=False
@@ -97,9 +105,34 @@ def examine(suite: str, name: str) -> dict[str, Any]:
     result["passed"] = "error" not in result and not result["refused"] and max(checks) <= TOLERANCE
     result["seconds"] = stages.seconds
     result["total_s"] = round(sum(stages.seconds.get(name, 0.0) for name in WORK), 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result["peak_gb"] = round(peak / (2**20 if platform.system() == "Linux" else 2**30), 2)
+    result["peak_gb"] = _peak_gb()
     return result
+
+
+def convert(suite: str, name: str) -> dict[str, Any]:
+    """Compress one model as ``examine`` does, and try it as files, in this process."""
+    import torch
+
+    from autocompress.graph import find_units
+    from autocompress.techniques.folding import fold_batch_norms
+    from autocompress.techniques.pruning import prune_with_report
+    from benchmarks import zoo_files, zoo_models
+
+    torch.set_num_threads(1)
+    model, image = zoo_models.build(suite, name)
+    units = find_units(model, image)
+    zero_some(model, units.removable, image)
+    model = prune_with_report(model, image, units=units.groups).model
+    files = zoo_files.convert(fold_batch_norms(model, image), image, FORMATS_TRIED)
+    return {**files, "peak_gb": _peak_gb()}
+
+
+def _peak_gb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if platform.system() == "Linux" else 2**30), 2)
+
+
+TASKS = {"--remove": examine, "--files": convert}
 
 
 def _compress(suite: str, name: str, result: dict[str, Any], stages: Stages) -> None:
@@ -219,58 +252,14 @@ def _write(file: Path, suite: str, results: dict[str, Any]) -> None:
     machine = {
         "torch": torch.__version__,
         "python": platform.python_version(),
+        "onnxruntime": importlib.metadata.version("onnxruntime"),
         "processor": platform.machine(),
         "threads": 1,
     }
     temporary = file.with_suffix(".tmp")
     temporary.write_text(json.dumps({"machine": machine, "models": results}, indent=1) + "\n")
     temporary.replace(file)
-    file.with_suffix(".md").write_text(_table(suite, machine, results))
-
-
-def _table(suite: str, machine: dict[str, Any], results: dict[str, Any]) -> str:
-    passed = sum(bool(result.get("passed")) for result in results.values())
-    about = (
-        f"{int(SHARE * 100)} % of the units of every removable group zeroed and removed, batch "
-        "norms folded, rebuilt from plan and weights on a fresh build, exported. Passed: outputs "
-        f"equal to {TOLERANCE:g} standard deviations in float64 after each of these, nothing "
-        "refused. Fold: the difference on a float64 copy, left out above 100 M parameters, where "
-        "only folding's own comparison in float64 (to 1e-9) is made. Effect: how much zeroing "
-        "changed the outputs. s: CPU seconds of one thread, n = 1, for finding units, pruning, "
-        "folding, rebuilding and exporting, with the comparisons that these make themselves. GB: "
-        "peak of the process, PyTorch and all comparisons included. "
-        + ", ".join(f"{key} {value}" for key, value in machine.items())
-    )
-    heads = ("model", "passed", "groups", "units", "M parameters", "after", "difference")
-    heads += ("effect", "fold", "s", "GB", "not removable, and why")
-    title = f"# Exact removal on {suite}: {passed} of {len(results)} models pass"
-    lines = [title, "", f"{about}.", ""]
-    lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    lines += [_row(name, result) for name, result in results.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _row(name: str, result: dict[str, Any]) -> str:
-    if "parameters_after" not in result:
-        return f"| {name} | no |" + " |" * 9 + f" {result.get('error', '')[:300]} |"
-    why = [f"{text} ({count} groups)" for text, count in result["kept_why"].items()]
-    why += [f"refused {name}: {reason}" for name, reason in result["refused"].items()]
-    why += [result["error"]] if "error" in result else []
-    cells = [
-        name,
-        "yes" if result.get("passed") else "no",
-        result["groups"],
-        result["units"],
-        f"{result['parameters'] / 1e6:.2f}",
-        f"{result['parameters_after'] / 1e6:.2f}",
-        f"{result['difference']:.0e}",
-        f"{result['effect']:.1f}",
-        f"{result.get('fold_difference', float('nan')):.0e}",
-        result["total_s"],
-        result["peak_gb"],
-        "; ".join(why)[:600],
-    ]
-    return "| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |"
+    file.with_suffix(".md").write_text(table(suite, machine, results))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ COMMANDS = (
     "bench",
     "report",
     "export",
+    "reproduce",
     "init",
 )
 
@@ -229,25 +230,122 @@ def test_report_writes_one_page(call, finished, tmp_path):
     assert (tmp_path / "page.html").stat().st_size > 1_000_000
 
 
-def test_export_exports_the_pick(call, finished, monkeypatch, tmp_path):
-    calls = []
+CHECK = {
+    "difference": 1e-7,
+    "agreement": 1.0,
+    "accuracy": 0.9712,
+    "latency": {"p50_ms": 0.5},
+    "baseline_latency": {"p50_ms": 1.0},
+}
 
-    def export_trial(run, number, output, *, formats):
-        calls.append((number, output, formats))
-        return {"bundle": str(output)}
+
+@pytest.fixture
+def exporting(monkeypatch):
+    """A made-up export: ``calls`` notes what it is asked for, ``rejected`` is what it rejects."""
+
+    def export_trial(run, number, output, **options):
+        fake.calls.append((number, output, options))
+        files = {"model.pt2": 40_000, "README.md": 2_000}
+        checks = {"model.pt2": CHECK}
+        return {
+            "bundle": str(output), "files": files, "checks": checks, "rejected": fake.rejected
+        }  # fmt: skip
 
     fake = types.ModuleType("autocompress.export")
-    fake.export_trial = export_trial
+    fake.export_trial, fake.calls, fake.rejected = export_trial, [], {}
     monkeypatch.setitem(sys.modules, "autocompress.export", fake)
+    return fake
+
+
+def test_export_exports_the_pick(call, finished, exporting, tmp_path):
     arguments = ("export", finished.path, "-o", tmp_path / "bundle")
-    assert call(*arguments, "--pick", "small")[0] == 0
-    assert call(*arguments, "--trial", finished.front()[-1].number)[0] == 0
-    small, last = finished.pick("small").number, finished.front()[-1].number
-    assert [number for number, *_ in calls] == [small, last]
-    assert calls[0][1:] == (tmp_path / "bundle", ("pt2",))
-    code, _, err = call(*arguments, "--min-accuracy", "1.0")
+    code, out, _ = call(*arguments, "--pick", "small")
+    assert code == 0
+    assert "2 files, 42.0 kB" in out
+    assert "97.12 %" in out
+    assert call(*arguments)[0] == 0
+    last = finished.front()[-1].number
+    assert call(*arguments, "--trial", last, "--format", "pt2, onnx", "--force")[0] == 0
+    picked = [finished.pick(how).number for how in ("small", "balanced")]
+    assert [number for number, *_ in exporting.calls] == [*picked, last]
+    assert exporting.calls[0][1:] == (
+        tmp_path / "bundle", {"formats": ("pt2",), "force": False}
+    )  # fmt: skip
+    assert exporting.calls[-1][2] == {"formats": ("pt2", "onnx"), "force": True}
+
+
+def test_export_tells_what_it_wrote_as_json(call, finished, exporting, tmp_path):
+    code, out, _ = call("export", finished.path, "-o", tmp_path / "b", "--trial", 0, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert (document["trial"], document["bundle"]) == (0, str(tmp_path / "b"))
+    assert document["checks"] == {"model.pt2": CHECK}
+
+
+def test_a_rejected_file_is_a_failure_with_its_reason(call, finished, exporting, tmp_path):
+    exporting.rejected = {"model.onnx": "model.onnx: reloaded, its outputs differ"}
+    for more in ((), ("--json",)):
+        code, out, err = call("export", finished.path, "-o", tmp_path / "bundle", *more)
+        assert code == 1
+        assert "model.pt2" in out
+        assert f"rejected, see {tmp_path}/bundle/rejected: model.onnx: reloaded, its" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (
+            ["--min-accuracy", "1.0"],
+            3,
+            "no model on the front meets the demands; nearest is trial",
+        ),
+        (["--max-parameters", "1"], 3, "it misses parameters"),
+        (["--trial", "99"], 2, "has no trial 99; it has trials 0 to"),
+        (["--pick", "best"], 2, "'best' is not one of"),
+        (["--trial", "0", "--pick", "fast"], 2, "--trial names the model: leave out --pick"),
+        (["--trial", "0", "--max-latency-ms", "1"], 2, "leave out --pick, --max"),
+    ],
+)
+def test_what_cannot_be_exported_is_told(call, finished, exporting, arguments, code, told):
+    left, _, err = call("export", finished.path, "-o", "nowhere", *arguments)
+    assert left == code
+    assert told in " ".join(err.replace("│", " ").split())
+    assert exporting.calls == []
+
+
+def test_a_run_without_models_has_nothing_to_export(call, exporting, tmp_path):
+    empty = made_up_run(tmp_path / "empty", complete=0)
+    code, _, err = call("export", empty.path, "-o", tmp_path / "bundle", "--min-accuracy", "0.1")
     assert code == 2
-    assert "no model on the front meets the demands" in err
+    assert "no finished, feasible trial to pick from" in err
+
+
+def test_reproduce_tells_how_far_each_number_drifts(call, monkeypatch, tmp_path):
+    numbers = [
+        ("model", "accuracy", 0.97, 0.98, 0.01),
+        ("model", "parameters", 500, 500, 0),
+        ("model", "latency_ms", 2.0, None, None),
+    ]
+    keys = ("of", "metric", "bundle", "again", "drift")
+    found = {
+        "bundle": "b", "trial": 3, "same_baseline": True, "same_model": False,
+        "differences": ["cpu: 'A' before, 'B' now"],
+        "numbers": [dict(zip(keys, row, strict=True)) for row in numbers],
+    }  # fmt: skip
+    fake = types.ModuleType("autocompress.export")
+    fake.reproduce = lambda bundle, tell: found if bundle == tmp_path else None
+    monkeypatch.setitem(sys.modules, "autocompress.export", fake)
+    code, out, err = call("reproduce", tmp_path)
+    assert code == 0
+    assert "cpu: 'A' before, 'B' now" in err
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert lines[:2] == ["baseline: the same weights, bit by bit", "model: other weights"]
+    assert lines[3:] == [
+        "model accuracy 0.97 0.98 +0.01 (+1.03%)",
+        "model parameters 500 500 0",
+        "model latency_ms 2 not measured again",
+    ]
+    assert json.loads(call("reproduce", tmp_path, "--json")[1]) == found
 
 
 def test_init_writes_a_study_and_never_replaces_one(call, tmp_path):

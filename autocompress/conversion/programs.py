@@ -29,9 +29,22 @@ def export_program(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, 
     try:
         return _export(model, several, {0: torch.export.Dim.DYNAMIC}), "any"
     except ConfigurationError as error:
-        program = _export(model, example[:1], {})
+        program = export_one_image(model, example)
         logger.warning("the exported model takes one image at a time: %s", error)
         return program, 1
+
+
+def export_one_image(model: nn.Module, example: Tensor) -> ExportedProgram:
+    """Export for one image at a time.
+
+    Args:
+        model: as for ``export_program``.
+        example: images [n, channels, height, width], at least one.
+
+    Raises:
+        ConfigurationError: the model can't be exported.
+    """
+    return _export(model, example[:1], {})
 
 
 def _export(model: nn.Module, example: Tensor, dynamic: dict[int, Any]) -> ExportedProgram:

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
 from autocompress.conversion.programs import Batch
-from autocompress.errors import UsageError, VerificationError
+from autocompress.errors import AutocompressError, UsageError, VerificationError
 from autocompress.export.card import model_card
 from autocompress.export.contents import (
     METRICS,
@@ -28,7 +27,7 @@ from autocompress.export.contents import (
     text_files,
     versions,
 )
-from autocompress.export.formats import FORMATS, Exportable, Format
+from autocompress.export.formats import FORMATS, Exportable, Format, files_of
 from autocompress.export.loading import (
     FORMAT,
     GOLDEN,
@@ -40,7 +39,7 @@ from autocompress.export.loading import (
     digest_of_file,
     refuse_foreign,
 )
-from autocompress.export.material import Material, first_images, plain, write_validation
+from autocompress.export.material import Material, plain, write_validation
 from autocompress.export.plots import CURVE, LAYERS, draw_curve, draw_layers
 from autocompress.export.verify import BASELINE, VALIDATION
 from autocompress.graph import plan_of
@@ -48,7 +47,6 @@ from autocompress.measurement import compare_layers
 
 CARD, INFER = "README.md", "infer.py"
 GOLDEN_IMAGES = 16
-CALIBRATION_IMAGES = 256
 
 
 def export_bundle(
@@ -89,8 +87,8 @@ def export_bundle(
     """
     output = Path(output)
     refuse_foreign(output, force=force)
-    kinds = [FORMATS[name] for name in dict.fromkeys(formats)]
-    for kind in kinds:
+    kinds = {name: FORMATS[name] for name in formats}
+    for kind in kinds.values():
         kind.require()
     own = copy.deepcopy(model).cpu().eval()
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +97,7 @@ def export_bundle(
         for path in (folder, extra / VALIDATION, extra / BASELINE):
             path.mkdir(parents=True)
         example = write_validation(own, material.validation, extra / VALIDATION, GOLDEN_IMAGES)
-        packages = sorted({name for kind in kinds for name in kind.packages})
+        packages = sorted({name for kind in kinds.values() for name in kind.packages})
         source = Exportable(
             model=own,
             example=example,
@@ -108,8 +106,7 @@ def export_bundle(
         )
         _write_core(source, card, folder)
         batches: dict[str, Batch] = {WEIGHTS: "any"}
-        for kind in kinds:
-            batches[kind.filename] = kind.write(source, folder / kind.filename)
+        batches |= _write_formats(source, material, kinds, folder)
         _write_baselines(source, material, kinds, extra / BASELINE)
         index: dict[str, Any] = {
             "format": FORMAT,
@@ -118,6 +115,7 @@ def export_bundle(
             "versions": versions(packages),
             "latency": material.timing.to_dict(),
             "batch": batches,
+            "expected": {FORMATS[n].filename: m.accuracy for n, m in material.measured.items()},
             "checks": {},
             "rejected": {},
         }
@@ -130,14 +128,18 @@ def export_bundle(
     return {"bundle": str(output), "files": sizes, **told}
 
 
-def _calibration(material: Material, kinds: Sequence[type[Format]]) -> Tensor:
-    if not any(kind.calibrated for kind in kinds):
-        return torch.empty(0)
-    images = first_images(material.calibration, CALIBRATION_IMAGES)
-    if len(images) == 0:
-        names = ", ".join(kind.filename for kind in kinds if kind.calibrated)
-        raise UsageError(f"{names}: expected training images to calibrate with, got none")
-    return images
+def _calibration(material: Material, kinds: Mapping[str, type[Format]]) -> Tensor:
+    names = [
+        kind.filename
+        for name, kind in kinds.items()
+        if kind.calibrated and name not in material.measured
+    ]
+    images = [plain(batch) for batch in material.calibration] if names else [torch.empty(0)]
+    if not images:
+        raise UsageError(
+            f"{', '.join(names)}: expected training images to calibrate with, got none"
+        )
+    return torch.cat(images)
 
 
 def _write_core(source: Exportable, card: Card, folder: Path) -> None:
@@ -146,13 +148,44 @@ def _write_core(source: Exportable, card: Card, folder: Path) -> None:
         outputs = plain(source.model(source.example))
     save_file({"inputs": source.example, "outputs": outputs}, folder / GOLDEN)
     save_model(source.model, str(folder / WEIGHTS))
+    for name in (GOLDEN, WEIGHTS):  # safetensors hides its files from other users
+        (folder / name).chmod(folder.stat().st_mode & 0o666)
     (folder / PLAN).write_text(plan_of(source.model).to_json(), encoding="utf-8")
     for name, content in text_files(card).items():
         (folder / name).write_bytes(content)
 
 
+def _write_formats(
+    source: Exportable, material: Material, kinds: Mapping[str, type[Format]], folder: Path
+) -> dict[str, Batch]:
+    """Write the model in each format; return the batch sizes that the files run."""
+    batches: dict[str, Batch] = {}
+    for name, kind in kinds.items():
+        path, measured = folder / kind.filename, material.measured.get(name)
+        if measured is None:
+            batches[kind.filename] = _written(kind, source, path)
+        else:
+            path.write_bytes(measured.content)
+            batches[kind.filename] = measured.batch
+    return batches
+
+
+def _written(kind: type[Format], source: Exportable, path: Path) -> Batch:
+    """Write one file.
+
+    Raises:
+        VerificationError: it can't be written; what writes it has errors of its own.
+    """
+    try:
+        return kind.write(source, path)
+    except (AutocompressError, OSError):
+        raise
+    except Exception as error:
+        raise VerificationError(f"{kind.filename} can't be written: {error}") from error
+
+
 def _write_baselines(
-    source: Exportable, material: Material, kinds: Sequence[type[Format]], folder: Path
+    source: Exportable, material: Material, kinds: Mapping[str, type[Format]], folder: Path
 ) -> None:
     """Write the uncompressed model in the same formats, to be timed beside it."""
     if material.baseline is None:
@@ -161,8 +194,8 @@ def _write_baselines(
     uncompressed = Exportable(
         model=baseline, example=source.example, calibration=source.calibration
     )
-    for name in dict.fromkeys(kind.baseline for kind in kinds):
-        FORMATS[name].write(uncompressed, folder / FORMATS[name].filename)
+    for name in dict.fromkeys(kind.baseline for kind in kinds.values()):
+        _written(FORMATS[name], uncompressed, folder / FORMATS[name].filename)
 
 
 def _verify_elsewhere(folder: Path, material: Path) -> dict[str, Any]:
@@ -190,7 +223,8 @@ def _judge(folder: Path, index: dict[str, Any], checks: Mapping[str, Any]) -> No
     for name, check in checks.items():
         if check["failed"]:
             (folder / REJECTED).mkdir(exist_ok=True)
-            (folder / name).rename(folder / REJECTED / name)
+            for moved in files_of(name):
+                (folder / moved).rename(folder / REJECTED / moved)
             del index["batch"][name]
             index["rejected"][name] = check["failed"]
         else:
@@ -236,7 +270,12 @@ def _write_index(folder: Path, index: dict[str, Any]) -> dict[str, int]:
 
 def _put_in_place(folder: Path, output: Path) -> None:
     """Rename the finished folder; an older bundle is set aside first and goes with the rest."""
+    older = folder.with_name("replaced")
     if output.exists():
-        output.rename(folder.with_name("replaced"))
-    folder.rename(output)
-    shutil.rmtree(folder.with_name("replaced"), ignore_errors=True)
+        output.rename(older)
+    try:
+        folder.rename(output)
+    except OSError:
+        if older.exists():
+            older.rename(output)
+        raise

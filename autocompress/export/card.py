@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from autocompress.export.checks import MOST_DROP, TOLERANCE
 from autocompress.export.contents import Card, Data, ModelSpec
 from autocompress.export.plots import CURVE, LAYERS
 from autocompress.wording import (
@@ -43,6 +44,25 @@ ONNX = """A picture, with ONNX Runtime, NumPy and Pillow (`pip install onnxrunti
 
     python infer.py picture.png
 """
+OPENVINO = """With OpenVINO (`pip install openvino`):
+
+```python
+import openvino
+
+model = openvino.Core().compile_model("model.xml", "CPU")
+logits = model(images)[0]  # NumPy, float32 [n, {channels}, {size}, {size}], prepared as below
+```
+"""
+EXECUTORCH = """On phones and other devices, one image at a time, with \
+[ExecuTorch](https://docs.pytorch.org/executorch/) and its XNNPACK backend; to try it in Python:
+
+```python
+from executorch.runtime import Runtime
+
+method = Runtime.get().load_program("{file}").load_method("forward")
+logits = method.execute([image])[0]  # float32 [1, {channels}, {size}, {size}], prepared as below
+```
+"""
 LOAD = """Train on, as an ordinary module with the compressed sizes:
 
 ```python
@@ -51,13 +71,25 @@ import autocompress as ac
 model = ac.load("path/to/this/folder")
 ```
 """
+RUNTIMES = {
+    "model.pt2": PT2,
+    "model.xml": OPENVINO,
+    "model.pte": EXECUTORCH,
+    "model-int8.pte": EXECUTORCH,
+}
+PRECISIONS = {
+    "int8": "the numbers above are those of `model-int8.onnx`; all else here is in float32",
+    "fp16": "the numbers above are those of the model in float16 on a GPU (`model.half()`); all "
+    "files here are in float32",
+}
 CHECKED = """## Checked
 
 Each file was reloaded in a fresh process. Difference: the largest of the outputs to those of the \
-model that was exported, as a fraction of their standard deviation (allowed: 1e-4; int8 may give \
-up accuracy instead). Agreement: how often the top class is the same, ties aside. Latency: median \
-(10th to 90th percentile) of n calls of {batch_size} image(s) with {threads} thread(s) in the \
-file's own runtime, and the uncompressed model in the same runtime.
+model that was exported, as a fraction of their standard deviation (allowed: {tolerance:.0e}; \
+int8 may lose up to {points:g} points of accuracy instead). Agreement: how often the top class is \
+the same, ties aside. Latency: median (10th to 90th percentile) of n calls of {batch_size} \
+image(s) with {threads} thread(s) in the file's own runtime, and the uncompressed model in the \
+same runtime.
 """
 FILES = """## Files
 
@@ -137,6 +169,9 @@ def _what_was_done(card: Card) -> Iterator[str]:
     yield f"{recipe_in_short(card.recipe)}. Step by step:\n"
     for name in done:
         yield f"- **{name}**: {STAGES[name]}{_settings(card.recipe[name])}"
+    precision = str(card.recipe.get("precision"))
+    if precision in PRECISIONS:
+        yield f"- **{precision}**: {PRECISIONS[precision]}."
     yield ""
 
 
@@ -182,8 +217,9 @@ def _usage(card: Card, files: Sequence[str]) -> Iterator[str]:
     yield "## Use it\n"
     if "infer.py" in files:
         yield ONNX
-    if "model.pt2" in files:
-        yield PT2.format(channels=channels, size=size)
+    for file, text in RUNTIMES.items():
+        if file in files:
+            yield text.format(file=file, channels=channels, size=size)
     yield LOAD
     yield "## Pictures\n"
     steps = ", ".join(f"{step.operation} to {step.side}" for step in preprocessing.steps)
@@ -196,7 +232,7 @@ def _usage(card: Card, files: Sequence[str]) -> Iterator[str]:
 
 
 def _checked(index: Data) -> Iterator[str]:
-    yield CHECKED.format(**index["latency"])
+    yield CHECKED.format(**index["latency"], tolerance=TOLERANCE, points=100 * MOST_DROP)
     rows = [
         (
             f"`{name}`",

@@ -49,6 +49,7 @@ class Origin:
         trial: its number in that study.
         recipe: what made the model from the baseline, plain data.
         threads: of the CPU that it was trained with; None: not known.
+        baseline_threads: of the CPU that the baseline was trained with; None: not known.
         baseline_sha256: of the baseline's weights, see ``digest_of_weights``.
         machine: the hardware and software that the study was measured on.
     """
@@ -57,6 +58,7 @@ class Origin:
     trial: int
     recipe: Data
     threads: int | None
+    baseline_threads: int | None
     baseline_sha256: str
     machine: Data
 

@@ -12,6 +12,7 @@ from torch import nn
 from autocompress import models
 from autocompress.errors import UsageError
 from autocompress.export.contents import ModelSpec
+from autocompress.export.formats import files_of
 from autocompress.graph import Plan, rebuild
 
 FORMAT, VERSION = "autocompress-bundle", 1
@@ -111,7 +112,7 @@ def refuse_foreign(output: Path, *, force: bool) -> None:
         raise UsageError(
             f"{output} holds other files and is left as it is; choose another folder"
         ) from error
-    rejected = {f"{REJECTED}/{name}" for name in index["rejected"]}
+    rejected = {f"{REJECTED}/{file}" for name in index["rejected"] for file in files_of(name)}
     foreign = sorted(found - {INDEX, *index["files"], *rejected})
     if foreign:
         raise UsageError(

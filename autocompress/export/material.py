@@ -1,6 +1,6 @@
 """What model files are made with and checked against: images, and the uncompressed model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from autocompress.conversion.programs import Batch
 from autocompress.errors import UsageError
 
 Labelled = Iterable[tuple[Tensor, Tensor]]
@@ -34,19 +35,37 @@ class Timing:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A model file that was made and judged before.
+
+    Attributes:
+        content: of the file.
+        accuracy: that it had on the validation set, in [0, 1].
+        batch: the batch sizes that it runs.
+    """
+
+    content: bytes
+    accuracy: float
+    batch: Batch
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Material:
     """What model files are made with and checked against.
 
     Attributes:
         validation: the whole validation set, at least two images; gone through once.
-        calibration: training images, for formats in 8 bits; as many as needed are taken.
+        calibration: batches of normalised training images [n, channels, height, width], all of
+            which formats in 8 bits learn from; gone through once, and only for those.
+        measured: files by the name of their format, which are shipped as they are.
         baseline: the uncompressed model, which is timed beside the files; None: only they are.
         timing: how latency is measured.
     """
 
     validation: Labelled
-    calibration: Labelled = ()
+    calibration: Iterable[Tensor] = ()
+    measured: Mapping[str, Measured] = field(default_factory=dict)
     baseline: nn.Module | None = None
     timing: Timing = field(default_factory=Timing)
 
@@ -54,16 +73,6 @@ class Material:
 def plain(tensor: Tensor) -> Tensor:
     """Return a contiguous tensor of the base class on the CPU, with memory of its own."""
     return tensor.detach().as_subclass(Tensor).cpu().contiguous().clone()
-
-
-def first_images(batches: Labelled, count: int) -> Tensor:
-    """Return up to ``count`` images, on the CPU; an empty tensor where there are none."""
-    images = torch.empty(0)
-    for more, _ in batches:
-        images = torch.cat([images, plain(more)[: count - len(images)]])
-        if len(images) == count:
-            break
-    return images
 
 
 def write_validation(model: nn.Module, batches: Labelled, folder: Path, count: int) -> Tensor:

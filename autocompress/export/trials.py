@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from autocompress.artifacts import read_json
+from autocompress.conversion.onnx_files import batch_of, open_session
 from autocompress.datasets import Splits
 from autocompress.export.bundle import export_bundle
 from autocompress.export.contents import Card, ModelSpec, Origin
 from autocompress.export.loading import digest_of_weights
-from autocompress.export.material import Material, Timing
+from autocompress.export.material import Material, Measured, Timing
 from autocompress.export.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def export_trial(
         run: an opened run.
         number: of a complete trial.
         output: the folder to write.
-        formats: see :func:`autocompress.export.export_bundle`.
+        formats: see :func:`autocompress.export.export_bundle`; of a trial in int8, the file that
+            was measured is shipped in any case.
         force: replace an older bundle.
 
     Returns:
@@ -46,6 +49,7 @@ def export_trial(
         VerificationError: as :func:`autocompress.export.export_bundle`.
     """
     from autocompress.config import study_from  # loaded here: bundles do not need studies
+    from autocompress.deployment import CALIBRATION_IMAGES
     from autocompress.study.last_word import reload_trial
     from autocompress.study.preparation import load_batches
 
@@ -72,20 +76,49 @@ def export_trial(
                 study=run.config,
                 trial=number,
                 recipe=record.recipe,
-                threads=record.threads,
+                threads=_threads(run, record),
+                baseline_threads=_baseline_threads(run),
                 baseline_sha256=digest_of_weights(baseline),
                 machine=run.fingerprint,
             ),
         ),
         material=Material(
             validation=batches.valid,
-            calibration=batches.reseeded(config.study.seed).train,
+            calibration=batches.calibration(CALIBRATION_IMAGES),
+            measured=_measured(record),
             baseline=baseline,
             timing=Timing(batch_size=config.latency.batch_size, threads=config.latency.threads),
         ),
-        formats=formats,
+        formats=formats if record.precision != "int8" else (*formats, "onnx-int8"),
         force=force,
     )
+
+
+def _threads(run: "Run", record: "TrialRecord") -> int | None:
+    """Return the threads that a trial was trained with, or the one that it was harvested from."""
+    if record.harvested_from is not None:
+        record = run.trial(record.harvested_from)
+    return record.threads
+
+
+def _baseline_threads(run: "Run") -> int | None:
+    from autocompress.study.preparation import TRAINING_FILE
+
+    path = run.path / "baseline" / TRAINING_FILE
+    threads: int | None = read_json(path).get("threads") if path.exists() else None
+    return threads
+
+
+def _measured(record: "TrialRecord") -> dict[str, Measured]:
+    """Return the files that were judged in the trial: where it is in int8, one."""
+    from autocompress.study.last_word import deployed_content
+
+    if record.precision != "int8":
+        return {}
+    content = deployed_content(record)
+    session = open_session(content, threads=1, device=torch.device("cpu"))
+    accuracy = float(record.metrics["accuracy"])
+    return {"onnx-int8": Measured(content=content, accuracy=accuracy, batch=batch_of(session))}
 
 
 def _baseline(run: "Run", config: "StudyConfig", splits: Splits) -> nn.Module:

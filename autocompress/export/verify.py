@@ -66,7 +66,8 @@ def _check(
     path = bundle if name == WEIGHTS else bundle / name
     run = _guarded(name, "opened", partial(read, path))
     guarded = lambda images: _guarded(name, "run", partial(run, images))  # noqa: E731
-    model = Opened(name, guarded, batch, exact=kind is None or kind.exact)
+    exact, expected = kind is None or kind.exact, index["expected"].get(name)
+    model = Opened(name, guarded, batch, exact=exact, expected=expected)
     golden = load_file(bundle / GOLDEN)
     found: dict[str, Any] = {"difference": check_golden(model, golden), "batch": batch}
     if material is None:

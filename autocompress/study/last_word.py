@@ -54,12 +54,21 @@ def reload_deployed(
         ConfigurationError: the file can't be opened here.
     """
     if record.precision == "int8":
-        path = _folder(record) / INT8_FILE
-        if not path.is_file():
-            raise RunError(f"{path} is missing; it is what was measured of this trial")
-        return deployed_file(path.read_bytes(), device)
+        return deployed_file(deployed_content(record), device)
     model = reload_trial(record, section, batches.splits).to(batches.device)
     return deploy(model, record.precision, batches, device=device)
+
+
+def deployed_content(record: TrialRecord) -> bytes:
+    """Return the content of the int8 file that was judged of a trial.
+
+    Raises:
+        RunError: the trial has no folder, or the file is missing.
+    """
+    path = _folder(record) / INT8_FILE
+    if not path.is_file():
+        raise RunError(f"{path} is missing; it is what was measured of this trial")
+    return path.read_bytes()
 
 
 def _folder(record: TrialRecord) -> Path:

@@ -37,7 +37,7 @@ from autocompress.training.evaluation import evaluate
 from autocompress.training.fitting import EpochRecord, Fit, Follower, fit, seed_everything
 
 Listener = Callable[[Event], None]
-TRAINING_FILE = "training.json"  # how long a baseline was trained, in its folder
+TRAINING_FILE = "training.json"  # how a baseline was trained, in its folder
 
 
 def training_device(config: StudyConfig) -> torch.device:
@@ -159,7 +159,11 @@ def trained(
     contents = {
         "weights.safetensors": save(own_tensors(model)),
         "curve.json": [asdict(record) for record in curve],
-        TRAINING_FILE: {"epochs": epochs, "seconds": time.perf_counter() - start},
+        TRAINING_FILE: {
+            "epochs": epochs,
+            "seconds": time.perf_counter() - start,
+            "threads": torch.get_num_threads(),
+        },
     }
     write_folder(folder, contents)
     return model.eval()

@@ -1,4 +1,4 @@
-"""The commands that read a run: show it, measure it again, export a model of it."""
+"""The commands that read a run: show it, measure it again."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ from autocompress.terminal.tables import show_json, show_line, show_sections, sh
 
 if TYPE_CHECKING:
     from autocompress.study import Demands, Run
+    from autocompress.study.trials import TrialRecord
 
 NOTHING_FEASIBLE = 3  # exit code
 _SHOWN = ("state", "stage", "reason", "feasible", "metrics", "recipe", "params", "seconds")
@@ -52,15 +53,11 @@ def front(
     Example: autocompress front runs/quickstart --min-accuracy 0.97
     """
     opened = open_run(run)
-    demands = _demands(max_latency_ms, max_parameters, min_accuracy)
+    demands = demands_of(max_latency_ms, max_parameters, min_accuracy)
     document = opened.front_document(demands)
     show_front(document, as_json=as_json)
     if opened.front() and not document["front"]:
-        try:
-            opened.pick("balanced", demands)  # its message names the nearest
-        except UsageError as error:
-            say(f"autocompress: {error}")
-            raise typer.Exit(NOTHING_FEASIBLE) from None
+        pick_or_leave(opened, "balanced", demands)
 
 
 def show(
@@ -165,42 +162,26 @@ def dashboard(
     serve(run, host=host, port=port, ready=ready)
 
 
-def export(  # noqa: PLR0913 (typer calls it)
-    run: RunFolder,
-    *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
-    trial: Annotated[int | None, typer.Option(min=0, help="Export this trial.")] = None,
-    pick: Annotated[Pick, typer.Option(help="Choose from the front.")] = "balanced",
-    max_latency_ms: MaxLatency = None,
-    max_parameters: MaxParameters = None,
-    min_accuracy: MinAccuracy = None,
-    formats: Annotated[
-        str, typer.Option("--format", help="Comma-separated formats of the model.")
-    ] = "pt2",
-) -> None:
-    """Export one model as a bundle of files, each reloaded and checked.
-
-    Example: autocompress export runs/quickstart --pick small --min-accuracy 0.97 -o bundle
-    """
-    opened = open_run(run)
-    if trial is None:
-        chosen = opened.pick(pick, _demands(max_latency_ms, max_parameters, min_accuracy))
-    else:
-        chosen = opened.trial(trial)
-    from autocompress.export import export_trial
-
-    wanted = tuple(name.strip() for name in formats.split(","))
-    show_table(views.setting_rows(export_trial(opened, chosen.number, output, formats=wanted)))
-
-
-def _demands(
+def demands_of(
     max_latency_ms: float | None, max_parameters: int | None, min_accuracy: float | None
 ) -> "Demands":
+    """Return what a model must keep to."""
     from autocompress.study import Demands
 
     return Demands(
         max_latency_ms=max_latency_ms, max_parameters=max_parameters, min_accuracy=min_accuracy
     )
+
+
+def pick_or_leave(run: "Run", how: Pick, demands: "Demands") -> "TrialRecord":
+    """Pick a model; where none meets the demands, name the nearest and end the command."""
+    try:
+        return run.pick(how, demands)
+    except UsageError as error:
+        if not run.front():
+            raise
+        say(f"autocompress: {error}")
+        raise typer.Exit(NOTHING_FEASIBLE) from None
 
 
 def open_run(path: Path) -> "Run":

@@ -1,85 +1,37 @@
+"""What a bundle holds, and that it appears whole or not at all."""
+
+import errno
 import json
 import logging
 import os
+import signal
+import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
 import autocompress
-from autocompress import models
 from autocompress.errors import ConfigurationError, UsageError, VerificationError
-from autocompress.export import Card, ModelSpec, bundle, export_bundle, load
+from autocompress.export import ModelSpec, bundle, load
+from autocompress.export.formats import FORMATS
+from autocompress.export.formats.pt2 import Pt2
 from autocompress.export.loading import digest_of_file
 from autocompress.export.verify import verify
-from autocompress.graph import LowRank, Remove, plan_of, remove, replace_low_rank
+from autocompress.graph import plan_of
 
-SPEC = ModelSpec(
-    factory="autocompress:vgg_small",
-    kwargs={"widths": [6, 8], "hidden": 16},
-    num_classes=4,
-    channels=1,
-)
-CARD = Card(
-    name="digits, trial 3",
-    classes=("zero", "one", "two", "three"),
-    image_size=8,
-    mean=(0.3,),
-    std=(0.25,),
-    recipe={"sparsification": {"sparsity": 0.4, "exclude": []}, "pruning": None, "fold": True},
-    metrics={
-        "baseline": {"accuracy": 0.9, "parameters": 2000},
-        "model": {"accuracy": 0.89, "parameters": 1000, "macs_uncounted": []},
-    },
-)
+from little_bundles import CARD, CLASSES, SPEC, built, compressed, export, labelled, material
+
 FILES = {
-    "README.md", "bundle.json", "golden.safetensors", "labels.txt", "metrics.json", "model.pt2",
-    "plan.json", "preprocess.json", "recipe.toml", "weights.safetensors",
+    "README.md", "accuracy.png", "bundle.json", "golden.safetensors", "labels.txt", "layers.png",
+    "metrics.json", "model.pt2", "plan.json", "preprocess.json", "recipe.toml",
+    "weights.safetensors",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def fresh_processes_find_the_package(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
-
-
-def built(spec=SPEC):
-    return models.build(
-        spec.factory, spec.kwargs, num_classes=spec.num_classes, channels=spec.channels
-    )
-
-
-def compressed():
-    """A vgg_small with pruned units, a factorized layer and running statistics of its own."""
-    torch.manual_seed(0)
-    model = built()
-    model(torch.randn(16, 1, 8, 8))
-    cut = {("classifier.0.weight", 0): (1, 2), ("classifier.0.bias", 0): (1, 2)}
-    remove(model, Remove({**cut, ("classifier.3.weight", 1): (1, 2)}))
-    factors = torch.randn(3, 14), torch.randn(16, 3)
-    replace_low_rank(model, LowRank("classifier.3", "linear", 3), factors)
-    return model.eval()
-
-
-def validation(count=3, *, channels=1):
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(count):
-        images = torch.randn(10, channels, 8, 8, generator=generator)
-        yield images, torch.randint(0, 4, (10,), generator=generator)
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """A model, its bundle and what exporting returned."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
-        model = compressed()
-        folder = tmp_path_factory.mktemp("exports") / "bundle"
-        returned = export_bundle(model, folder, spec=SPEC, card=CARD, validation=validation())
-    return model, folder, returned
 
 
 @pytest.fixture
@@ -97,26 +49,16 @@ def test_a_bundle_has_all_its_files_and_leaves_nothing_beside_it(exported):
     assert {path.name for path in folder.iterdir()} == FILES
     assert list(folder.parent.iterdir()) == [folder]
     assert returned["bundle"] == str(folder)
+    assert returned["rejected"] == {}
     assert returned["files"] == {
         path.name: path.stat().st_size for path in folder.iterdir() if path.name != "bundle.json"
     }
 
 
-def test_each_model_file_was_checked_over_the_whole_validation_set(exported):
-    model, folder, returned = exported
-    batches = list(validation())
-    with torch.no_grad():
-        right = sum(int((model(x).argmax(1) == y).sum()) for x, y in batches)
-    assert set(returned["checks"]) == {"model.pt2", "weights.safetensors"}
-    for check in returned["checks"].values():
-        assert check["images"] == 30
-        assert check["agreement"] == 1
-        assert check["accuracy"] == pytest.approx(right / 30)
-        assert check["difference"] < 1e-5
-        assert check["batch"] == "any"
-    index = json.loads((folder / "bundle.json").read_text())
-    assert index["checks"] == returned["checks"]
-    assert index["versions"]["torch"] == torch.__version__
+def test_whoever_may_read_the_folder_may_read_all_files(exported):
+    _, folder, _ = exported
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert set(modes.values()) == {folder.stat().st_mode & 0o666}
 
 
 def test_the_index_has_the_digest_of_every_other_file(exported):
@@ -125,21 +67,39 @@ def test_the_index_has_the_digest_of_every_other_file(exported):
     assert set(index["files"]) == FILES - {"bundle.json"}
     for name, entry in index["files"].items():
         assert entry["sha256"] == digest_of_file(folder / name)
+    assert index["versions"]["torch"] == torch.__version__
 
 
 def test_the_text_files_say_what_was_given(exported):
-    _, folder, _ = exported
+    _, folder, returned = exported
     recipe = tomllib.loads((folder / "recipe.toml").read_text())
-    assert recipe == {"sparsification": {"sparsity": 0.4, "exclude": []}, "fold": True}
-    assert (folder / "labels.txt").read_text().splitlines() == list(CARD.classes)
-    assert json.loads((folder / "metrics.json").read_text()) == CARD.metrics
+    settings = {"sparsity": 0.4, "granularity": "filter", "exclude": []}
+    assert recipe == {"sparsification": settings, "fold": True}
+    assert (folder / "labels.txt").read_text().splitlines() == list(CLASSES)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics == {**CARD.metrics, "images": CARD.images, "checks": returned["checks"]}
     preprocess = json.loads((folder / "preprocess.json").read_text())
     assert (preprocess["image_size"], preprocess["mean"]) == (8, [0.3])
     assert preprocess["scale"] == 1 / 255
+    assert preprocess["steps"] == [{"operation": "stretch", "side": 8}]
+
+
+def test_the_card_tells_numbers_layers_and_checks_beside_the_baseline(exported):
+    _, folder, returned = exported
     card = (folder / "README.md").read_text()
     assert "# digits, trial 3" in card
-    assert "| parameters | 2,000 | 1,000 |" in card
-    assert "| `model.pt2` |" in card
+    assert "| accuracy on valid, 30 images | 90.00 % | 89.00 % |" in card
+    assert "| accuracy on test, 40 images | 88.00 % | 87.00 % |" in card
+    assert "| parameters | 2.00 k | 1.00 k | 0.50x |" in card
+    assert "| `classifier.3` | Linear | 16x16 | 3x14 + 16x3 | 3 | 106 |" in card
+    check = returned["checks"]["model.pt2"]
+    assert f"| `model.pt2` | {check['difference']:.1e} | 100.00 % | 80.00 % | 30 |" in card
+    assert f"torch {torch.__version__}" in card
+    for picture in ("accuracy.png", "layers.png"):
+        assert f"]({picture})" in card
+        with Image.open(folder / picture) as opened:
+            assert opened.format == "PNG"
+            assert min(opened.size) > 100
 
 
 def test_golden_outputs_are_the_models(exported):
@@ -165,12 +125,15 @@ def test_a_loaded_bundle_gives_the_same_outputs_and_can_be_trained(exported):
     assert all(not torch.equal(a, b) for a, b in zip(before, loaded.parameters(), strict=True))
 
 
-def test_the_exported_graph_runs_any_batch(exported):
+def test_the_exported_graph_runs_any_batch_and_has_the_metadata(exported):
     model, folder, _ = exported
-    graph = torch.export.load(folder / "model.pt2").module()
+    texts = {"labels": "", "preprocess": ""}
+    graph = torch.export.load(folder / "model.pt2", extra_files=texts).module()
     for count in (1, 7):
         images = torch.randn(count, 1, 8, 8)
         torch.testing.assert_close(graph(images), model(images))
+    assert json.loads(texts["labels"]) == list(CLASSES)
+    assert json.loads(texts["preprocess"]) == json.loads((folder / "preprocess.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -199,58 +162,135 @@ def test_a_missing_bundle_is_refused(tmp_path):
 
 
 def test_verifying_notices_any_changed_file(changeable):
-    assert set(verify(changeable)) == {"model.pt2", "weights.safetensors"}
+    found = verify(changeable)
+    assert {name: check["failed"] for name, check in found.items()} == {
+        "model.pt2": None, "weights.safetensors": None,
+    }  # fmt: skip
     (changeable / "labels.txt").write_text("others\n")
     with pytest.raises(UsageError, match=r"labels.txt was changed"):
         verify(changeable)
 
 
-def test_other_outputs_are_noticed(changeable):
-    model = compressed()
-    with torch.no_grad():
-        model.classifier[6].bias[0] += 0.01
-    bundle.save_model(model, str(changeable / "weights.safetensors"))
-    index = json.loads((changeable / "bundle.json").read_text())
-    digest = digest_of_file(changeable / "weights.safetensors")
-    index["files"]["weights.safetensors"]["sha256"] = digest
-    (changeable / "bundle.json").write_text(json.dumps(index))
-    with pytest.raises(VerificationError, match=r"weights.safetensors: .* outputs differ by"):
-        verify(changeable)
-
-
-def test_a_bundle_that_fails_its_check_is_not_written(tmp_path):
-    model = compressed()
+@pytest.mark.usefixtures("checked_here")
+def test_a_bundle_whose_weights_fail_is_not_written(tmp_path):
     wrong = ModelSpec(factory=SPEC.factory, kwargs={"hidden": 20}, num_classes=4, channels=1)
-    with pytest.raises(VerificationError, match=r"(?s)was not written.*weights"):
-        export_bundle(model, tmp_path / "bundle", spec=wrong, card=CARD, validation=validation(1))
+    with pytest.raises(VerificationError, match=r"was not written: .*weights\.safetensors"):
+        export(tmp_path / "bundle", spec=wrong)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_older_bundle_is_replaced_and_anything_else_is_not(changeable, tmp_path):
+@pytest.mark.usefixtures("checked_here")
+def test_an_older_bundle_is_replaced_on_demand_and_anything_else_never(changeable, tmp_path):
     (changeable / "labels.txt").write_text("old\n")
+    with pytest.raises(UsageError, match="is a bundle already; replace it with --force"):
+        export(changeable)
+    assert (changeable / "labels.txt").read_text() == "old\n"
     model = compressed().train()
-    export_bundle(model, changeable, spec=SPEC, card=CARD, validation=validation(1))
+    export(changeable, model, force=True)
     assert model.training
     assert (changeable / "labels.txt").read_text().startswith("zero")
+
+    (changeable / "notes.txt").write_text("precious")
     foreign = tmp_path / "thesis"
     foreign.mkdir()
     (foreign / "chapter1.tex").write_text("precious")
-    for target, told in ((foreign, "left as it is"), (foreign / "chapter1.tex", "is a file")):
+    for target, told in (
+        (foreign, "left as it is"),
+        (foreign / "chapter1.tex", "is a file"),
+        (changeable, r"not the bundle's \(notes.txt\)"),
+    ):
         with pytest.raises(UsageError, match=told):
-            export_bundle(compressed(), target, spec=SPEC, card=CARD, validation=validation(1))
+            export(target, force=True)
     assert (foreign / "chapter1.tex").read_text() == "precious"
+    assert (changeable / "notes.txt").read_text() == "precious"
 
 
-def test_unknown_formats_and_empty_validation_are_refused(tmp_path):
+@pytest.mark.usefixtures("checked_here")
+def test_an_empty_folder_is_a_place_for_a_bundle(tmp_path):
+    (tmp_path / "new").mkdir()
+    assert export(tmp_path / "new")["rejected"] == {}
+
+
+def test_unknown_formats_and_missing_images_are_refused(tmp_path):
+    model = compressed()
     with pytest.raises(ConfigurationError, match=r"unknown format 'pt'.*allowed: pt2, onnx"):
-        export_bundle(
-            compressed(), tmp_path / "b", spec=SPEC, card=CARD, validation=(), formats=("pt",)
-        )
+        export(tmp_path / "b", formats=("pt",))
     with pytest.raises(UsageError, match="at least 2 validation images, not 0"):
-        export_bundle(compressed(), tmp_path / "b", spec=SPEC, card=CARD, validation=())
+        export(tmp_path / "b", material=material(model, validation=()))
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", [name for name, kind in FORMATS.items() if kind.packages])
+def test_a_missing_package_is_named_with_what_installs_it(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    kind = FORMATS[name]
+    told = rf"{kind.packages[0]}.*: pip install 'autocompress\[{kind.extra}\]'"
+    with pytest.raises(ConfigurationError, match=told):
+        export(tmp_path / "b", formats=(name,))
+    assert list(tmp_path.iterdir()) == []
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.usefixtures("checked_here")
+def test_a_full_disk_leaves_the_older_bundle_and_nothing_else(changeable, monkeypatch):
+    before = {path.name: path.read_bytes() for path in changeable.iterdir()}
+    for step in ("save_model", "draw_layers", "_put_in_place"):
+        with monkeypatch.context() as patch:
+            patch.setattr(bundle, step, full_disk)
+            with pytest.raises(OSError, match="No space left"):
+                export(changeable, force=True)
+        assert {path.name: path.read_bytes() for path in changeable.iterdir()} == before
+        assert list(changeable.parent.iterdir()) == [changeable]
+
+
+@pytest.mark.usefixtures("checked_here")
+def test_the_older_bundle_comes_back_where_the_new_one_cannot_be_put(changeable, monkeypatch):
+    before = {path.name: path.read_bytes() for path in changeable.iterdir()}
+    rename = Path.rename
+
+    def failing(path, target):
+        return full_disk() if path.name == "bundle" else rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="No space left"):
+        export(changeable, force=True)
+    assert {path.name: path.read_bytes() for path in changeable.iterdir()} == before
+
+
+def test_what_a_writer_stumbles_over_is_told_with_the_files_name(tmp_path, monkeypatch):
+    def broken(source, path):
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(Pt2, "write", staticmethod(broken))
+    with pytest.raises(VerificationError, match=r"model\.pt2 can't be written: Pytorch"):
+        export(tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED_WHILE_CHECKING = """
+import os, signal, sys
+from pathlib import Path
+from autocompress.export import bundle
+bundle._verify_elsewhere = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from little_bundles import export
+export(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.usefixtures("checked_here")
+def test_a_kill_in_the_middle_leaves_no_bundle_and_does_not_block_the_next(tmp_path):
+    command = [sys.executable, "-c", KILLED_WHILE_CHECKING, str(tmp_path / "bundle")]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / "bundle").exists()
+    export(tmp_path / "bundle")
+    assert load(tmp_path / "bundle")
+
+
+@pytest.mark.usefixtures("checked_here")
 def test_users_models_with_tied_weights_and_a_fixed_batch(tmp_path, monkeypatch, caplog):
     (tmp_path / "mine_tied.py").write_text(
         "import torch\n"
@@ -270,36 +310,14 @@ def test_users_models_with_tied_weights_and_a_fixed_batch(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     spec = ModelSpec(factory="mine_tied:net", num_classes=4, channels=1)
     try:
-        model = built(spec)
+        model = built(spec).eval()
+        about = material(model, baseline=None, validation=labelled(model))
         with caplog.at_level(logging.WARNING, "autocompress"):
-            returned = export_bundle(
-                model, tmp_path / "bundle", spec=spec, card=CARD, validation=validation(1)
-            )
+            returned = export(tmp_path / "bundle", model, spec=spec, material=about)
     finally:
         sys.modules.pop("mine_tied")
     assert returned["checks"]["model.pt2"]["batch"] == 1
     assert returned["checks"]["model.pt2"]["agreement"] == 1
     assert "one image at a time" in caplog.text
     assert "second.weight" not in load_file(tmp_path / "bundle" / "weights.safetensors")
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_onnx_is_verified_too(tmp_path):
-    for package in ("onnx", "onnxruntime", "onnxscript"):
-        pytest.importorskip(package)
-    returned = export_bundle(
-        compressed(), tmp_path / "bundle", spec=SPEC, card=CARD, validation=validation(),
-        formats=("pt2", "onnx"),
-    )  # fmt: skip
-    assert returned["checks"]["model.onnx"]["images"] == 30
-    assert returned["checks"]["model.onnx"]["agreement"] == 1
-
-
-def test_onnx_without_its_packages_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'autocompress\[onnx\]'"):
-        export_bundle(
-            compressed(), tmp_path / "b", spec=SPEC, card=CARD, validation=validation(),
-            formats=("onnx",),
-        )  # fmt: skip
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "bundle" / "layers.png").exists()

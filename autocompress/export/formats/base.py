@@ -1,4 +1,4 @@
-"""What a format is: how a model is written to one file, and run from it."""
+"""What a format is: how a model is written to a file, and run from it."""
 
 import importlib.util
 from abc import ABC, abstractmethod
@@ -35,10 +35,11 @@ class Exportable:
 
 
 class Format(ABC):
-    """How a model is written to one file and run from it.
+    """How a model is written to a file and run from it.
 
     Attributes:
         filename: of the file in a bundle.
+        companions: names of files beside it that belong to it.
         baseline: name of the format in which the uncompressed model is timed beside it.
         exact: whether its outputs are the model's to float tolerance; else, only the accuracy
             is compared.
@@ -48,6 +49,7 @@ class Format(ABC):
     """
 
     filename: ClassVar[str]
+    companions: ClassVar[tuple[str, ...]] = ()
     baseline: ClassVar[str]
     exact: ClassVar[bool] = True
     calibrated: ClassVar[bool] = False

@@ -1,0 +1,92 @@
+"""A small compressed model with what its bundle says and is checked against."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from autocompress import models
+from autocompress.datasets.resizing import Step
+from autocompress.export import (
+    Card,
+    Material,
+    ModelSpec,
+    Preprocessing,
+    Timing,
+    export_bundle,
+)
+from autocompress.graph import LowRank, Remove, remove, replace_low_rank
+
+SPEC = ModelSpec(
+    factory="autocompress:vgg_small",
+    kwargs={"widths": [6, 8], "hidden": 16},
+    num_classes=4,
+    channels=1,
+)
+CLASSES = ("zero", "one", "two", "three")
+CARD = Card(
+    name="digits, trial 3",
+    classes=CLASSES,
+    preprocessing=Preprocessing(
+        image_size=8, steps=(Step("stretch", 8),), mean=(0.3,), std=(0.25,)
+    ),
+    recipe={
+        "sparsification": {"sparsity": 0.4, "granularity": "filter", "exclude": []},
+        "pruning": None,
+        "fold": True,
+    },
+    metrics={
+        "baseline": {"accuracy": 0.9, "test_accuracy": 0.88, "parameters": 2000},
+        "model": {"accuracy": 0.89, "test_accuracy": 0.87, "parameters": 1000},
+    },
+    images={"train": 100, "valid": 30, "test": 40},
+    curve=[{"stage": "sparsify", "epoch": n, "accuracy": 0.7 + 0.05 * n} for n in (1, 2, 3)],
+)
+IMAGES = 30
+
+
+def built(spec: ModelSpec = SPEC) -> nn.Module:
+    return models.build(
+        spec.factory, spec.kwargs, num_classes=spec.num_classes, channels=spec.channels
+    )
+
+
+def compressed() -> nn.Module:
+    """A vgg_small with pruned units, a factorized layer and running statistics of its own."""
+    torch.manual_seed(0)
+    model = built()
+    model(torch.randn(16, 1, 8, 8))
+    cut = {("classifier.0.weight", 0): (1, 2), ("classifier.0.bias", 0): (1, 2)}
+    remove(model, Remove({**cut, ("classifier.3.weight", 1): (1, 2)}))
+    factors = torch.randn(3, 14), torch.randn(16, 3)
+    replace_low_rank(model, LowRank("classifier.3", "linear", 3), factors)
+    return model.eval()
+
+
+def labelled(model: nn.Module, count: int = 3):
+    """Batches of ten images with the labels that the model gives, but for each fifth one."""
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        images = torch.randn(10, 1, 8, 8, generator=generator)
+        with torch.no_grad():
+            labels = model(images).argmax(1)
+        labels[::5] = (labels[::5] + 1) % 4
+        yield images, labels
+
+
+def material(model: nn.Module, **changes) -> Material:
+    torch.manual_seed(7)
+    given = {
+        "validation": labelled(model),
+        "calibration": [images for images, _ in labelled(model, 4)],
+        "baseline": built().eval(),
+        "timing": Timing(budget_s=0.05),
+    }
+    return Material(**{**given, **changes})
+
+
+def export(folder: Path, model: nn.Module | None = None, **options):
+    """Export ``model`` (by default ``compressed()``) with everything above."""
+    model = compressed() if model is None else model
+    given = {"spec": SPEC, "card": CARD, "material": material(model), **options}
+    return export_bundle(model, folder, **given)
