@@ -8,9 +8,7 @@ that it can be trained further; ``deployment.deploy`` brings it to the recipe's 
 """
 
 import copy
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +18,14 @@ from torch import nn
 from autocompress.errors import VerificationError, failing_as
 from autocompress.graph import Plan, UnitGroup, find_units, plan_of
 from autocompress.recipe import Recipe
+from autocompress.stages import StageLog, StageResult
 from autocompress.techniques.factorization import factorize
 from autocompress.techniques.folding import fold_batch_norms
 from autocompress.techniques.pruning import Pruning, prune_with_report
 from autocompress.techniques.sparsification import sparsify
 from autocompress.training.batches import Batches
 from autocompress.training.callbacks import HoldZeros, KnowledgeDistillation, Sparsify
-from autocompress.training.evaluation import reestimate_batch_norms
+from autocompress.training.evaluation import evaluate, reestimate_batch_norms
 from autocompress.training.fitting import (
     EpochRecord,
     Fit,
@@ -49,12 +48,14 @@ class CompressedModel:
         plan: every surgical step from the baseline's structure to this one; factory, plan and
             weights rebuild the model in another process.
         curve: one record per epoch of every training stage.
+        stages: what each stage led to, in order.
         seconds: wall-clock time per stage.
     """
 
     model: nn.Module
     plan: Plan
     curve: Curve
+    stages: Sequence[StageResult]
     seconds: Mapping[str, float]
 
 
@@ -87,10 +88,10 @@ def compress(
         with failing_as("sparsify"):
             units = tuple(find_units(model, batches.example))
     distil = _distillers(recipe, baseline, teacher, batches)
-    job = _Job(recipe, batches, units, seed, distil, follower or Follower(), _Clock())
+    job = _Job(recipe, batches, units, seed, distil, follower or Follower(), StageLog())
     model, curve = job.train(model)
     model, recovery = job.finish(model)
-    return CompressedModel(model, plan_of(model), curve + recovery, job.clock.seconds)
+    return _result(model, curve + recovery, job.log)
 
 
 def branch(
@@ -123,9 +124,13 @@ def branch(
     model = copy.deepcopy(baseline).to(batches.device)
     model.load_state_dict(trunk)
     distil = _distillers(recipe, baseline, teacher, batches)
-    job = _Job(recipe, batches, units, seed, distil, Follower(), _Clock())
+    job = _Job(recipe, batches, units, seed, distil, Follower(), StageLog())
     model, recovery = job.finish(model)
-    return CompressedModel(model, plan_of(model), recovery, job.clock.seconds)
+    return _result(model, recovery, job.log)
+
+
+def _result(model: nn.Module, curve: Curve, log: StageLog) -> CompressedModel:
+    return CompressedModel(model, plan_of(model), curve, log.results, log.seconds)
 
 
 @dataclass(frozen=True)
@@ -138,13 +143,13 @@ class _Job:
     seed: int
     distil: Sequence[KnowledgeDistillation]
     follower: Follower
-    clock: "_Clock"
+    log: StageLog
 
     def train(self, model: nn.Module) -> tuple[nn.Module, Curve]:
         """Distil and sparsify."""
         recipe, seed, batches = self.recipe, self.seed, self._seeded(self.seed)
         settings = recipe.sparsification
-        with self.clock.stage("sparsify"):
+        with self.log.stage("sparsify"):
             thin = []
             if settings is not None:
                 thin = [Sparsify(settings=settings, units=self.units, seed=seed)]
@@ -152,6 +157,8 @@ class _Job:
             if settings is not None and recipe.training.epochs == 0:
                 example = batches.example
                 model = sparsify(model, settings, self.units, example_inputs=example, seed=seed)
+        if settings is not None or curve:
+            self.log.note("sparsify", model, _end_of(curve))
         return model, curve
 
     def finish(self, model: nn.Module) -> tuple[nn.Module, Curve]:
@@ -159,21 +166,26 @@ class _Job:
         recipe, batches, example = self.recipe, self._seeded(self.seed + 1), self.batches.example
 
         if recipe.pruning is not None:
-            with self.clock.stage("prune"):
+            with self.log.stage("prune"):
                 model = prune_exactly(model, example, recipe.pruning, self.units)
+            self.log.note_exact("prune", model)
 
         if recipe.factorization is not None:
-            with self.clock.stage("factorize"):
+            with self.log.stage("factorize"):
                 model = factorize(model, recipe.factorization, calibration=example)
+                accuracy = evaluate(model, batches.valid).accuracy
+            self.log.note("factorize", model, accuracy)
 
-        with self.clock.stage("recover"):
+        with self.log.stage("recover"):
             curve = self._fit(model, batches, recipe.training.recovery, [HoldZeros()])
             if recipe.training.recovery_epochs == 0:
                 reestimate_batch_norms(model, batches.train)
+        self.log.note("recover", model, _end_of(curve))
 
         if recipe.fold:
-            with self.clock.stage("fold"):
+            with self.log.stage("fold"):
                 model = fold_batch_norms(model, example)
+            self.log.note_exact("fold", model)
         return model.eval(), curve
 
     def _fit(self, model: nn.Module, batches: Batches, run: Fit, more: Sequence[Any]) -> Curve:
@@ -183,6 +195,10 @@ class _Job:
     def _seeded(self, seed: int) -> Batches:
         seed_everything(seed)
         return self.batches.reseeded(seed)
+
+
+def _end_of(curve: Curve) -> float | None:
+    return curve[-1].accuracy if curve else None
 
 
 def _distillers(
@@ -258,17 +274,3 @@ class KeepTrunks(Follower):
         if record.stage == "sparsify" and record.epoch in self.epochs:
             self.trunks[record.epoch] = {n: t.clone() for n, t in model.state_dict().items()}
         self.follower.epoch(record, model)
-
-
-class _Clock:
-    """Times stages; what goes wrong in one fails the trial with its name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        with failing_as(name):
-            yield
-        self.seconds[name] = time.perf_counter() - start

@@ -50,6 +50,26 @@ def test_all_five_stages_shrink_the_model_and_keep_its_accuracy(batches, trained
     assert set(compressed.seconds) == {"sparsify", "prune", "factorize", "recover", "fold"}
 
 
+def test_each_stage_tells_what_it_led_to(batches, trained_vgg, compressed):
+    found = {result.stage: result for result in compressed.stages}
+    assert list(found) == ["sparsify", "prune", "factorize", "recover", "fold"]
+    sizes = [result.parameters for result in found.values()]
+    assert sizes[0] == parameters(trained_vgg) > sizes[1]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == parameters(compressed.model)
+    ends = {record.stage: record.accuracy for record in compressed.curve}
+    assert found["sparsify"].accuracy == found["prune"].accuracy == ends["sparsify"]
+    assert found["recover"].accuracy == found["fold"].accuracy == ends["recover"]
+    assert found["fold"].accuracy == evaluate(compressed.model, batches.valid).accuracy
+    assert 0 < found["factorize"].accuracy < 1
+
+
+def test_a_stage_that_was_not_evaluated_has_no_accuracy(batches, trained_vgg):
+    untrained = replace(FULL, factorization=None, training=Training(epochs=0, recovery_epochs=0))
+    made = compress(trained_vgg, untrained, batches)
+    assert {result.accuracy for result in made.stages} == {None}
+
+
 def test_the_baseline_is_not_touched(batches, trained_vgg):
     before = copy.deepcopy(trained_vgg.state_dict())
     compress(trained_vgg, FULL, batches)
