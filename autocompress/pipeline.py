@@ -8,9 +8,7 @@ that it can be trained further; ``deployment.deploy`` brings it to the recipe's 
 """
 
 import copy
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch import nn
 from autocompress.errors import VerificationError, failing_as
 from autocompress.graph import Fold, Plan, UnitGroup, plan_of
 from autocompress.recipe import Recipe
+from autocompress.stages import StageLog, StageResult
 from autocompress.techniques.anatomy import Anatomy, examine
 from autocompress.techniques.factorization import factorize
 from autocompress.techniques.folding import fold_batch_norms
@@ -27,7 +26,7 @@ from autocompress.techniques.pruning import Pruning, prune_with_report
 from autocompress.techniques.sparsification import sparsify
 from autocompress.training.batches import Batches
 from autocompress.training.callbacks import HoldZeros, KnowledgeDistillation, Sparsify
-from autocompress.training.evaluation import reestimate_batch_norms
+from autocompress.training.evaluation import evaluate, reestimate_batch_norms
 from autocompress.training.fitting import (
     EpochRecord,
     Fit,
@@ -37,6 +36,7 @@ from autocompress.training.fitting import (
 )
 
 Curve = tuple[EpochRecord, ...]
+UNTRAINED = ("factorize late", "fold")  # stages after the last training
 Trunk = Mapping[str, torch.Tensor]
 """A state dict of the baseline's structure, distilled and sparsified, before any surgery."""
 
@@ -50,6 +50,7 @@ class CompressedModel:
         plan: every surgical step from the baseline's structure to this one; factory, plan and
             weights rebuild the model in another process.
         curve: one record per epoch of every training stage.
+        stages: what each stage led to, in order.
         seconds: wall-clock time per stage.
         trained: the network after its last training, from which ``refinish`` makes others; the
             same object as ``model`` where nothing was done to it since.
@@ -58,6 +59,7 @@ class CompressedModel:
     model: nn.Module
     plan: Plan
     curve: Curve
+    stages: Sequence[StageResult]
     seconds: Mapping[str, float]
     trained: nn.Module
 
@@ -91,7 +93,7 @@ def compress(
         with failing_as("sparsify"):
             anatomy = examine(model, batches.example)
     distil = _distillers(recipe, baseline, teacher, batches)
-    job = _Job(recipe, batches, anatomy, seed, distil, follower or Follower(), _Clock())
+    job = _Job(recipe, batches, anatomy, seed, distil, follower or Follower(), StageLog())
     model, curve = job.train(model)
     model, recovery = job.shrink(model)
     return job.finish(model, curve + recovery)
@@ -127,28 +129,29 @@ def branch(
     model = copy.deepcopy(baseline).to(batches.device)
     model.load_state_dict(trunk)
     distil = _distillers(recipe, baseline, teacher, batches)
-    job = _Job(recipe, batches, anatomy, seed, distil, Follower(), _Clock())
+    job = _Job(recipe, batches, anatomy, seed, distil, Follower(), StageLog())
     return job.finish(*job.shrink(model))
 
 
 def refinish(
-    trained: nn.Module, recipe: Recipe, batches: Batches, *, anatomy: Anatomy
+    parent: CompressedModel, recipe: Recipe, batches: Batches, *, anatomy: Anatomy
 ) -> CompressedModel:
-    """Apply only what follows the last training of a recipe, to a network kept from there.
+    """Apply only what follows the last training of a recipe, to what another recipe trained.
 
     It gives what ``compress`` gives for this recipe, in about a second.
 
     Args:
-        trained: the ``trained`` network of a compressed model; it is not changed.
-        recipe: up to its last training it must be the one that the network is from.
+        parent: what the other recipe led to; it is not changed.
+        recipe: up to its last training it must be the other one.
         batches: as for ``compress``.
         anatomy: the baseline's.
 
     Raises:
         TrialError: a stage failed; it names the stage and the reason.
     """
-    job = _Job(recipe, batches, anatomy, 0, (), Follower(), _Clock())
-    return job.finish(copy.deepcopy(trained), ())
+    log = StageLog(result for result in parent.stages if result.stage not in UNTRAINED)
+    job = _Job(recipe, batches, anatomy, 0, (), Follower(), log)
+    return job.finish(copy.deepcopy(parent.trained), parent.curve)
 
 
 @dataclass(frozen=True)
@@ -161,13 +164,13 @@ class _Job:
     seed: int
     distil: Sequence[KnowledgeDistillation]
     follower: Follower
-    clock: "_Clock"
+    log: StageLog
 
     def train(self, model: nn.Module) -> tuple[nn.Module, Curve]:
         """Distil and sparsify."""
         recipe, seed, batches = self.recipe, self.seed, self._seeded(self.seed)
         settings, units = recipe.sparsification, self.anatomy.units.groups
-        with self.clock.stage("sparsify"):
+        with self.log.stage("sparsify"):
             thin = []
             if settings is not None:
                 thin = [Sparsify(settings=settings, units=units, seed=seed)]
@@ -175,6 +178,8 @@ class _Job:
             if settings is not None and recipe.training.epochs == 0:
                 example = batches.example
                 model = sparsify(model, settings, units, example_inputs=example, seed=seed)
+        if settings is not None or curve:
+            self.log.note("sparsify", model, _end_of(curve))
         return model, curve
 
     def shrink(self, model: nn.Module) -> tuple[nn.Module, Curve]:
@@ -182,17 +187,21 @@ class _Job:
         recipe, batches, example = self.recipe, self._seeded(self.seed + 1), self.batches.example
 
         if recipe.pruning is not None:
-            with self.clock.stage("prune"):
+            with self.log.stage("prune"):
                 model = prune_exactly(model, example, recipe.pruning, self.anatomy.units.groups)
+            self.log.note_exact("prune", model)
 
         if recipe.factorization is not None:
-            with self.clock.stage("factorize"):
+            with self.log.stage("factorize"):
                 model = factorize(model, recipe.factorization, calibration=example)
+                accuracy = evaluate(model, batches.valid).accuracy
+            self.log.note("factorize", model, accuracy)
 
-        with self.clock.stage("recover"):
+        with self.log.stage("recover"):
             curve = self._fit(model, batches, recipe.training.recovery, [HoldZeros()])
             if recipe.training.recovery_epochs == 0:
                 reestimate_batch_norms(model, batches.train)
+        self.log.note("recover", model, _end_of(curve))
         return model.eval(), curve
 
     def finish(self, trained: nn.Module, curve: Curve) -> CompressedModel:
@@ -200,14 +209,18 @@ class _Job:
         recipe, example, model = self.recipe, self.batches.example, trained
 
         if recipe.late_factorization is not None:
-            with self.clock.stage("factorize late"):
+            with self.log.stage("factorize late"):
                 model = factorize(model, recipe.late_factorization, calibration=example)
+                accuracy = evaluate(model, self.batches.valid).accuracy
+            self.log.note("factorize late", model, accuracy)
 
         if recipe.fold:
-            with self.clock.stage("fold"):
+            with self.log.stage("fold"):
                 steps = _known_folds(recipe, self.anatomy)
                 model = fold_batch_norms(model, example, steps=steps)
-        return CompressedModel(model, plan_of(model), curve, self.clock.seconds, trained)
+            self.log.note_exact("fold", model)
+        log = self.log
+        return CompressedModel(model, plan_of(model), curve, log.results, log.seconds, trained)
 
     def _fit(self, model: nn.Module, batches: Batches, run: Fit, more: Sequence[Any]) -> Curve:
         callbacks = [*self.distil, *more]
@@ -216,6 +229,10 @@ class _Job:
     def _seeded(self, seed: int) -> Batches:
         seed_everything(seed)
         return self.batches.reseeded(seed)
+
+
+def _end_of(curve: Curve) -> float | None:
+    return curve[-1].accuracy if curve else None
 
 
 def _distillers(
@@ -299,17 +316,3 @@ class KeepTrunks(Follower):
         if record.stage == "sparsify" and record.epoch in self.epochs:
             self.trunks[record.epoch] = {n: t.clone() for n, t in model.state_dict().items()}
         self.follower.epoch(record, model)
-
-
-class _Clock:
-    """Times stages; what goes wrong in one fails the trial with its name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        with failing_as(name):
-            yield
-        self.seconds[name] = time.perf_counter() - start

@@ -51,6 +51,27 @@ def test_all_five_stages_shrink_the_model_and_keep_its_accuracy(batches, trained
     assert set(compressed.seconds) == {"sparsify", "prune", "factorize", "recover", "fold"}
 
 
+def test_each_stage_tells_what_it_led_to(batches, trained_vgg, compressed):
+    found = {result.stage: result for result in compressed.stages}
+    assert list(found) == ["sparsify", "prune", "factorize", "recover", "fold"]
+    sizes = [result.parameters for result in found.values()]
+    assert sizes[0] == parameters(trained_vgg) > sizes[1]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == parameters(compressed.model)
+    ends = {record.stage: record.accuracy for record in compressed.curve}
+    assert found["sparsify"].accuracy == found["prune"].accuracy == ends["sparsify"]
+    assert found["recover"].accuracy == found["fold"].accuracy == ends["recover"]
+    accuracy = evaluate(compressed.model, batches.valid).accuracy
+    assert found["fold"].accuracy == pytest.approx(accuracy, abs=1e-6)
+    assert 0 < found["factorize"].accuracy < 1
+
+
+def test_a_stage_that_was_not_evaluated_has_no_accuracy(batches, trained_vgg):
+    untrained = replace(FULL, factorization=None, training=Training(epochs=0, recovery_epochs=0))
+    made = compress(trained_vgg, untrained, batches)
+    assert {result.accuracy for result in made.stages} == {None}
+
+
 def test_the_baseline_is_not_touched(batches, trained_vgg):
     before = copy.deepcopy(trained_vgg.state_dict())
     compress(trained_vgg, FULL, batches)
@@ -88,9 +109,10 @@ def test_a_trained_network_finishes_as_its_recipe_does(batches, trained_vgg, fol
     late = Factorization(energy=0.9, convolution_energy=0.9, min_rank=1)
     recipe = replace(plain, late_factorization=late, fold=fold)
     before = copy.deepcopy(first.trained.state_dict())
-    cheap = refinish(first.trained, recipe, batches, anatomy=anatomy)
+    cheap = refinish(first, recipe, batches, anatomy=anatomy)
     whole = compress(trained_vgg, recipe, batches, anatomy=anatomy)
-    assert cheap.plan == whole.plan
+    assert (cheap.plan, cheap.curve) == (whole.plan, whole.curve)
+    assert cheap.stages == whole.stages
     assert parameters(cheap.model) < parameters(first.model)
     found, expected = cheap.model.state_dict(), whole.model.state_dict()
     assert found.keys() == expected.keys()

@@ -12,9 +12,17 @@ from typing import Any
 import plotly.graph_objects as go
 
 from autocompress import figures
-from autocompress.dashboard.comparison import COLUMNS, comparison
 from autocompress.dashboard.diagnosis import diagnosis
 from autocompress.dashboard.stored import stored_files
+from autocompress.dashboard.tables import (
+    controls_table,
+    front_table,
+    last_word_of,
+    reason_of,
+    state_of,
+    states_table,
+    trial_table,
+)
 from autocompress.figures.metrics import RELATIVE, columns, kinds
 from autocompress.study.picks import PICKS
 from autocompress.study.records import STUDY_FILE, Run
@@ -30,26 +38,15 @@ from autocompress.wording import (
     recipe_in_words,
 )
 
-Cell = dict[str, Any]  # {"text": what is shown, "sort": what orders it}
 Data = Mapping[str, Any]
 _FORMULA = tuple("=+-@")  # what a spreadsheet takes for the start of one
-_COLUMNS = {
-    "trial": "trial",
-    "accuracy": "accuracy, valid",
-    "test_accuracy": "accuracy, test",
-    "latency_ms": "latency",
-    "latency_ratio": "of baseline (95 %)",
-    "parameters": "parameters",
-    "parameter_ratio": "of baseline",
-    "size_bytes": "size",
-    "recipe": "recipe",
-}
 
 
 def overview(run: Run) -> dict[str, Any]:
     """Return what the page shows first of a run, as it is now."""
     front, trials, baseline = run.front(), run.trials(), run.baseline
     table, status = run.table(), run.status()
+    on_front = {trial.number for trial in front}
     drawn: list[str] = kinds(table).tolist() if len(table) else []
     return {
         "study": run.name,
@@ -70,9 +67,10 @@ def overview(run: Run) -> dict[str, Any]:
         },
         "columns": {n: c.plain() for n, c in columns(table, baseline, run.limits).items()},
         "relative": dict(RELATIVE),
-        "front": _front_table(front, baseline),
-        "controls": _controls_table(run),
-        "trials": _trial_table(trials, {trial.number for trial in front}),
+        "front": front_table(front, baseline),
+        "controls": controls_table(run),
+        "states": states_table(trials, on_front),
+        "trials": trial_table(trials, on_front),
         "pareto": _plain(figures.pareto(table, baseline, limits=run.limits)),
     }
 
@@ -107,27 +105,28 @@ def details(run: Run, number: int) -> dict[str, Any]:
         "baseline": _samples(baseline),
         f"trial {number}": files["measurement"].get("samples_ms", []),
     }
-    fixed = [[name, why] for name, why in units["fixed"].items()]
-    fixed += [[g["layer"], "; ".join(g["not_removable"])] for g in _staying(units)]
+    stages = trial.metrics.get("stages") or files["stages"]  # the last word has each latency
+    fixed = dict(units["fixed"])
+    fixed |= {g["layer"]: "; ".join(g["not_removable"]) for g in _staying(units)}
     return {
         "trial": number,
         "title": f"Trial {number}",
         "short": recipe_in_short(trial.recipe),
-        "state": _state_of(trial, {member.number for member in run.front()}),
-        "reason": trial.reason or "",
+        "state": state_of(trial, {member.number for member in run.front()}),
+        "reason": reason_of(trial),
         "harvested_from": trial.harvested_from,
         "words": recipe_in_words(trial.recipe),
-        "numbers": _beside_baseline(_last_word(trial.metrics), baseline),
+        "numbers": _beside_baseline(last_word_of(trial.metrics), baseline),
         "export": _export_command(run, trial) if trial.folder else None,
         "recipe": _settings(trial.recipe),
         "time": [[stage, duration(spent)] for stage, spent in trial.seconds.items()],
-        "fixed": fixed,
+        "fixed": [[name, why] for name, why in fixed.items()],
         "diagnosis": list(diagnosis(files["profile"])),
         "figures": {
-            "widths": _plain(figures.widths(files["layers"])),
+            "widths": _plain(figures.widths(files["layers"], fixed)),
             "curve": _plain(figures.curve(files["curve"], trial.recipe)),
             "latency": _plain(figures.latency(samples)),
-            "stages": _plain(figures.stages(trial.metrics.get("stages", []), baseline)),
+            "stages": _plain(figures.stages(stages, baseline)),
         },
     }
 
@@ -220,82 +219,6 @@ def _beside_baseline(metrics: Data, baseline: Data) -> list[list[str]]:
             beside = interval or ratio(metrics[key] / baseline[key])
             rows.append([told, write(baseline[key]), write(metrics[key]), beside])
     return rows
-
-
-def _row(metrics: Data, trial: str, recipe: str) -> dict[str, Cell]:
-    texts = {
-        "trial": trial,
-        "accuracy": percent(metrics.get("accuracy")),
-        "test_accuracy": percent(metrics.get("test_accuracy")),
-        "latency_ms": milliseconds(metrics.get("latency_ms")),
-        "latency_ratio": ratio_interval(metrics),
-        "parameters": count(metrics.get("parameters")),
-        "parameter_ratio": ratio(metrics.get("parameter_ratio")),
-        "size_bytes": count(metrics.get("size_bytes"), "B"),
-        "recipe": recipe,
-    }
-    return {key: {"text": text, "sort": metrics.get(key, text)} for key, text in texts.items()}
-
-
-def _last_word(metrics: Data) -> Data:
-    """Return metrics with the latency of the last word in place of the trial's own."""
-    final = {k.removeprefix("final_"): v for k, v in metrics.items() if k.startswith("final_")}
-    return {**metrics, **final}
-
-
-def _front_table(front: Sequence[TrialRecord], baseline: Data) -> dict[str, Any]:
-    tested = any("test_accuracy" in trial.metrics for trial in front)
-    keys = [key for key in _COLUMNS if tested or key != "test_accuracy"]
-    rows = [_row(baseline, "baseline", "")] if baseline else []
-    for trial in sorted(front, key=lambda trial: _last_word(trial.metrics)["latency_ms"]):
-        row = _row(_last_word(trial.metrics), str(trial.number), recipe_in_short(trial.recipe))
-        row["trial"]["sort"] = trial.number
-        rows.append(row)
-    return _table({key: _COLUMNS[key] for key in keys}, rows)
-
-
-def _controls_table(run: Run) -> dict[str, Any]:
-    names = {name or "what": name for name in COLUMNS}
-    rows = [
-        {name: {"text": text} for name, text in zip(names, row, strict=True)}
-        for row in comparison(run)
-    ]
-    return _table(names, rows)
-
-
-def _trial_table(trials: Sequence[TrialRecord], on_front: set[int]) -> dict[str, Any]:
-    keys = ("trial", "accuracy", "latency_ms", "latency_ratio", "parameters", "parameter_ratio")
-    names = {key: _COLUMNS[key] for key in keys}
-    names |= {"state": "state", "time": "time", "recipe": "recipe", "reason": "reason"}
-    rows = []
-    for trial in trials:
-        row = _row(trial.metrics, str(trial.number), recipe_in_short(trial.recipe))
-        row["trial"]["sort"] = trial.number
-        seconds = trial.duration_s
-        stage = f"{trial.stage}: " if trial.stage and trial.reason else ""
-        row |= {
-            "state": {"text": _state_of(trial, on_front)},
-            "time": {"text": duration(seconds), "sort": seconds},
-            "reason": {"text": stage + (trial.reason or "")},
-        }
-        rows.append(row)
-    if not any(trial.reason for trial in trials):
-        del names["reason"]
-    return _table(names, rows)
-
-
-def _state_of(trial: TrialRecord, on_front: set[int]) -> str:
-    if trial.number in on_front:
-        return "front"
-    return "breaks a limit" if trial.state == "complete" and not trial.feasible else trial.state
-
-
-def _table(names: Mapping[str, str], rows: Sequence[Mapping[str, Cell]]) -> dict[str, Any]:
-    left = ("trial", "recipe", "state", "reason", "what")
-    return {
-        "columns": [{"title": title, "number": key not in left} for key, title in names.items()],
-        "rows": [[row[key] for key in names] for row in rows],
-    }
 
 
 def _settings(recipe: Data, prefix: str = "") -> list[list[str]]:

@@ -7,14 +7,15 @@ from autocompress.study.trials import TrialRecord
 
 
 def stored_files(trial: TrialRecord) -> dict[str, Any]:
-    """Return a trial's ``layers``, ``curve`` and ``profile`` (lists of rows) and ``measurement``.
+    """Return what a trial measured, and rows of its layers, curve, stages and profile.
 
-    What a trial did not come to is empty; so is the profile of runs before there were profiles.
+    What a trial did not come to is empty; so is what runs did not store before there was such.
 
     Raises:
         RunError: a file is damaged.
     """
-    files: dict[str, Any] = {"layers": [], "curve": [], "measurement": {}, "profile": []}
+    rows: dict[str, Any] = {name: [] for name in ("layers", "curve", "stages", "profile")}
+    files = {**rows, "measurement": {}}
     for name in files:
         path = None if trial.folder is None else trial.folder / f"{name}.json"
         if path is not None and path.exists():

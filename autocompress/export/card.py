@@ -22,6 +22,7 @@ STAGES = {
     "sparsification": "parts of its weights were driven to zero while it trained",
     "pruning": "what was zero was removed from the network, without changing its outputs",
     "factorization": "weights were replaced by products of two thin ones, where that is smaller",
+    "late_factorization": "the same once more after the last training, untrained",
     "fold": "batch norms were folded into the layers beside them, without changing its outputs",
     "training": "how long and how fast it was trained",
 }

@@ -94,7 +94,7 @@ def _run(
         wanted,
         bench.batches,
         teacher=bench.teacher,
-        units=bench.units.groups,
+        anatomy=bench.anatomy,
         seed=bench.seed,
     )
     judgement = bench.judge(compressed.model, wanted.precision)

@@ -1,14 +1,14 @@
 """The metrics of a run as columns that can stand on any axis: absolute or beside the baseline."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from autocompress.figures.style import axis_layout, axis_of
+from autocompress.figures.style import axis_layout, axis_of, colour_bar
 
 Metrics = Mapping[str, Any]
 Bounds = Mapping[str, Mapping[str, float]]  # metric -> {"least": ..., "most": ...}
@@ -21,6 +21,7 @@ RELATIVE = {  # metric -> what it is beside the baseline
     "macs": "mac_ratio",
 }
 KINDS = ("front", "dominated", "infeasible", "stopped")  # what is drawn, in this order of worth
+_PADDING = 0.06  # of what an axis shows, at both ends
 _Z = 1.959963984540054  # of a 95 % interval
 
 
@@ -34,7 +35,9 @@ class Column:
         high: upper ends.
         baseline: the baseline's value.
         bounds: ``least`` and ``most`` that the study's limits allow.
-        layout: plotly's settings of an axis that shows it.
+        layout: plotly's settings of an axis that shows it; its range holds the front and the
+            baseline, and of the rest what is near.
+        colour_bar: plotly's settings of a scale of colours; of logarithms where the axis is.
         higher_is_better: as for accuracies.
     """
 
@@ -44,6 +47,7 @@ class Column:
     baseline: float | None
     bounds: Mapping[str, float]
     layout: Mapping[str, Any]
+    colour_bar: Mapping[str, Any]
     higher_is_better: bool
     title: str = field(default="")
 
@@ -65,11 +69,13 @@ def kinds(table: pd.DataFrame) -> "pd.Series[str]":
     ``stopped`` are trials that early stopping ended: they are drawn at the highest accuracy that
     they could still have reached, at the latency and size of their draft.
     """
-    complete = table["state"] == "complete"
-    found = pd.Series("", index=table.index)
-    found[complete & ~table["feasible"]] = "infeasible"
-    found[complete & table["feasible"]] = "dominated"
-    found[complete & table["feasible"] & table["on_front"]] = "front"
+    found = pd.Series("", index=table.index, dtype=object)
+    if not {"state", "feasible", "on_front"} <= set(table.columns):
+        return found
+    complete, feasible = table["state"] == "complete", table["feasible"].astype(bool)
+    found[complete & ~feasible] = "infeasible"
+    found[complete & feasible] = "dominated"
+    found[complete & feasible & table["on_front"].astype(bool)] = "front"
     if "predicted_accuracy" in table:
         found[(table["state"] == "pruned") & table["predicted_accuracy"].notna()] = "stopped"
     return found
@@ -89,6 +95,7 @@ def columns(
         limits: bounds of metrics, as ``Run.limits``.
     """
     made: dict[str, Column] = {}
+    on_front = (kinds(table) == "front").to_numpy()
     for metric, relative in RELATIVE.items():
         if metric not in table:
             continue
@@ -99,31 +106,66 @@ def columns(
         low, high = _spread(metric, values, table, baseline)
         known = baseline.get(metric)
         bounds = dict((limits or {}).get(metric, {}))
-        made[metric] = _column(metric, (values, low, high), known, bounds)
+        made[metric] = _column(metric, (values, low, high), known, bounds, on_front)
         if known:
             beside = _beside(metric, known)
             spread = [None if part is None else beside(part) for part in (values, low, high)]
             own = {name: float(beside(np.array(bound))) for name, bound in bounds.items()}
-            made[relative] = _column(relative, tuple(spread), float(beside(np.array(known))), own)
+            at = float(beside(np.array(known)))
+            made[relative] = _column(relative, tuple(spread), at, own, on_front)
     return made
 
 
 def _column(
-    metric: str, spread: tuple[Any, ...], baseline: float | None, bounds: Mapping[str, float]
+    metric: str,
+    spread: tuple[Any, ...],
+    baseline: float | None,
+    bounds: Mapping[str, float],
+    on_front: Any,
 ) -> Column:
-    values, low, high = (None if part is None else [float(v) for v in part] for part in spread)
-    assert values is not None
-    shown = [value for value in values if not math.isnan(value)]
+    values, low, high = spread
+    shown = [float(value) for value in values if not math.isnan(value)]
+    layout = axis_layout(metric, [*shown, baseline])
+    logarithmic = layout.get("type") == "log"
+    always = [v for part in spread if part is not None for v in part[on_front]]
+    always += [] if baseline is None else [baseline]
     return Column(
-        values=values,
-        low=low,
-        high=high,
+        values=_floats(values),
+        low=None if low is None else _floats(low),
+        high=None if high is None else _floats(high),
         baseline=baseline,
         bounds=bounds,
-        layout=axis_layout(metric, [*shown, baseline]),
+        layout={**layout, "range": _range(always, shown, logarithmic=logarithmic)},
+        colour_bar=colour_bar(metric, shown, logarithmic=logarithmic),
         higher_is_better=axis_of(metric).higher_is_better,
         title=axis_of(metric).title,
     )
+
+
+def _floats(values: Any) -> list[float]:
+    return [float(value) for value in values]
+
+
+def _range(
+    always: Sequence[float], others: Sequence[float], *, logarithmic: bool
+) -> list[float] | None:
+    """Return the ends of an axis: all of ``always``, and what is no more than its span away."""
+    first, second = (
+        np.array([v for v in part if not math.isnan(v) and (v > 0 or not logarithmic)])
+        for part in (always, others)
+    )
+    if not len(first):
+        first = second
+    if not len(first):
+        return None
+    if logarithmic:
+        first, second = np.log10(first), np.log10(second)
+    low, high = first.min(), first.max()
+    span = (high - low) or 0.1 * abs(high) or 1.0
+    near = second[(second >= low - span) & (second <= high + span)]
+    low, high = min([low, *near]), max([high, *near])
+    pad = _PADDING * ((high - low) or span)
+    return [float(low - pad), float(high + pad)]
 
 
 def _beside(metric: str, baseline: float) -> Any:

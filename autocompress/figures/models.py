@@ -11,6 +11,7 @@ from autocompress.figures.style import (
     BLUE,
     FAINT,
     GREY,
+    ORANGE,
     STAGE_COLOURS,
     VERMILLION,
     axis_of,
@@ -22,6 +23,8 @@ from autocompress.techniques.schedules import SCHEDULES, fraction_at
 from autocompress.wording import count, percent
 
 Metrics = Mapping[str, Any]
+_PARTS = ("early", "middle", "late")  # of the network, each with a sparsity of its own
+SMALL = 130  # pixels, of a figure that says why it is empty
 _SCHEDULE_STEPS = 60  # points of a drawn schedule
 
 
@@ -36,7 +39,7 @@ def latency(samples: Mapping[str, Sequence[float]]) -> go.Figure:
     """
     title = "distribution of latency"
     if not any(samples.values()):
-        return empty(title, "no latency samples are stored yet")
+        return empty(title, "no latency samples are stored yet", height=SMALL)
     made = figure(title, showlegend=False, height=110 + 34 * len(samples))
     for index, (name, values) in enumerate(samples.items()):
         if not values:
@@ -59,18 +62,18 @@ def latency(samples: Mapping[str, Sequence[float]]) -> go.Figure:
     return made
 
 
-def widths(layers: Sequence[Metrics]) -> go.Figure:
-    """Draw the width and parameters of each convolution and linear layer, before and after.
+def widths(layers: Sequence[Metrics], fixed: Mapping[str, str] | None = None) -> go.Figure:
+    """Draw the width, rank and parameters of each convolution and linear layer, before and after.
 
     Args:
         layers: rows of a trial's ``layers.json``.
+        fixed: layers whose outputs could not be cut, each with the reason.
     """
     title = "layers before and after"
     layers = [layer for layer in layers if len(layer["before"]) > 1]  # norms follow the others
     if not layers:
-        return empty(title, "no layers are stored for this trial")
+        return empty(title, "no layers are stored for this trial", height=SMALL)
     made = panels(title, cols=2)
-    names = [escape(layer["name"]) for layer in layers]
     hover = [_layer_hover(layer) for layer in layers]
     for column, before, after in (
         (1, [layer["before"][0] for layer in layers], [_width(layer) for layer in layers]),
@@ -79,10 +82,10 @@ def widths(layers: Sequence[Metrics]) -> go.Figure:
         for name, values, colour in (("before", before, FAINT), ("after", after, BLUE)):
             made.add_bar(
                 x=values,
-                y=names,
+                y=[escape(layer["name"]) for layer in layers],
                 orientation="h",
                 name=name,
-                marker={"color": colour},
+                marker={"color": colour, "line": {"width": 0}},
                 width=0.8 if name == "before" else 0.45,
                 text=hover,
                 textposition="none",
@@ -91,11 +94,35 @@ def widths(layers: Sequence[Metrics]) -> go.Figure:
                 row=1,
                 col=column,
             )
-    made.update_layout(barmode="overlay", height=150 + 24 * len(layers))
+    low_rank = [(layer, f"rank {layer['rank']}") for layer in layers if layer["rank"] is not None]
+    kept = [(layer, why) for layer in layers if (why := (fixed or {}).get(layer["name"]))]
+    _add_marks(made, "rank", "diamond", ORANGE, low_rank)
+    _add_marks(made, "cannot be cut", "x-thin-open", VERMILLION, kept)
+    made.update_layout(barmode="overlay", height=170 + 24 * len(layers), margin={"t": 84})
     made.update_yaxes(autorange="reversed", automargin=True)
     made.update_xaxes(title="output channels", col=1)
-    made.update_xaxes(title="parameters", tickformat="~s", col=2)
+    made.update_xaxes(title="parameters", tickformat="~s", nticks=5, col=2)
     return made
+
+
+def _add_marks(
+    made: go.Figure, name: str, symbol: str, colour: str, marked: Sequence[tuple[Metrics, str]]
+) -> None:
+    """Mark layers on their bars: at their rank, or at the width that they keep."""
+    if not marked:
+        return
+    line = 2 if symbol.endswith("open") else 0
+    made.add_scatter(
+        x=[layer["rank"] if name == "rank" else _width(layer) for layer, _ in marked],
+        y=[escape(layer["name"]) for layer, _ in marked],
+        mode="markers",
+        name=name,
+        marker={"symbol": symbol, "color": colour, "size": 9, "line": {"width": line}},
+        text=[f"<b>{escape(layer['name'])}</b><br>{escape(why)}" for layer, why in marked],
+        hovertemplate="%{text}<extra></extra>",
+        row=1,
+        col=1,
+    )
 
 
 def curve(points: Sequence[Metrics], recipe: Metrics | None = None) -> go.Figure:
@@ -108,7 +135,7 @@ def curve(points: Sequence[Metrics], recipe: Metrics | None = None) -> go.Figure
     """
     title = "training"
     if not points:
-        return empty(title, "nothing was trained in this trial")
+        return empty(title, "nothing was trained in this trial", height=SMALL)
     levels = _sparsities(points, recipe or {})
     rows = 3 if levels else 2
     made = panels(title, rows=rows, hovermode="x unified")
@@ -132,13 +159,14 @@ def curve(points: Sequence[Metrics], recipe: Metrics | None = None) -> go.Figure
                 row=row,
                 col=1,
             )
-    if levels:
-        epochs, sparsity = zip(*levels, strict=True)
+    for name, level in levels.items():
+        epochs, sparsity = zip(*level, strict=True)
         line = {"color": GREY, "width": 2}
         made.add_scatter(
-            x=epochs, y=sparsity, name="sparsity", line=line, fill="tozeroy", row=2, col=1,
-            mode="lines", showlegend=False,
+            x=epochs, y=sparsity, name=name, line=line, fill="tozeroy", row=2, col=1,
+            fillcolor="rgba(128,128,128,0.15)", mode="lines", showlegend=False,
         )  # fmt: skip
+    if levels:
         made.update_yaxes(title="sparsity", tickformat=".0%", range=[0, 1], row=2)
     made.update_yaxes(title="accuracy", tickformat=".1%", row=1)
     made.update_yaxes(title="loss (dotted: train)", row=rows)
@@ -147,36 +175,47 @@ def curve(points: Sequence[Metrics], recipe: Metrics | None = None) -> go.Figure
     return made
 
 
-def _sparsities(points: Sequence[Metrics], recipe: Metrics) -> list[tuple[float, float]]:
-    """Return (epoch, sparsity) along the schedule of a recipe; empty where there is none."""
+def _sparsities(
+    points: Sequence[Metrics], recipe: Metrics
+) -> dict[str, list[tuple[float, float]]]:
+    """Return (epoch, sparsity) along the schedule of a recipe, for each target that it has."""
     settings = recipe.get("sparsification")
     epochs = sum(point["stage"] == "sparsify" for point in points)
     if not settings or not epochs or settings.get("schedule") not in SCHEDULES:
-        return []
-    target = settings.get("sparsity") or settings.get("linear_sparsity")
-    if not isinstance(target, int | float) or not target:
-        return []
+        return {}
     planned = (recipe.get("training") or {}).get("epochs") or epochs
-    schedule, window = (
-        SCHEDULES[settings["schedule"]],
-        (settings.get("start", 0.0), settings.get("end", 1.0)),
-    )
+    schedule = SCHEDULES[settings["schedule"]]
+    window = (settings.get("start", 0.0), settings.get("end", 1.0))
     steps = [epochs * step / _SCHEDULE_STEPS for step in range(_SCHEDULE_STEPS + 1)]
-    levels = [(s, target * fraction_at(schedule, s / planned, *window)) for s in steps]
-    return [*levels, (len(points), levels[-1][1])] if len(points) > epochs else levels
+    reached = [(s, fraction_at(schedule, s / planned, *window)) for s in steps]
+    if len(points) > epochs:
+        reached.append((len(points), reached[-1][1]))
+    targets = _targets(settings)
+    return {name: [(s, goal * part) for s, part in reached] for name, goal in targets.items()}
+
+
+def _targets(settings: Metrics) -> dict[str, float]:
+    """Return the sparsities that a recipe aims at: of each kind of layer, in each part."""
+    targets: dict[str, float] = {}
+    for key, name in (("sparsity", "sparsity"), ("linear_sparsity", "sparsity of linear layers")):
+        given = settings.get(key) or 0.0
+        parts = given if isinstance(given, Sequence) else [given]
+        names = [name] if len(parts) == 1 else [f"{name}, {part}" for part in _PARTS]
+        targets |= {own: goal for own, goal in zip(names, parts, strict=True) if goal}
+    return targets
 
 
 def stages(rows: Sequence[Metrics], baseline: Metrics) -> go.Figure:
     """Draw what each stage of a recipe changed: accuracy, latency and parameters after it.
 
     Args:
-        rows: ``stage`` with ``accuracy`` (None where it was not evaluated), ``latency_ms`` and
-            ``parameters``, as the last word measures them.
+        rows: ``stage`` with ``accuracy``, ``latency_ms`` and ``parameters`` after it; what was
+            not measured is missing or None.
         baseline: its metrics, as ``Run.baseline``; the first point.
     """
     title = "what each stage changed"
     if not rows:
-        return empty(title, "measured for the models of the front, when the study ends")
+        return empty(title, "nothing is stored of the stages of this trial", height=SMALL)
     metrics = ("accuracy", "latency_ms", "parameters")
     made = panels(title, rows=len(metrics))
     points: list[Metrics] = [{**baseline, "stage": "baseline"}, *rows]

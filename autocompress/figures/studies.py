@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from autocompress.figures.hypervolume import volumes_over_time
+from autocompress.figures.points import NOTHING, OBJECTIVES, complete_trials, is_missing
 from autocompress.figures.style import (
     BLUE,
     FAINT,
@@ -22,7 +23,6 @@ from autocompress.figures.style import (
     figure,
     panels,
 )
-from autocompress.figures.tradeoffs import NOTHING, OBJECTIVES, complete_trials, is_missing
 from autocompress.wording import duration
 
 Metrics = Mapping[str, Any]
@@ -93,7 +93,7 @@ def timeline(table: pd.DataFrame) -> go.Figure:
         table: one row per trial, as ``Run.table`` returns them.
     """
     title = "timeline"
-    if table.empty or table["started"].isna().all():
+    if "started" not in table or table["started"].isna().all():
         return empty(title, "no trial has begun yet")
     ran = table[table["started"].notna()].sort_values("started")
     if "harvested_from" in ran:
@@ -252,5 +252,6 @@ def slices(table: pd.DataFrame, knobs: Sequence[str] = SLICED) -> go.Figure:
                 col=column,
             )
         made.update_xaxes(title=escape(knob.removeprefix(KNOB)), col=column)
+    made.update_yaxes(tickformat=axis_of("accuracy").format)
     made.update_yaxes(axis_layout("accuracy", []), col=1)
     return made

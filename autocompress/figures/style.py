@@ -1,11 +1,15 @@
 """How figures look: metrics with their units, colours that colour-blind people can tell apart."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
+from autocompress.wording import count
 
 # The palette of Okabe and Ito, 2008: Color Universal Design.
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
@@ -65,6 +69,23 @@ def axis_layout(metric: str, values: Any) -> dict[str, Any]:
     return layout | ({"type": "log", "dtick": "D2"} if logarithmic else {})
 
 
+def colour_bar(metric: str, values: Sequence[float], *, logarithmic: bool) -> dict[str, Any]:
+    """Return plotly's settings of a scale of colours for ``values``, or for their logarithms."""
+    axis = axis_of(metric)
+    made: dict[str, Any] = {
+        "title": {"text": axis.title, "side": "right"},
+        "tickformat": axis.format,
+        "thickness": 10,
+        "outlinewidth": 0,
+    }
+    if logarithmic:
+        decades = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))))
+        ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+        write = count if axis.format == "~s" else "{:g}".format
+        made |= {"tickvals": [math.log10(v) for v in ticks], "ticktext": [write(v) for v in ticks]}
+    return made
+
+
 def figure(title: str, **layout: Any) -> go.Figure:
     """Return an empty figure in the common style."""
     made = go.Figure()
@@ -96,14 +117,15 @@ def panels(title: str, *, rows: int = 1, cols: int = 1, **layout: Any) -> go.Fig
         horizontal_spacing=0.04,
     )
     made.update_layout(figure(title, **layout).layout)
+    made.update_layout(meta={"columns": cols})  # a narrow page stacks them
     made.update_xaxes(**GRID)
     made.update_yaxes(**GRID)
     return made
 
 
-def empty(title: str, why: str) -> go.Figure:
+def empty(title: str, why: str, **layout: Any) -> go.Figure:
     """Return a figure that says why there is nothing to draw yet."""
-    made = figure(title, xaxis={"visible": False}, yaxis={"visible": False})
+    made = figure(title, xaxis={"visible": False}, yaxis={"visible": False}, **layout)
     made.add_annotation(
         text=escape(why), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
     )

@@ -123,7 +123,7 @@ class Harvester:
     def _made(self, crop: Crop, offshoot: Offshoot) -> CompressedModel:
         bench, recipe = self.bench, offshoot.recipe
         if offshoot.epoch is None:
-            return refinish(crop.compressed.trained, recipe, bench.batches, anatomy=bench.anatomy)
+            return refinish(crop.compressed, recipe, bench.batches, anatomy=bench.anatomy)
         return branch(
             bench.baseline,
             recipe,

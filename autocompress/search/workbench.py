@@ -170,6 +170,7 @@ class Workbench:
                     "weights.safetensors": save(own_tensors(compressed.model)),
                     "measurement.json": judgement.latency.to_dict(),
                     "curve.json": [asdict(record) for record in compressed.curve],
+                    "stages.json": _stages(compressed, judgement, recipe.precision),
                     "layers.json": compare_layers(self.baseline, compressed.model),
                     "profile.json": judgement.profile,
                 },
@@ -178,6 +179,17 @@ class Workbench:
     def violations(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         """Return by how much each limit is broken; 0 or less is kept."""
         return self.limits.violations(metrics, self.baseline_metrics["accuracy"])
+
+
+def _stages(
+    compressed: CompressedModel, judgement: Judgement, precision: Precision
+) -> list[dict[str, Any]]:
+    """Return what each stage led to; the last one is the deployed model, as it was judged."""
+    rows = [asdict(stage) for stage in compressed.stages]
+    if precision != "fp32" or not rows:
+        rows.append({"stage": precision})
+    known = zip(OBJECTIVES, values_of(judgement.metrics), strict=True)
+    return [*rows[:-1], {**rows[-1], **dict(known)}]
 
 
 def size_metrics(model: nn.Module, example: torch.Tensor) -> dict[str, Any]:

@@ -13,16 +13,12 @@ from autocompress.deployment import Deployed, deploy, deployed_file
 from autocompress.errors import RunError
 from autocompress.events import LastWord
 from autocompress.graph import Plan, rebuild
-from autocompress.graph.plan import Fold, LowRank, Remove
-from autocompress.measurement.size import count_parameters
 from autocompress.search.workbench import INT8_FILE, Workbench, load_tensors
 from autocompress.study.preparation import Listener, build_structure
 from autocompress.study.records import Run
 from autocompress.study.trials import TrialRecord
 from autocompress.training.batches import Batches
 from autocompress.training.evaluation import evaluate, score
-
-_STAGE_OF = {Remove: "prune", LowRank: "factorize", Fold: "fold"}  # of a plan's steps
 
 
 def reload_trial(record: TrialRecord, section: ModelSection, splits: Splits) -> nn.Module:
@@ -107,38 +103,26 @@ def last_word(run: Run, config: StudyConfig, bench: Workbench, tell: Listener) -
 
 
 def _stages(record: TrialRecord, config: StudyConfig, bench: Workbench) -> list[dict[str, Any]]:
-    """Return what each stage of a recipe led to.
+    """Return what each stage led to, as the trial noted it, with the latency after it.
 
-    Size and speed are those of the structure that the plan has after the stage, measured in a
-    quarter of the usual time. Accuracy is known where the stage trained, stays after exact
-    surgery, and is None after factorization: nothing was evaluated between it and recovery.
+    Speed is that of the structure that the plan has after the stage, measured in a quarter of
+    the usual time; the last stage has what the trial measured.
     """
     if record.folder is None:
         return []
-    reached = {p["stage"]: p["accuracy"] for p in read_json(record.folder / "curve.json")}
+    rows: list[dict[str, Any]] = read_json(record.folder / "stages.json")
     plan = Plan.from_json((record.folder / "plan.json").read_text(encoding="utf-8"))
-    last = {_STAGE_OF[type(step)]: n for n, step in enumerate(plan.steps, start=1)}
-    size = {key: bench.baseline_metrics[key] for key in ("latency_ms", "parameters")}
-    rows: list[dict[str, Any]] = []
-    accuracy: float | None = None
-    for stage in ("sparsify", "prune", "factorize", "recover", "fold"):
-        if stage not in last and stage not in reached:
-            continue
-        if stage in last:
-            size = _size_after(Plan(plan.steps[: last[stage]]), config, bench)
-        accuracy = None if stage == "factorize" else reached.get(stage, accuracy)
-        rows.append({"stage": stage, "accuracy": accuracy, **size})
-    if record.precision != "fp32":
-        rows.append({"stage": record.precision, **size})
-    if rows:
-        known = ("accuracy", "latency_ms", "parameters")
-        rows[-1] |= {key: record.metrics[key] for key in known}
+    measured = {0: bench.baseline_metrics["latency_ms"]}  # by how many steps were taken
+    for row in rows[:-1]:
+        steps = row["steps"]
+        if steps not in measured:
+            measured[steps] = _latency_after(Plan(plan.steps[:steps]), config, bench)
+        row["latency_ms"] = measured[steps]
     return rows
 
 
-def _size_after(plan: Plan, config: StudyConfig, bench: Workbench) -> dict[str, Any]:
+def _latency_after(plan: Plan, config: StudyConfig, bench: Workbench) -> float:
     model = build_structure(config.model, bench.batches.splits)
     rebuild(model, plan)
     model.to(bench.batches.device)
-    latency = bench.ruler.measure(model, budget_s=config.latency.budget_s / 4)
-    return {"latency_ms": latency.latency_ms, "parameters": count_parameters(model)}
+    return bench.ruler.measure(model, budget_s=config.latency.budget_s / 4).latency_ms

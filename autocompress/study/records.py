@@ -246,7 +246,8 @@ class Run:
         wanted = int(self.config["study"]["trials"])
         durations = [t.duration_s for t in done if t.duration_s is not None]
         left = max(0, wanted - len(done))
-        eta = left * sum(durations) / len(durations) if durations else None
+        at_once = max(1, sum(trial.state == "running" for trial in trials))
+        eta = left * sum(durations) / len(durations) / at_once if durations else None
         front = self.front()
         best = {how: self.pick(how).number for how in PICKS} if front else {}
         return {

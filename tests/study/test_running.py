@@ -108,6 +108,7 @@ def test_a_run_holds_everything_it_found(finished):
             "curve.json",
             "layers.json",
             "profile.json",
+            "stages.json",
         }
     assert (finished.path / "baseline" / "weights.safetensors").exists()
 
@@ -131,6 +132,10 @@ def test_the_front_is_not_dominated_and_was_opened_on_test(finished):
             assert not better or other.metrics == one.metrics or other.number == one.number
         assert 0 <= one.metrics["test_accuracy"] <= 1
         assert one.metrics["final_latency_ms"] > 0
+        stages = one.metrics["stages"]
+        assert all(stage["latency_ms"] > 0 for stage in stages)
+        assert stages[-1]["parameters"] == one.metrics["parameters"]
+        assert stages[-1]["accuracy"] == one.metrics["accuracy"]
     assert 0 <= finished.baseline["test_accuracy"] <= 1
     off = [t for t in ended(finished) if t.number not in {f.number for f in front}]
     assert all("test_accuracy" not in trial.metrics for trial in off)

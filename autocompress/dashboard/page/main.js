@@ -2,11 +2,11 @@
 
 import { button, byId, download, element, facts } from "ac/dom";
 import { choose, chosenTrials, showComparison, showModel } from "ac/model";
-import { draw, reink, resize } from "ac/plots";
+import { draw, reink, resize, savePng } from "ac/plots";
 import * as source from "ac/source";
 import { onChange, set, state } from "ac/state";
 import { fillTable } from "ac/tables";
-import { drawPareto, fillChoices, fillPicks, fillSliders } from "ac/tradeoff";
+import { drawPareto, drawSpace, fillChoices, fillPicks, fillSliders } from "ac/tradeoff";
 
 const EVERY_MS = 2000;
 let data = null; // the overview
@@ -38,6 +38,7 @@ function fillHead() {
   byId("state").textContent = data.state.text;
   byId("state").className = `badge ${data.state.kind}`;
   byId("facts").textContent = data.facts.join(" · ");
+  byId("progress").hidden = data.state.kind === "finished";
   byId("progress").value = data.state.wanted ? data.state.done / data.state.wanted : 0;
   byId("baseline").replaceChildren(data.baseline.length ? facts(data.baseline) : "Not measured yet.");
   byId("machine").replaceChildren(...facts(data.machine).children);
@@ -49,8 +50,19 @@ function fillTables() {
   fillTable(document.querySelector('[data-table="front"]'), data.front, { decorate: tickable });
   fillTable(document.querySelector('[data-table="controls"]'), data.controls);
   byId("controls-section").hidden = data.controls.rows.length === 0;
+  fillTable(document.querySelector('[data-table="states"]'), data.states, { decorate: wordOf });
   fillTrials();
   fillChosen();
+}
+
+/* A state leads to its trials. */
+function wordOf(row, tr) {
+  const state = row[0].text;
+  tr.firstChild.replaceChildren(button(state, () => {
+    byId("filter").value = state;
+    fillTrials();
+    set({ view: "trials" });
+  }, { className: "open" }));
 }
 
 function fillTrials() {
@@ -71,7 +83,7 @@ function fillTradeoff() {
   byId("space").hidden = !state.three;
   if (state.view !== "tradeoff") return;
   if (state.three) {
-    if (figures) draw(byId("space"), figures.space).then(clickable(byId("space")));
+    if (figures) drawSpace(data, figures.space).then(clickable(byId("space")));
   } else {
     drawPareto(data).then(clickable(byId("pareto")));
   }
@@ -161,6 +173,7 @@ function changed(names) {
   if (any("x", "y", "third", "as", "relative", "three", "latency_ms", "parameters", "accuracy")) fillTradeoff();
   if (any("compare")) fillChosen();
   if (any("trial")) showModel();
+  if (any("side")) showComparison();
 }
 
 function listen() {
@@ -170,7 +183,8 @@ function listen() {
     set({ latency_ms: "", parameters: "", accuracy: "" });
     fillSliders(data);
   });
-  byId("compare").addEventListener("click", showComparison);
+  byId("compare").addEventListener("click", () => set({ side: "1" }));
+  byId("png").addEventListener("click", () => savePng(byId(state.three ? "space" : "pareto")));
   byId("filter").addEventListener("input", fillTrials);
   byId("csv").addEventListener("click", async () => download(`${data.study}.csv`, await source.csv(state.run), "text/csv"));
   byId("run").addEventListener("change", (e) => set({ run: e.target.value, trial: "", compare: "" }));
@@ -202,6 +216,7 @@ async function start() {
   await load();
   showView();
   showModel();
+  if (state.side) showComparison();
   document.documentElement.dataset.ready = "yes";
   if (source.live) setTimeout(keepLoading, EVERY_MS);
 }

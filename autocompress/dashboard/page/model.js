@@ -15,13 +15,18 @@ function head(id, title, close, more = []) {
 }
 
 function table(titles, rows) {
-  const of = (tag, texts, more) => element("tr", {}, texts.map((text, i) => element(tag, { text, className: i ? "number" : "", ...more })));
+  const cell = (tag, content, i, more) => {
+    const [text, beside] = [content].flat();
+    const quiet = beside ? [element("span", { text: beside, className: "quiet" })] : [];
+    return element(tag, { text, className: i ? "number" : "", ...more }, quiet);
+  };
+  const of = (tag, contents, more) => element("tr", {}, contents.map((content, i) => cell(tag, content, i, more)));
   return element("table", {}, [
     element("thead", {}, [of("th", titles, { scope: "col" })]), element("tbody", {}, rows.map((row) => of("td", row))),
   ]);
 }
 
-const numbers = (rows) => table(["", "baseline", "this model", "beside it"], rows);
+const numbers = (rows) => table(["", "baseline", "this model", "change"], rows);
 
 /* One row for each number that any of the models has; each model beside the baseline. */
 function sideBySide(models) {
@@ -29,7 +34,7 @@ function sideBySide(models) {
   const rows = names.map((name) => {
     const found = models.map((model) => model.numbers.find(([own]) => own === name));
     const baseline = found.find(Boolean)[1];
-    return [name, baseline, ...found.map((row) => (row ? `${row[2]}  ${row[3].split(" (")[0]}` : "-"))];
+    return [name, baseline, ...found.map((row) => (row ? [row[2], row[3].split(" (")[0]] : "-"))];
   });
   return table(["", "baseline", ...models.map((model) => model.title)], rows);
 }
@@ -134,13 +139,17 @@ export function choose(trial, wanted) {
 
 export async function showComparison() {
   const dialog = byId("comparison"), trials = chosenTrials();
+  if (!state.side || trials.length < 2) {
+    dialog.close();
+    return;
+  }
   const found = await Promise.all(trials.map((trial) => source.details(state.run, trial).catch(() => null)));
   const models = found.filter(Boolean);
   forgetIn(dialog);
   const columns = models.map((model) => element("div", {}, [
     card(model.title, [element("p", { className: "quiet", text: model.short })]),
     ...COMPARED.map(plot),
-    ...(model.export ? [card("Take it home", [command(model.export)])] : []),
+    card("Take it home", model.export ? [command(model.export)] : []),
   ]));
   dialog.replaceChildren(
     head("comparison-title", `${models.length} models side by side`, () => dialog.close()),
@@ -151,3 +160,4 @@ export async function showComparison() {
 }
 
 byId("model").addEventListener("close", () => set({ trial: "" }));
+byId("comparison").addEventListener("close", () => set({ side: "" }));

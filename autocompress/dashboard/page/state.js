@@ -2,7 +2,7 @@
 
 const DEFAULTS = {
   run: "", view: "tradeoff", x: "latency_ms", y: "accuracy", third: "parameters", as: "color",
-  relative: "", three: "", latency_ms: "", parameters: "", accuracy: "", trial: "", compare: "", theme: "",
+  relative: "", three: "", latency_ms: "", parameters: "", accuracy: "", trial: "", compare: "", side: "", theme: "",
 };
 const listeners = [];
 

@@ -77,15 +77,13 @@ function bars(column, rows, template) {
 }
 
 function thirdOf(column, rows) {
-  const values = rows.map((row) => column.values[row]);
+  const scaled = column.layout.type === "log" ? Math.log10 : (value) => value;
+  const values = rows.map((row) => scaled(column.values[row]));
   if (state.as === "size") {
     const low = Math.min(...values), span = Math.max(...values) - low || 1;
     return { color: "#0072B2", showscale: false, size: values.map((v) => SIZES[0] + ((v - low) * (SIZES[1] - SIZES[0])) / span) };
   }
-  return {
-    color: values, size: 13, colorscale: "Viridis", showscale: new Set(values).size > 1,
-    colorbar: { title: { text: column.title, side: "right" }, tickformat: column.layout.tickformat, thickness: 10, outlinewidth: 0 },
-  };
+  return { color: values, size: 13, colorscale: "Viridis", showscale: new Set(values).size > 1, colorbar: column.colour_bar };
 }
 
 function moved(trace, data, across, up) {
@@ -108,8 +106,34 @@ function moved(trace, data, across, up) {
 }
 
 function axisOf(base, column) {
-  const { type, dtick, ...rest } = base;
+  const { type, dtick, range, ...rest } = base;
   return { ...rest, ...column.layout, type: column.layout.type ?? "linear" };
+}
+
+/* In space a point is dimmed by its colour: it has no opacity of its own. */
+function movedInSpace(trace, data, columns) {
+  const { kind, rows } = trace.meta ?? {};
+  const at = (values) => Object.fromEntries(["x", "y", "z"].map((axis, i) => [axis, values(columns[i])]));
+  if (kind === "baseline") return { ...trace, ...at((column) => [column.baseline]) };
+  const dim = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
+  const color = rows.map((row) => (within(data, row) ? trace.marker.color : dim));
+  return { ...trace, ...at((column) => rows.map((row) => column.values[row])), marker: { ...trace.marker, color } };
+}
+
+export function drawSpace(data, figure) {
+  const home = byId("space"), columns = [state.x, state.third, state.y].map((metric) => shownColumn(data, metric));
+  const current = figure.data.every((trace) => (trace.meta.rows ?? []).every((row) => row < data.points.trial.length));
+  if (!figure.data.length || !current || columns.some((column) => !column)) return draw(home, figure);
+  const { xaxis, yaxis, zaxis, ...scene } = figure.layout.scene;
+  const axes = [xaxis, yaxis, zaxis].map((axis, i) => axisOf(axis, columns[i]));
+  const rings = ringed(data, columns[0], columns[1], columns[2]);
+  return draw(home, {
+    data: [...figure.data.map((trace) => movedInSpace(trace, data, columns)), rings],
+    layout: {
+      ...figure.layout, title: { text: "" }, uirevision: "space",
+      scene: { ...scene, xaxis: axes[0], yaxis: axes[1], zaxis: axes[2] },
+    },
+  });
 }
 
 function shapesOf(columns) {
@@ -117,7 +141,8 @@ function shapesOf(columns) {
   for (const [axis, other, column] of [["x", "y", columns[0]], ["y", "x", columns[1]]]) {
     const shown = [...column.values, column.baseline].filter((value) => value !== null && value !== undefined);
     for (const [name, bound] of Object.entries(column.bounds)) {
-      const end = name === "most" ? Math.max(...shown, bound) * 2 : Math.min(...shown, bound, 0);
+      const far = name === "most" ? Math.max(...shown, bound) : Math.min(...shown, bound);
+      const end = far + (far - bound || (name === "most" ? 0.05 : -0.05) * Math.abs(bound));
       shapes.push({
         type: "rect", layer: "below", line: { width: 0 }, fillcolor: "rgba(213,94,0,0.08)",
         [`${axis}ref`]: axis, [`${other}ref`]: "paper", [`${axis}0`]: bound, [`${axis}1`]: end, [`${other}0`]: 0, [`${other}1`]: 1,
@@ -129,22 +154,23 @@ function shapesOf(columns) {
     shapes.push({
       type: "line", layer: "below", xref: "paper", x0: 0, x1: 1, y0: up.baseline, y1: up.baseline,
       line: { color: "#D55E00", width: 1, dash: "dot" },
-      label: { text: "no loss", textposition: "end", font: { size: 11 } },
+      label: { text: "no loss", textposition: "start", font: { size: 11 } },
     });
   }
   return shapes;
 }
 
-function ringed(data, across, up) {
+function ringed(data, across, up, above) {
   const names = new Map();
   for (const [how, row] of Object.entries(picksOf(data))) names.set(row, [...(names.get(row) ?? []), how]);
   const rows = [...names.keys()];
   return {
     x: rows.map((row) => across.values[row]), y: rows.map((row) => up.values[row]),
-    text: rows.map((row) => names.get(row).join(", ")), textposition: "bottom center", textfont: { size: 11 },
-    mode: "markers+text", hoverinfo: "skip", showlegend: false, name: "picks", meta: { kind: "picks" },
+    ...(above ? { type: "scatter3d", z: rows.map((row) => above.values[row]) } : {}),
+    text: rows.map((row) => names.get(row).join(", ")), textposition: above ? "top center" : "bottom center", textfont: { size: 11 },
+    mode: "markers+text", cliponaxis: false, hoverinfo: "skip", showlegend: false, name: "picks", meta: { kind: "picks" },
     customdata: rows.map((row) => data.points.trial[row]),
-    marker: { symbol: "circle-open", size: 23, color: "#D55E00", line: { width: 2 } },
+    marker: { symbol: "circle-open", size: above ? 14 : 23, color: "#D55E00", line: { width: 2 } },
   };
 }
 
@@ -152,12 +178,11 @@ export function drawPareto(data) {
   const home = byId("pareto"), across = shownColumn(data, state.x), up = shownColumn(data, state.y);
   const started = data.pareto.data.some((trace) => trace.meta);
   if (!started || !across || !up) return draw(home, data.pareto);
-  const title = { ...data.pareto.layout.title, text: `${up.title.split(" (")[0]} and ${across.title.split(" (")[0]}` };
   const { xaxis, yaxis } = data.pareto.layout;
   return draw(home, {
     data: [...data.pareto.data.map((trace) => moved(trace, data, across, up)), ringed(data, across, up)],
     layout: {
-      ...data.pareto.layout, title, xaxis: axisOf(xaxis, across), yaxis: axisOf(yaxis, up),
+      ...data.pareto.layout, title: { text: "" }, margin: { ...data.pareto.layout.margin, t: 40 }, xaxis: axisOf(xaxis, across), yaxis: axisOf(yaxis, up),
       shapes: shapesOf([across, up]), uirevision: [state.x, state.y, state.relative].join(),
     },
   });
@@ -210,6 +235,8 @@ export function fillSliders(data) {
   }));
 }
 
+const times = (factor) => `${factor.toFixed(factor < 9.95 ? 1 : 0)}x`;
+
 export function fillPicks(data) {
   const found = picksOf(data);
   const cards = Object.entries(found).map(([how, row]) => {
@@ -219,7 +246,7 @@ export function fillPicks(data) {
       .appendChild(element("div", {}, [
         element("b", {}, [element("span", { text: how }), element("span", { text: `trial ${trial}` })]),
         element("span", { text: `${amount("accuracy", of("accuracy"))} (${change >= 0 ? "+" : ""}${change.toFixed(2)} points)` }),
-        element("span", { text: `${(1 / of("latency_ratio")).toFixed(2)}x faster · ${(1 / of("parameter_ratio")).toFixed(1)}x fewer parameters` }),
+        element("span", { text: `${times(1 / of("latency_ratio"))} faster · ${times(1 / of("parameter_ratio"))} smaller` }),
       ])).parentNode;
   });
   const nothing = element("p", { className: "quiet", text: "No model of the front is within this budget." });
