@@ -35,10 +35,14 @@ HERE = Path(__file__).parent
 REPEATS = 5
 POINTS = "() => document.querySelector('#pareto')?.data?.some((t) => t.meta?.rows?.length)"
 CLICK = """(number) => new Promise((done) => {
-  const began = performance.now(), look = () => {
-    const parts = [...document.querySelectorAll("#model [data-part]")];
+  const began = performance.now(), dialog = document.querySelector("#model");
+  let opened = null, told = null;
+  const look = () => {
+    const now = performance.now() - began, parts = [...dialog.querySelectorAll("[data-part]")];
+    if (dialog.open) opened ??= now;
+    if (dialog.querySelector(".card")) told ??= now;
     if (parts.length && parts.every((part) => part.querySelector(".main-svg"))) {
-      done(performance.now() - began);
+      done([opened, told, now]);
     } else requestAnimationFrame(look);
   };
   location.hash += `&trial=${number}`;
@@ -118,7 +122,9 @@ def _times(page: Page, address: str, folder: Path, trials: int) -> dict[str, lis
         "first points, first time": [cold],
         "first points, again": again,
         "a slider's step": steps,
-        "a click on a model, to its last picture": clicks,
+        "a click on a model, until it opens": [opened for opened, _, _ in clicks],
+        "a click on a model, to its numbers": [numbers for _, numbers, _ in clicks],
+        "a click on a model, to its last picture": [pictures for _, _, pictures in clicks],
         "a trial has ended, request to plot": refreshes,
     }
 

@@ -62,6 +62,7 @@ class Run:
         self._stamp = ""  # of what was read last
         self._trials: list[TrialRecord] = []
         self._undominated: list[TrialRecord] = []
+        self._final: dict[str, Any] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -141,8 +142,12 @@ class Run:
         if study is None:
             return []
         final = self._last_word().get("trials", {})
+        changed = final != self._final
+        self._final = final
+        ended = {} if changed else {t.number: t for t in self._trials if t.state in ENDED}
         folder = self.path / "trials"
-        return [record_of(t, folder, final) for t in study.get_trials(deepcopy=False)]
+        found = study.get_trials(deepcopy=False)
+        return [ended.get(t.number) or record_of(t, folder, final) for t in found]
 
     def trial(self, number: int) -> TrialRecord:
         """Return one trial.

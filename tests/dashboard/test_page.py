@@ -217,6 +217,15 @@ def test_the_plot_is_saved_as_a_picture(opened, address):
     assert got.value.path().read_bytes().startswith(b"\x89PNG")
 
 
+def test_no_button_sends_a_figure_elsewhere(opened, address):
+    page = opened(address)
+    page.hover("#pareto")
+    titles = "[...document.querySelectorAll('.modebar-btn')].map((b) => b.dataset.title)"
+    found = page.evaluate(titles)
+    assert "Download plot as a PNG" in found
+    assert not [title for title in found if "hare" in title or "loud" in title]
+
+
 def test_a_state_leads_to_its_trials_and_a_heading_sorts_them(opened, address, run):
     page = opened(f"{address}#view=study")
     page.click('[data-table="states"] button:text-is("failed")')
