@@ -1,6 +1,6 @@
 """What the page shows of a run, as plain documents: texts, tables, columns and figures.
 
-``overview`` is what is seen first; ``study_figures`` and ``details`` are asked for later.
+``overview`` is what is seen first; the other documents are asked for when they are looked at.
 """
 
 import datetime
@@ -34,7 +34,6 @@ from autocompress.wording import (
     percent,
     ratio,
     ratio_interval,
-    recipe_in_short,
     recipe_in_words,
 )
 
@@ -44,7 +43,7 @@ _FORMULA = tuple("=+-@")  # what a spreadsheet takes for the start of one
 
 def overview(run: Run) -> dict[str, Any]:
     """Return what the page shows first of a run, as it is now."""
-    front, trials, baseline = run.front(), run.trials(), run.baseline
+    front, known, baseline = run.front(), run.trials(), run.baseline
     table, status = run.table(), run.status()
     on_front = {trial.number for trial in front}
     drawn: list[str] = kinds(table).tolist() if len(table) else []
@@ -54,25 +53,33 @@ def overview(run: Run) -> dict[str, Any]:
         "version": metadata.version("autocompress"),
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "state": _state(status),
-        "facts": _facts(run, status, trials),
+        "facts": _facts(run, status, known),
         "machine": [[str(k), str(v)] for k, v in run.fingerprint.items()],
         "study_file": (run.path / STUDY_FILE).read_text(encoding="utf-8"),
         "baseline": _card(baseline) if baseline else [],
         "baseline_accuracy": baseline.get("accuracy"),
         "picks": {how: run.pick(how).number for how in PICKS} if front else {},
         "points": {
-            "trial": [trial.number for trial in trials],
+            "trial": [trial.number for trial in known],
             "kind": drawn,
-            "recipe": [recipe_in_short(trial.recipe) for trial in trials],
         },
         "columns": {n: c.plain() for n, c in columns(table, baseline, run.limits).items()},
         "relative": dict(RELATIVE),
         "front": front_table(front, baseline),
         "controls": controls_table(run),
-        "states": states_table(trials, on_front),
-        "trials": trial_table(trials, on_front),
+        "states": states_table(known, on_front),
         "pareto": _plain(figures.pareto(table, baseline, limits=run.limits)),
     }
+
+
+def trials(run: Run) -> dict[str, Any]:
+    """Return the table of all trials."""
+    return trial_table(run.trials(), {trial.number for trial in run.front()})
+
+
+def space(run: Run) -> dict[str, Any]:
+    """Return the figure of three metrics in space."""
+    return _plain(figures.pareto_3d(run.table(), run.baseline))
 
 
 def study_figures(run: Run) -> dict[str, Any]:
@@ -82,7 +89,6 @@ def study_figures(run: Run) -> dict[str, Any]:
     for trial in run.front():
         samples[f"trial {trial.number}"] = _trial_samples(trial)
     made = {
-        "space": figures.pareto_3d(table, baseline),
         "history": figures.history(table, baseline),
         "importance": figures.importance(run.importances()),
         "slices": figures.slices(table),
@@ -111,7 +117,7 @@ def details(run: Run, number: int) -> dict[str, Any]:
     return {
         "trial": number,
         "title": f"Trial {number}",
-        "short": recipe_in_short(trial.recipe),
+        "short": trial.in_short,
         "state": state_of(trial, {member.number for member in run.front()}),
         "reason": reason_of(trial),
         "harvested_from": trial.harvested_from,

@@ -4,7 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.artifacts import write_bytes
-from autocompress.dashboard.document import as_csv, details, overview, study_figures
+from autocompress.dashboard.document import (
+    as_csv,
+    details,
+    overview,
+    space,
+    study_figures,
+    trials,
+)
 from autocompress.dashboard.page import whole_page
 from autocompress.errors import UsageError
 from autocompress.study.records import Run
@@ -35,6 +42,8 @@ def report_data(run: Run) -> dict[str, Any]:
     chosen = [*front, *others][:MOST_DETAILS]
     return {
         "overview": overview(run),
+        "trials": trials(run),
+        "space": space(run),
         "figures": study_figures(run),
         "csv": as_csv(run),
         "details": {str(number): details(run, number) for number in chosen},

@@ -24,7 +24,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from autocompress.dashboard.document import as_csv, details, overview, study_figures
+from autocompress.dashboard.document import (
+    as_csv,
+    details,
+    overview,
+    space,
+    study_figures,
+    trials,
+)
 from autocompress.dashboard.page import MODULES, asset, plotly_js, served_page, to_json
 from autocompress.errors import RunError, UsageError
 from autocompress.study.records import RUN_FILE, Run
@@ -45,7 +52,12 @@ GUARDS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 Answer = Callable[[Run], Any]
-_DOCUMENTS: dict[str, Answer] = {"overview": overview, "figures": study_figures}
+_DOCUMENTS: dict[str, Answer] = {
+    "overview": overview,
+    "trials": trials,
+    "space": space,
+    "figures": study_figures,
+}
 _ASSETS = {"page.css", "main.js", *(f"{module}.js" for module in MODULES)}
 
 
@@ -167,7 +179,7 @@ class Pages:
         return JSONResponse({"runs": self.runs.names(), "token": self.token}, headers=GUARDS)
 
     async def document(self, request: Request) -> Response:
-        """Answer with the overview or the figures of a run."""
+        """Answer with the overview of a run, its trials or its figures."""
         what = request.path_params["what"]
         if what not in _DOCUMENTS:
             raise HTTPException(404)

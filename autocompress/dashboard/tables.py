@@ -14,7 +14,6 @@ from autocompress.wording import (
     percent,
     ratio,
     ratio_interval,
-    recipe_in_short,
 )
 
 Cell = dict[str, Any]  # {"text": what is shown, "sort": what orders it}
@@ -61,7 +60,7 @@ def front_table(front: Sequence[TrialRecord], baseline: Data) -> dict[str, Any]:
     keys = [key for key in _COLUMNS if tested or key != "test_accuracy"]
     rows = [_row(baseline, "baseline", "")] if baseline else []
     for trial in sorted(front, key=lambda trial: last_word_of(trial.metrics)["latency_ms"]):
-        row = _row(last_word_of(trial.metrics), str(trial.number), recipe_in_short(trial.recipe))
+        row = _row(last_word_of(trial.metrics), str(trial.number), trial.in_short)
         row["trial"]["sort"] = trial.number
         rows.append(row)
     return _table({key: _COLUMNS[key] for key in keys}, rows)
@@ -84,7 +83,7 @@ def trial_table(trials: Sequence[TrialRecord], on_front: set[int]) -> dict[str, 
     names |= {"state": "state", "time": "time", "recipe": "recipe", "reason": "reason"}
     rows = []
     for trial in trials:
-        row = _row(trial.metrics, str(trial.number), recipe_in_short(trial.recipe))
+        row = _row(trial.metrics, str(trial.number), trial.in_short)
         row["trial"]["sort"] = trial.number
         seconds = trial.duration_s
         row |= {

@@ -26,12 +26,9 @@ def dominated_volume(points: Points) -> float:
 
 
 def _area(points: Points) -> float:
-    area, edge = 0.0, 1.0
-    for x, y in points[np.lexsort((points[:, 1], points[:, 0]))]:
-        if y < edge:
-            area += (1 - x) * (edge - y)
-            edge = y
-    return area
+    ordered = points[np.argsort(points[:, 0])]
+    widths = np.diff(ordered[:, 0], append=1.0)
+    return float(widths @ (1 - np.minimum.accumulate(ordered[:, 1])))
 
 
 def volumes_over_time(points: Sequence[Sequence[float] | None]) -> Iterator[float]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ class Column:
     def plain(self) -> dict[str, Any]:
         """Return plain data; what is not known is None."""
         lists = {name: _without_nan(getattr(self, name)) for name in ("values", "low", "high")}
-        return {**asdict(self), **lists}
+        return {**vars(self), **lists}
 
 
 def _without_nan(values: list[float] | None) -> list[float | None] | None:
@@ -127,15 +127,15 @@ def _column(
     shown = [float(value) for value in values if not math.isnan(value)]
     layout = axis_layout(metric, [*shown, baseline])
     logarithmic = layout.get("type") == "log"
-    always = [v for part in spread if part is not None for v in part[on_front]]
-    always += [] if baseline is None else [baseline]
+    always = [*values[on_front], *([] if baseline is None else [baseline])]
+    bars = [v for part in (low, high) if part is not None for v in part[on_front]]
     return Column(
         values=_floats(values),
         low=None if low is None else _floats(low),
         high=None if high is None else _floats(high),
         baseline=baseline,
         bounds=bounds,
-        layout={**layout, "range": _range(always, shown, logarithmic=logarithmic)},
+        layout={**layout, "range": _range(always, [*shown, *bars], logarithmic=logarithmic)},
         colour_bar=colour_bar(metric, shown, logarithmic=logarithmic),
         higher_is_better=axis_of(metric).higher_is_better,
         title=axis_of(metric).title,
@@ -149,7 +149,7 @@ def _floats(values: Any) -> list[float]:
 def _range(
     always: Sequence[float], others: Sequence[float], *, logarithmic: bool
 ) -> list[float] | None:
-    """Return the ends of an axis: all of ``always``, and what is no more than its span away."""
+    """Return the ends of an axis: all of ``always``, and of the rest what is near it."""
     first, second = (
         np.array([v for v in part if not math.isnan(v) and (v > 0 or not logarithmic)])
         for part in (always, others)
@@ -162,7 +162,7 @@ def _range(
         first, second = np.log10(first), np.log10(second)
     low, high = first.min(), first.max()
     span = (high - low) or 0.1 * abs(high) or 1.0
-    near = second[(second >= low - span) & (second <= high + span)]
+    near = second[(second >= low - span / 2) & (second <= high + span / 2)]
     low, high = min([low, *near]), max([high, *near])
     pad = _PADDING * ((high - low) or span)
     return [float(low - pad), float(high + pad)]

@@ -234,9 +234,8 @@ def stages(rows: Sequence[Metrics], baseline: Metrics) -> go.Figure:
             col=1,
         )
         spread = {} if axis.higher_is_better else {"rangemode": "tozero"}
-        made.update_yaxes(
-            title=axis.title.split(" (")[0], tickformat=axis.format, row=row, **spread
-        )
+        title_of = {"accuracy": "accuracy", "latency_ms": "latency (ms)"}.get(metric, metric)
+        made.update_yaxes(title=title_of, tickformat=axis.format, row=row, **spread)
     made.update_layout(height=430)
     return made
 

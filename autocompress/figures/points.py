@@ -14,6 +14,7 @@ from autocompress.wording import count, milliseconds, percent, ratio, ratio_inte
 Metrics = Mapping[str, Any]
 Records = Sequence[Mapping[Any, Any]]  # rows of a table
 OBJECTIVES = ("accuracy", "latency_ms", "parameters")
+MANY = 2_000  # points, from which on WebGL draws them, or not each one is drawn
 NOTHING = "no trial is complete yet"
 MARKS: Mapping[str, tuple[str, dict[str, Any]]] = {  # kind -> name in the legend, marker
     "front": ("front", {"size": 13, "color": BLUE, "line": {"color": "white", "width": 1}}),

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from autocompress.figures.hypervolume import volumes_over_time
-from autocompress.figures.points import NOTHING, OBJECTIVES, complete_trials, is_missing
+from autocompress.figures.points import MANY, NOTHING, OBJECTIVES, complete_trials, is_missing
 from autocompress.figures.style import (
     BLUE,
     FAINT,
@@ -221,7 +221,7 @@ def _dimension(label: str, values: "pd.Series[Any]") -> dict[str, Any]:
 
 
 def slices(table: pd.DataFrame, knobs: Sequence[str] = SLICED) -> go.Figure:
-    """Draw accuracy by the choices of some knobs: every trial, and the middle half.
+    """Draw accuracy by the choices of some knobs: every trial of a few, and the middle half.
 
     Args:
         table: one row per trial, as ``Run.table`` returns them.
@@ -238,7 +238,7 @@ def slices(table: pd.DataFrame, knobs: Sequence[str] = SLICED) -> go.Figure:
             made.add_box(
                 y=rows["accuracy"].tolist(),
                 name=escape(str(choice)),
-                boxpoints="all",
+                boxpoints="all" if len(complete) <= MANY else False,
                 jitter=0.4,
                 pointpos=0,
                 marker={"size": 5, "color": BLUE, "opacity": 0.7},

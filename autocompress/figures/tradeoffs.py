@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from autocompress.figures.metrics import KINDS, Bounds, Column, columns, kinds
 from autocompress.figures.points import (
     HARVESTED,
+    MANY,
     MARKS,
     NOTHING,
     Records,
@@ -22,7 +23,6 @@ from autocompress.figures.points import (
 from autocompress.figures.style import FAINT, GREY, VERMILLION, axis_of, empty, figure
 
 Metrics = Mapping[str, Any]
-MANY = 2_000  # points, from which on WebGL draws them
 
 
 def pareto(

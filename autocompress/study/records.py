@@ -24,7 +24,6 @@ from autocompress.study.picks import (
 )
 from autocompress.study.storage import DATABASE, open_storage
 from autocompress.study.trials import ENDED, TrialRecord, record_of
-from autocompress.wording import recipe_in_short
 
 FORMAT = 1  # of a run's folder
 STUDY_FILE, RUN_FILE, LAST_WORD_FILE = "study.toml", "run.json", "last_word.json"
@@ -60,7 +59,10 @@ class Run:
         self.config = config
         self._header = header
         self._opened: optuna.Study | None = None
-        self._read: tuple[str, list[TrialRecord]] = ("", [])  # stamp, trials
+        self._stamp = ""  # of what was read last
+        self._trials: list[TrialRecord] = []
+        self._undominated: list[TrialRecord] = []
+        self._final: dict[str, Any] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -123,18 +125,29 @@ class Run:
 
     def trials(self) -> list[TrialRecord]:
         """Return all trials, in the order of their numbers; read again where something changed."""
+        self._read()
+        return list(self._trials)
+
+    def _read(self) -> None:
         stamp = self.stamp()
-        if self._read[0] != stamp:
-            self._read = (stamp, self._read_trials())
-        return list(self._read[1])
+        if self._stamp == stamp:
+            return
+        trials = self._read_trials()
+        front = undominated([trial for trial in trials if trial.feasible])
+        self._undominated = sorted(front, key=lambda trial: trial.metrics["latency_ms"])
+        self._trials, self._stamp = trials, stamp
 
     def _read_trials(self) -> list[TrialRecord]:
         study = self._study()
         if study is None:
             return []
         final = self._last_word().get("trials", {})
+        changed = final != self._final
+        self._final = final
+        ended = {} if changed else {t.number: t for t in self._trials if t.state in ENDED}
         folder = self.path / "trials"
-        return [record_of(t, folder, final) for t in study.get_trials(deepcopy=False)]
+        found = study.get_trials(deepcopy=False)
+        return [ended.get(t.number) or record_of(t, folder, final) for t in found]
 
     def trial(self, number: int) -> TrialRecord:
         """Return one trial.
@@ -154,9 +167,8 @@ class Run:
         Args:
             demands: leave out what does not meet them.
         """
-        feasible = [trial for trial in self.trials() if trial.feasible]
-        met = [trial for trial in undominated(feasible) if demands.met_by(trial.metrics)]
-        return sorted(met, key=lambda trial: trial.metrics["latency_ms"])
+        self._read()
+        return [trial for trial in self._undominated if demands.met_by(trial.metrics)]
 
     def table(self) -> pd.DataFrame:
         """Return one row per trial: state, metrics and knobs (prefixed with ``recipe.``)."""
@@ -175,7 +187,7 @@ class Run:
                 "finished": trial.finished,
                 "stage": trial.stage,
                 "reason": trial.reason,
-                "recipe": recipe_in_short(trial.recipe),
+                "recipe": trial.in_short,
             }
             for trial in self.trials()
         ]

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 
 from autocompress.conversion.precision import Precision
+from autocompress.wording import recipe_in_short
 
 State = Literal["complete", "pruned", "failed", "interrupted", "running", "waiting"]
 INTERRUPTED = "interrupted"
@@ -63,6 +65,11 @@ class TrialRecord:
     harvested_from: int | None = None
     threads: int | None = None
     stopped: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def in_short(self) -> str:
+        """The recipe in one line."""
+        return recipe_in_short(self.recipe)
 
     @property
     def duration_s(self) -> float | None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import optuna
 import pytest
 
@@ -33,7 +34,8 @@ def browser():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return made_up_run(tmp_path_factory.mktemp("runs") / "made up", complete=24)
+    home = tmp_path_factory.mktemp("runs") / "made up"
+    return made_up_run(home, complete=24, stopped=2, harvested=3)
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +142,15 @@ def test_picks_are_those_of_the_command_line(opened, address, run):
         "document.querySelector('#pareto').data.filter((t) => t.meta?.rows && t.marker?.opacity)"
         ".flatMap((t) => t.customdata.filter((_, i) => t.marker.opacity[i] < 1))"
     )
-    complete = [t for t in run.trials() if t.state == "complete"]
-    assert sorted(dimmed) == [t.number for t in complete if not demands.met_by(t.metrics)]
+    known = [t for t in run.trials() if t.state == "complete"]
+    short = [t.number for t in known if not demands.met_by(t.metrics)]
+    stopped = {t.number for t in run.trials() if t.stopped}
+    assert sorted(set(dimmed) - stopped) == short
+    rings = "document.querySelector('#pareto').data.find((t) => t.meta?.kind === 'picks')"
+    ringed = page.evaluate(f"(({{customdata, text}}) => [customdata, text])({rings})")
+    assert {how: n for n, text in zip(*ringed, strict=True) for how in text.split(", ")} == {
+        how: run.pick(how, demands).number for how in PICKS
+    }
     page.click("#reset")
     assert picks_on(page) == {how: run.pick(how).number for how in PICKS}
 
@@ -169,6 +178,112 @@ def test_models_are_compared_side_by_side(opened, address, run):
     page.click("#compare")
     page.wait_for_selector("#comparison[open] [data-part=stages] .main-svg")
     assert page.locator("#comparison .side > div").count() == 2
+    fastest = [t.number for t in run.front()[:2]]
+    titles = page.locator("#comparison thead th").all_inner_texts()
+    assert titles[2:] == [f"Trial {number}" for number in fastest]
+    again = opened(page.url)
+    again.wait_for_selector("#comparison[open] [data-part=stages] .main-svg")
+    again.keyboard.press("Escape")
+    assert "compare=" in again.url
+    assert "side=" not in again.url
+
+
+def test_three_metrics_stand_in_space_and_dim_with_the_budget(opened, address, run):
+    page = opened(f"{address}#three=1&relative=1")
+    space = "document.querySelector('#space')"
+    page.wait_for_function(f"{space}?.data?.length")
+    front = f"{space}.data.find((t) => t.meta?.kind === 'front')"
+    points = page.evaluate(f"[...{front}.x].map((x, i) => [x, {front}.y[i], {front}.z[i]])")
+    drop = [t.metrics["accuracy"] - run.baseline["accuracy"] for t in run.front()]
+    expected = [
+        (t.metrics["latency_ratio"], t.metrics["parameter_ratio"], 100 * d)
+        for t, d in zip(run.front(), drop, strict=True)
+    ]
+    assert np.allclose(sorted(points), sorted(expected))
+    move(page, "latency_ms", -8)
+    slowest = float(re.search(r"latency_ms=([\d.]+)", page.url)[1])
+    colours = page.evaluate(f"[...{front}.marker.color]")
+    slow = sum(t.metrics["latency_ms"] > slowest for t in run.front())
+    most = max(set(colours), key=colours.count)
+    assert len(set(colours)) == (2 if 0 < slow < len(colours) else 1)
+    assert colours.count(most) in (slow, len(colours) - slow)
+
+
+def test_the_plot_is_saved_as_a_picture(opened, address):
+    page = opened(address)
+    with page.expect_download() as got:
+        page.click("#png")
+    assert got.value.suggested_filename == "pareto.png"
+    assert got.value.path().read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_button_sends_a_figure_elsewhere(opened, address):
+    page = opened(address)
+    page.hover("#pareto")
+    titles = "[...document.querySelectorAll('.modebar-btn')].map((b) => b.dataset.title)"
+    found = page.evaluate(titles)
+    assert "Download plot as a PNG" in found
+    assert not [title for title in found if "hare" in title or "loud" in title]
+
+
+def test_a_state_leads_to_its_trials_and_a_heading_sorts_them(opened, address, run):
+    page = opened(f"{address}#view=study")
+    page.click('[data-table="states"] button:text-is("failed")')
+    rows = page.locator('[data-table="trials"] tbody tr')
+    page.wait_for_function("document.querySelectorAll('[data-table=trials] tbody tr').length")
+    assert rows.count() == 2
+    page.fill("#filter", "")
+    page.click('[data-table="trials"] th button:text-is("latency")')
+    first = rows.first.locator("td").first.inner_text().strip()
+    known = [t for t in run.trials() if "latency_ms" in t.metrics]
+    assert int(first) == min(known, key=lambda t: t.metrics["latency_ms"]).number
+
+
+def test_a_model_is_reached_by_the_keyboard_alone(opened, address, run):
+    page = opened(address)
+    page.locator('[data-table="front"] .open').first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#model[open] [data-part=stages] .main-svg")
+    assert page.locator("#model-title").inner_text() == f"Trial {run.front()[0].number}"
+    inside = "document.querySelector('#model').contains(document.activeElement)"
+    assert page.evaluate(inside)
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#model", state="hidden")
+
+
+CONTRAST = """() => {
+  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = (colour) => channels(colour).slice(0, 3).map((c) => c / 255)
+    .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if ((channels(colour)[3] ?? 1) === 1) return colour;
+    }
+  };
+  const low = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    const drawn = element.offsetParent && !element.closest("svg, :disabled, noscript, script");
+    if (!own || !drawn) continue;
+    const [a, b] = [getComputedStyle(element).color, behind(element)].map(luminance);
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) low.push(`${element.tagName} ${element.className} ${ratio.toFixed(2)}`);
+  }
+  return low;
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_texts_stand_out_from_what_is_behind_them(opened, address, theme):
+    page = opened(f"{address}#theme={theme}")
+    for view in ("tradeoff", "study", "trials", "setup"):
+        page.click(f"[data-view={view}]")
+        assert page.evaluate(CONTRAST) == [], view
+    page.goto(f"{page.url}&trial=0")
+    page.wait_for_selector("#model[open] .card")
+    assert page.evaluate(CONTRAST) == []
 
 
 def test_every_view_is_drawn_in_light_and_dark(opened, address):
@@ -202,7 +317,7 @@ def test_a_running_study_shows_without_reload(opened, tmp_path):
         page.evaluate("window.untouched = true")
         assert "3 of 30" in page.locator("#state").inner_text()
         study = optuna.load_study(study_name="running", storage=open_storage(run.path))
-        add_trial(study, run.path, "complete", random.Random(9))
+        add_trial(study, run.path, 3, "complete", random.Random(9))
         page.wait_for_function("document.querySelector('#state').textContent.includes('4 of 30')")
         read = (
             "document.querySelector('#pareto').data.filter((t) => t.meta?.rows && t.customdata"

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from autocompress.dashboard.document import details, overview, study_figures
+from autocompress.dashboard.document import details, overview, study_figures, trials
 from autocompress.dashboard.page import MODULES, asset, whole_page
 from autocompress.dashboard.report import report_data, write_report
 from autocompress.errors import UsageError
@@ -42,7 +42,7 @@ def test_every_state_of_a_run_has_a_report(tmp_path, name):
     told = data_in((tmp_path / "report.html").read_text())
     kind = "unfinished" if name == "empty" else name
     assert told["overview"]["state"]["kind"] == kind
-    assert len(told["overview"]["trials"]["rows"]) == len(run.trials())
+    assert len(told["trials"]["rows"]) == len(run.trials())
     assert set(told["details"]) >= {str(trial.number) for trial in run.front()}
     assert set(told["figures"]) == set(study_figures(run))
 
@@ -81,15 +81,42 @@ def test_what_could_not_be_cut_is_told_with_its_reason(tmp_path):
     assert fixed == [["head", "reaches the model's output"], ["a", "softmax"]]
 
 
-def test_failed_trials_keep_their_reasons(told):
-    texts = [cell["text"] for row in told["trials"]["rows"] for cell in row]
+def test_failed_trials_keep_their_reasons(run):
+    texts = [cell["text"] for row in trials(run)["rows"] for cell in row]
     assert texts.count(f"prune: {REASON}") == 2
+
+
+def test_states_are_counted_with_their_reasons(tmp_path):
+    run = made_up_run(tmp_path / "states", complete=20, failed=2, pruned=1, stopped=2)
+    rows = {}
+    for state, n, why, which in overview(run)["states"]["rows"]:
+        rows.setdefault(state["text"], []).append((n["sort"], why["text"], which["text"]))
+    numbers = {state: [t.number for t in run.trials() if t.state == state] for state in rows}
+    assert rows["failed"] == [(2, f"prune: {REASON}", ", ".join(map(str, numbers["failed"])))]
+    assert rows["front"] == [(len(run.front()), "", "")]
+    assert sorted(n for n, *_ in rows["pruned"]) == [1, 2]
+    broken = [t for t in run.trials() if t.state == "complete" and not t.feasible]
+    (n, why, _), *more = rows["breaks a limit"]
+    assert (n, more) == (len(broken), [])
+    over = broken[0].violations["accuracy_drop"]
+    assert why.removeprefix("such as: ") == f"accuracy drop {over:.3g} over"
+
+
+def test_stages_come_from_the_last_word_or_else_from_the_trial(run):
+    member = run.front()[0]
+    last = details(run, member.number)["figures"]["stages"]["data"]
+    assert [len(line["y"]) for line in last] == [6, 6, 6]
+    assert None not in last[1]["y"]
+    off = next(t for t in run.trials() if t.folder and "stages" not in t.metrics)
+    latencies = details(run, off.number)["figures"]["stages"]["data"][1]["y"]
+    assert latencies[-1] == off.metrics["latency_ms"]
+    assert latencies[1:-1] == [None] * 4
 
 
 def test_no_text_of_a_user_becomes_markup(run):
     html = whole_page("</title><script>alert(1)</script>", report_data(run))
     assert "<script>alert" not in html
-    rows = data_in(html)["overview"]["trials"]["rows"]
+    rows = data_in(html)["trials"]["rows"]
     assert any(REASON in cell["text"] for row in rows for cell in row)
 
 

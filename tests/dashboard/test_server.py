@@ -62,6 +62,8 @@ def test_what_has_not_changed_is_not_sent_again(client, folder):
 
 def test_figures_and_trials_are_documents(client):
     assert "importance" in client.get("/api/runs/first/figures").json()
+    assert client.get("/api/runs/first/space").json()["data"][-1]["name"] == "baseline"
+    assert len(client.get("/api/runs/first/trials").json()["rows"]) == 10
     assert client.get("/api/runs/first/trials/0").json()["trial"] == 0
 
 
@@ -105,7 +107,7 @@ def test_a_post_from_elsewhere_writes_nothing(client, folder, token):
 
 def test_reading_changes_no_file_of_a_run(client, folder):
     before = files_of(folder / "first")
-    for what in ("overview", "figures", "trials/0", "trials.csv"):
+    for what in ("overview", "figures", "space", "trials", "trials/0", "trials.csv"):
         assert client.get(f"/api/runs/first/{what}").status_code == 200
     kept = {p: b for p, b in files_of(folder / "first").items() if "study.db-" not in p.name}
     assert kept == {p: b for p, b in before.items() if "study.db-" not in p.name}

@@ -99,6 +99,8 @@ def test_a_study_of_any_kind_is_drawn(name, run, table):
     slices = sum(len(box.y) for box in figures.slices(known).data)
     knobs = 3 if complete > 1 and name != "missing fields" else 0
     assert slices == knobs * complete
+    boxes = figures.slices(known).data
+    assert {box.boxpoints for box in boxes} <= {"all" if complete < 2_000 else False}
     bars = sum(len(bar.x) for bar in figures.timeline(known).data)
     began = known["started"].notna() if "started" in known else pd.Series(dtype=bool)
     if "harvested_from" in known:

@@ -10,7 +10,7 @@ import { drawPareto, drawSpace, fillChoices, fillPicks, fillSliders } from "ac/t
 
 const EVERY_MS = 2000;
 let data = null; // the overview
-let figures = null; // of the study
+let more = {}; // the documents of the views that were looked at: trials, space, figures
 let drawnFigures = null; // those that are on the page
 
 function problem(text) {
@@ -51,7 +51,6 @@ function fillTables() {
   fillTable(document.querySelector('[data-table="controls"]'), data.controls);
   byId("controls-section").hidden = data.controls.rows.length === 0;
   fillTable(document.querySelector('[data-table="states"]'), data.states, { decorate: wordOf });
-  fillTrials();
   fillChosen();
 }
 
@@ -66,9 +65,10 @@ function wordOf(row, tr) {
 }
 
 function fillTrials() {
+  if (!more.trials) return;
   const home = document.querySelector('[data-table="trials"]');
-  const n = fillTable(home, data.trials, { filter: byId("filter").value, decorate: opener });
-  byId("shown").textContent = `${n} of ${data.trials.rows.length} trials${n > 500 ? ", the first 500 shown" : ""}`;
+  const n = fillTable(home, more.trials, { filter: byId("filter").value, decorate: opener });
+  byId("shown").textContent = `${n} of ${more.trials.rows.length} trials${n > 500 ? ", the first 500 shown" : ""}`;
 }
 
 function fillChosen() {
@@ -83,7 +83,7 @@ function fillTradeoff() {
   byId("space").hidden = !state.three;
   if (state.view !== "tradeoff") return;
   if (state.three) {
-    if (figures) drawSpace(data, figures.space).then(clickable(byId("space")));
+    if (more.space) drawSpace(data, more.space).then(clickable(byId("space")));
   } else {
     drawPareto(data).then(clickable(byId("pareto")));
   }
@@ -102,9 +102,9 @@ function clickable(home) {
 }
 
 function drawStudy() {
-  if (state.view !== "study" || !figures || drawnFigures === figures) return;
-  for (const home of document.querySelectorAll("[data-figure]")) draw(home, figures[home.dataset.figure]);
-  drawnFigures = figures;
+  if (state.view !== "study" || !more.figures || drawnFigures === more.figures) return;
+  for (const home of document.querySelectorAll("[data-figure]")) draw(home, more.figures[home.dataset.figure]);
+  drawnFigures = more.figures;
 }
 
 function showView() {
@@ -127,18 +127,19 @@ function setTheme() {
   reink();
 }
 
-async function loadFigures() {
-  const wanted = state.view === "study" || state.three;
-  if (!wanted) return;
-  const fresh = await source.figures(state.run);
-  if (fresh) figures = fresh;
-  drawStudy();
-  if (state.three) fillTradeoff();
+/* What the view needs beyond the overview. */
+async function loadMore() {
+  const what = { study: "figures", trials: "trials", tradeoff: state.three ? "space" : null }[state.view];
+  if (!what) return;
+  const { run } = state, fresh = await source.documentOf(run, what);
+  if (!fresh || run !== state.run) return;
+  more[what] = fresh;
+  ({ figures: drawStudy, trials: fillTrials, space: fillTradeoff })[what]();
 }
 
 async function load() {
   try {
-    const fresh = await source.overview(state.run);
+    const fresh = await source.documentOf(state.run, "overview");
     if (fresh) {
       data = fresh;
       fillHead();
@@ -147,7 +148,7 @@ async function load() {
       fillTables();
       fillTradeoff();
     }
-    await loadFigures();
+    await loadMore();
     problem("");
   } catch (error) {
     problem(`${error.message}${source.live ? "; trying again" : ""}`);
@@ -164,12 +165,12 @@ function changed(names) {
   if (any("theme")) setTheme();
   if (any("run")) {
     source.forget();
-    figures = null;
+    more = {};
     load();
   }
   if (!data) return;
   if (any("view")) showView();
-  if (any("view", "three")) loadFigures();
+  if (any("view", "three")) loadMore().catch((error) => problem(error.message));
   if (any("x", "y", "third", "as", "relative", "three", "latency_ms", "parameters", "accuracy")) fillTradeoff();
   if (any("compare")) fillChosen();
   if (any("trial")) showModel();

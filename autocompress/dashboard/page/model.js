@@ -85,8 +85,8 @@ function modelView(model) {
     card("Numbers", model.numbers.length ? [numbers(model.numbers)] : [element("p", { className: "quiet", text: "None." })]),
   ];
   if (model.export) left.push(exportCard(model));
-  if (model.diagnosis.length) left.push(card("Where its time goes", [list(model.diagnosis)]));
   if (model.fixed.length) left.push(card("What could not be cut", [facts(model.fixed)]));
+  if (model.diagnosis.length) left.push(card("Where its time goes", [list(model.diagnosis)]));
   left.push(element("details", { className: "card" }, [element("summary", { text: "every setting" }), facts(model.recipe)]));
   left.push(element("details", { className: "card" }, [element("summary", { text: "time per stage" }), facts(model.time)]));
   return [
@@ -126,6 +126,7 @@ export async function showModel() {
     });
     dialog.replaceChildren(head("model-title", model.title, close, [tick]), ...modelView(model));
   }
+  dialog.querySelector(".dialog-head button:last-child").focus(); // what had the focus is gone
   dialog.scrollTo(0, 0);
   if (model?.figures) drawParts(dialog, model);
 }

@@ -57,7 +57,7 @@ export function draw(home, figure) {
   const layout = merged(plain, ink());
   const config = {
     responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover", showTips: false,
-    modeBarButtonsToRemove: ["lasso2d", "select2d"],
+    modeBarButtonsToRemove: ["lasso2d", "select2d"], showSendToCloud: false, plotlyServerURL: "",
     toImageButtonOptions: { format: "png", scale: 2, filename: home.id || "figure" },
   };
   home.style.minHeight = layout.height ? `${layout.height}px` : "";

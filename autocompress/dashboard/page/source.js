@@ -35,8 +35,8 @@ export async function runs() {
   return found.runs;
 }
 
-export const overview = (run) => (live ? fresh(of(run, "overview")) : inlined.overview);
-export const figures = (run) => (live ? fresh(of(run, "figures")) : inlined.figures);
+/* One of the documents of a run: overview, trials, space, figures. */
+export const documentOf = (run, what) => (live ? fresh(of(run, what)) : inlined[what]);
 
 export async function csv(run) {
   return live ? (await ask(of(run, "trials.csv"))).text() : inlined.csv;

@@ -160,6 +160,12 @@ function shapesOf(columns) {
   return shapes;
 }
 
+/* Whether a text to the left of a point would leave the plot. */
+function atLeft(column, row) {
+  const [low, high] = column.layout.range ?? [0, 0], value = column.values[row];
+  return ((column.layout.type === "log" ? Math.log10(value) : value) - low) / (high - low) < 0.15;
+}
+
 function ringed(data, across, up, above) {
   const names = new Map();
   for (const [how, row] of Object.entries(picksOf(data))) names.set(row, [...(names.get(row) ?? []), how]);
@@ -167,7 +173,7 @@ function ringed(data, across, up, above) {
   return {
     x: rows.map((row) => across.values[row]), y: rows.map((row) => up.values[row]),
     ...(above ? { type: "scatter3d", z: rows.map((row) => above.values[row]) } : {}),
-    text: rows.map((row) => names.get(row).join(", ")), textposition: above ? "top center" : "bottom center", textfont: { size: 11 },
+    text: rows.map((row) => names.get(row).join(", ")), textposition: rows.map((row) => (above || atLeft(across, row) ? "bottom center" : "top left")), textfont: { size: 11 },
     mode: "markers+text", cliponaxis: false, hoverinfo: "skip", showlegend: false, name: "picks", meta: { kind: "picks" },
     customdata: rows.map((row) => data.points.trial[row]),
     marker: { symbol: "circle-open", size: above ? 14 : 23, color: "#D55E00", line: { width: 2 } },

@@ -1,0 +1,172 @@
+"""Is the dashboard quick? The served page in a headless Chromium, on runs with made-up numbers.
+
+    PYTHONPATH=tests python -m benchmarks.dashboard --trials 200 10000
+
+Times as a user has them: from the address to the first points, from a click on a model to its
+pictures, from a step of a slider to the dimmed plot, and from the request after a trial has ended
+to the plot that shows it. Results: ``results/dashboard.*``. Needs a Chromium and ``playwright``.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+from playwright.sync_api import Page, sync_playwright
+
+from autocompress.study.storage import open_storage
+
+from made_up_runs import add_trial, made_up_run
+
+HERE = Path(__file__).parent
+REPEATS = 5
+POINTS = "() => document.querySelector('#pareto')?.data?.some((t) => t.meta?.rows?.length)"
+CLICK = """(number) => new Promise((done) => {
+  const began = performance.now(), dialog = document.querySelector("#model");
+  let opened = null, told = null;
+  const look = () => {
+    const now = performance.now() - began, parts = [...dialog.querySelectorAll("[data-part]")];
+    if (dialog.open) opened ??= now;
+    if (dialog.querySelector(".card")) told ??= now;
+    if (parts.length && parts.every((part) => part.querySelector(".main-svg"))) {
+      done([opened, told, now]);
+    } else requestAnimationFrame(look);
+  };
+  location.hash += `&trial=${number}`;
+  look();
+})"""
+STEP = """(at) => new Promise((done) => {
+  const slider = document.querySelector("#budget-latency_ms"), began = performance.now();
+  const plot = document.querySelector("#pareto");
+  plot.once("plotly_afterplot", () => done(performance.now() - began));
+  slider.value = Math.round(at * slider.max);
+  slider.dispatchEvent(new Event("input"));
+})"""
+REFRESH = """() => new Promise((done) => {
+  performance.clearResourceTimings();
+  performance.setResourceTimingBufferSize(1000);
+  document.querySelector("#pareto").once("plotly_afterplot", () => {
+    const asked = performance.getEntriesByType("resource");
+    done(performance.now() - asked.filter((e) => e.name.endsWith("overview")).at(-1).startTime);
+  });
+})"""
+
+
+def measure(folder: Path, trials: int) -> dict[str, list[float]]:
+    """Return the times of a run with so many trials, in milliseconds."""
+    complete, few = int(trials * 0.75), trials // 20
+    states = {"failed": few, "pruned": few, "stopped": 2 * few, "harvested": few}
+    if not folder.exists():
+        made_up_run(folder, complete=complete, **states, finished=False, wanted=trials + 100)
+    command = [sys.executable, "-m", "autocompress.cli", "dashboard", str(folder), "--no-open"]
+    began = time.perf_counter()
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        started = 1000 * (time.perf_counter() - began)
+        with sync_playwright() as tool:
+            path = shutil.which("chromium") or shutil.which("chromium-browser")
+            browser = tool.chromium.launch(executable_path=path, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1300, "height": 900})
+            page.set_default_timeout(300_000)
+            found = {"the server starts": [started], **_times(page, address, folder, trials)}
+            browser.close()
+        return found
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+
+
+def _times(page: Page, address: str, folder: Path, trials: int) -> dict[str, list[float]]:
+    def first_points() -> float:
+        began = time.perf_counter()
+        page.goto(address)
+        page.wait_for_function(POINTS)
+        return 1000 * (time.perf_counter() - began)
+
+    cold, again = first_points(), []
+    for _ in range(REPEATS):
+        page.goto("about:blank")
+        again.append(first_points())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    steps = [page.evaluate(STEP, 0.9 - n / 10) for n in range(REPEATS)]
+    page.click("#reset")
+    numbers = [c.get_attribute("data-trial") for c in page.locator("[data-pick]").all()]
+    clicks = []
+    for number in dict.fromkeys(numbers):
+        clicks.append(page.evaluate(CLICK, number))
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#model", state="hidden")
+    study = optuna.load_study(study_name=folder.name, storage=open_storage(folder))
+    refreshes = []
+    for extra in range(REPEATS):
+        page.evaluate(f"window.shown = ({REFRESH})(); 0")
+        number = len(study.get_trials(deepcopy=False))
+        add_trial(study, folder, number, "complete", random.Random(trials + extra))
+        refreshes.append(page.evaluate("window.shown"))
+    return {
+        "first points, first time": [cold],
+        "first points, again": again,
+        "a slider's step": steps,
+        "a click on a model, until it opens": [opened for opened, _, _ in clicks],
+        "a click on a model, to its numbers": [numbers for _, numbers, _ in clicks],
+        "a click on a model, to its last picture": [pictures for _, _, pictures in clicks],
+        "a trial has ended, request to plot": refreshes,
+    }
+
+
+def main() -> None:
+    """Measure, print, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, nargs="+", default=[200, 10_000])
+    parser.add_argument("--runs", type=Path, help="where made-up runs are kept between calls")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        runs = given.runs or Path(home)
+        found = {n: measure(runs / str(n), n) for n in given.trials}
+    machine = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "cpu": platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "plotly": importlib.metadata.version("plotly"),
+        "optuna": importlib.metadata.version("optuna"),
+    }
+    _write(machine, found)
+
+
+def _write(machine: dict[str, Any], found: dict[int, dict[str, list[float]]]) -> None:
+    results = HERE / "results"
+    plain = json.dumps({"machine": machine, "ms": found}, indent=1)
+    (results / "dashboard.json").write_text(plain + "\n")
+    told = ", ".join(f"{name} {value}" for name, value in machine.items())
+    lines = [
+        "# The dashboard in a headless Chromium", "", f"{told}; milliseconds.", "",
+        "| trials | what | n | median | from | to |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for trials, times in found.items():
+        for what, ms in times.items():
+            spread = f"{statistics.median(ms):.0f} | {min(ms):.0f} | {max(ms):.0f}"
+            lines.append(f"| {trials} | {what} | {len(ms)} | {spread} |")
+    text = "\n".join(lines) + "\n"
+    (results / "dashboard.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
