@@ -5,12 +5,14 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
@@ -84,6 +86,7 @@ def export_bundle(
         ConfigurationError: a format does not exist, can't hold this model, or its packages are
             missing.
         VerificationError: the weights, reloaded, give other outputs; nothing is left behind.
+        AutocompressError, OSError: the files can't be written; nothing is left behind.
     """
     output = Path(output)
     refuse_foreign(output, force=force)
@@ -92,7 +95,8 @@ def export_bundle(
         kind.require()
     own = copy.deepcopy(model).cpu().eval()
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as aside:
+    prefix = f".{output.name}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=output.parent) as aside, _telling():
         folder, extra = Path(aside) / "bundle", Path(aside) / "material"
         for path in (folder, extra / VALIDATION, extra / BASELINE):
             path.mkdir(parents=True)
@@ -126,6 +130,15 @@ def export_bundle(
         _put_in_place(folder, output)
     told = {key: index[key] for key in ("checks", "rejected")}
     return {"bundle": str(output), "files": sizes, **told}
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Turn what safetensors raises on a full disk into an error of ours."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise AutocompressError(f"the bundle can't be written: {error}") from error
 
 
 def _calibration(material: Material, kinds: Mapping[str, type[Format]]) -> Tensor:

@@ -13,13 +13,19 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 import autocompress
-from autocompress.errors import ConfigurationError, UsageError, VerificationError
+from autocompress.errors import (
+    AutocompressError,
+    ConfigurationError,
+    UsageError,
+    VerificationError,
+)
 from autocompress.export import ModelSpec, bundle, load
-from autocompress.export.formats import FORMATS
+from autocompress.export.formats import FORMATS, Exportable
 from autocompress.export.formats.pt2 import Pt2
 from autocompress.export.loading import digest_of_file
 from autocompress.export.verify import verify
@@ -244,6 +250,23 @@ def test_a_full_disk_leaves_the_older_bundle_and_nothing_else(changeable, monkey
                 export(changeable, force=True)
         assert {path.name: path.read_bytes() for path in changeable.iterdir()} == before
         assert list(changeable.parent.iterdir()) == [changeable]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_what_writes_to_a_full_disk_raises_what_is_told_in_one_line(tmp_path, monkeypatch):
+    model = compressed()
+    images = torch.randn(2, 1, 8, 8)
+    source = Exportable(model=model, example=images, calibration=images)
+    with pytest.raises(OSError, match="No space left"):
+        Pt2.write(source, Path("/dev/full"))
+
+    def stopped(*_):
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(bundle, "save_model", stopped)
+    with pytest.raises(AutocompressError, match="can't be written: I/O error: No space left"):
+        export(tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("checked_here")

@@ -52,15 +52,17 @@ def settings(preprocessing):
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_image_files_are_prepared_as_for_validation(infer, tmp_path, mode):
-    for name, seed in (("cat", 0), ("dog", 10)):
-        (tmp_path / name).mkdir()
-        for n, size in enumerate([(30, 20), (17, 40), (16, 16), (9, 7), (33, 50)]):
-            picture(tmp_path / name / f"{n}.png", size=size, mode=mode, seed=seed + n)
+    for n, size in enumerate([(30, 20), (17, 40), (16, 16), (9, 7), (33, 50), (60, 16)]):
+        for split in ("train", "valid", "test"):
+            folder = tmp_path / split / ("cat" if n % 2 else "dog")
+            folder.mkdir(parents=True, exist_ok=True)
+            picture(folder / f"{n}.png", size=size, mode=mode, seed=n)
     splits = datasets.load(f"folder:{tmp_path}", image_size=16)
     batches = make_batches(splits, BatchSettings(batch_size=8), device="cpu", seed=0)
     images = torch.cat([images.as_subclass(torch.Tensor) for images, _ in batches.valid])
     about = settings(Preprocessing.of(splits))
     assert about["mode"] == mode
+    assert len(images) == 6
     for path, expected in zip(splits.valid.paths, images, strict=True):
         found = torch.from_numpy(infer.prepare(path, about))
         torch.testing.assert_close(found, expected.unsqueeze(0), atol=1e-5, rtol=1e-5)

@@ -1,5 +1,6 @@
 """PyTorch's exported graph."""
 
+import io
 from pathlib import Path
 
 import torch
@@ -16,9 +17,14 @@ class Pt2(Format):
 
     @staticmethod
     def write(source: Exportable, path: Path) -> Batch:
-        """Write by ``torch.export.save``; the metadata are its extra files."""
+        """Write by ``torch.export.save``; the metadata are its extra files.
+
+        By way of memory: where the disk is full, PyTorch's own writer ends the whole process.
+        """
         program, batch = export_program(source.model, source.example)
-        torch.export.save(program, path, extra_files=dict(source.metadata))
+        content = io.BytesIO()
+        torch.export.save(program, content, extra_files=dict(source.metadata))
+        path.write_bytes(content.getbuffer())
         return batch
 
     @staticmethod
