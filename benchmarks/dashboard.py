@@ -4,7 +4,9 @@
 
 Times as a user has them: from the address to the first points, from a click on a model to its
 pictures, from a step of a slider to the dimmed plot, and from the request after a trial has ended
-to the plot that shows it. Results: ``results/dashboard.*``. Needs a Chromium and ``playwright``.
+to the plot that shows it. Beside them the processor time of server and browser together: what
+they would take at most on one idle core. Results: ``results/dashboard.*``. Needs a Chromium and
+``playwright``.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 from playwright.sync_api import Page, sync_playwright
 
 from autocompress.study.storage import open_storage
@@ -65,8 +68,17 @@ REFRESH = """() => new Promise((done) => {
 })"""
 
 
-def measure(folder: Path, trials: int) -> dict[str, list[float]]:
-    """Return the times of a run with so many trials, in milliseconds."""
+Times = dict[str, list[tuple[float, float]]]  # milliseconds: as a user has them, and of processors
+
+
+def busy() -> float:
+    """Return the processor time of server and browser until now, in milliseconds."""
+    mine = psutil.Process().children(recursive=True)
+    return 1000 * sum(sum(process.cpu_times()[:2]) for process in mine)
+
+
+def measure(folder: Path, trials: int) -> Times:
+    """Return the times of a run with so many trials."""
     complete, few = int(trials * 0.75), trials // 20
     states = {"failed": few, "pruned": few, "stopped": 2 * few, "harvested": few}
     if not folder.exists():
@@ -83,7 +95,8 @@ def measure(folder: Path, trials: int) -> dict[str, list[float]]:
             browser = tool.chromium.launch(executable_path=path, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1300, "height": 900})
             page.set_default_timeout(300_000)
-            found = {"the server starts": [started], **_times(page, address, folder, trials)}
+            found = {"the server starts": [(started, started)]}
+            found |= _times(page, address, folder, trials)
             browser.close()
         return found
     finally:
@@ -91,24 +104,26 @@ def measure(folder: Path, trials: int) -> dict[str, list[float]]:
         server.wait(30)
 
 
-def _times(page: Page, address: str, folder: Path, trials: int) -> dict[str, list[float]]:
-    def first_points() -> float:
-        began = time.perf_counter()
+def _times(page: Page, address: str, folder: Path, trials: int) -> Times:
+    def first_points() -> tuple[float, float]:
+        page.goto("about:blank")
+        before, began = busy(), time.perf_counter()
         page.goto(address)
         page.wait_for_function(POINTS)
-        return 1000 * (time.perf_counter() - began)
+        return 1000 * (time.perf_counter() - began), busy() - before
 
-    cold, again = first_points(), []
-    for _ in range(REPEATS):
-        page.goto("about:blank")
-        again.append(first_points())
+    cold, again = first_points(), [first_points() for _ in range(REPEATS)]
     page.wait_for_selector("html[data-ready]", state="attached")
-    steps = [page.evaluate(STEP, 0.9 - n / 10) for n in range(REPEATS)]
+    steps = []
+    for n in range(REPEATS):
+        before = busy()
+        steps.append((page.evaluate(STEP, 0.9 - n / 10), busy() - before))
     page.click("#reset")
     numbers = [c.get_attribute("data-trial") for c in page.locator("[data-pick]").all()]
     clicks = []
     for number in dict.fromkeys(numbers):
-        clicks.append(page.evaluate(CLICK, number))
+        before = busy()
+        clicks.append((*page.evaluate(CLICK, number), busy() - before))
         page.keyboard.press("Escape")
         page.wait_for_selector("#model", state="hidden")
     study = optuna.load_study(study_name=folder.name, storage=open_storage(folder))
@@ -117,14 +132,17 @@ def _times(page: Page, address: str, folder: Path, trials: int) -> dict[str, lis
         page.evaluate(f"window.shown = ({REFRESH})(); 0")
         number = len(study.get_trials(deepcopy=False))
         add_trial(study, folder, number, "complete", random.Random(trials + extra))
-        refreshes.append(page.evaluate("window.shown"))
+        before = busy()
+        refreshes.append((page.evaluate("window.shown"), busy() - before))
     return {
         "first points, first time": [cold],
         "first points, again": again,
         "a slider's step": steps,
-        "a click on a model, until it opens": [opened for opened, _, _ in clicks],
-        "a click on a model, to its numbers": [numbers for _, numbers, _ in clicks],
-        "a click on a model, to its last picture": [pictures for _, _, pictures in clicks],
+        "a click on a model, until it opens": [(opened, spent) for opened, _, _, spent in clicks],
+        "a click on a model, to its numbers": [(told, spent) for _, told, _, spent in clicks],
+        "a click on a model, to its last picture": [
+            (drawn, spent) for _, _, drawn, spent in clicks
+        ],
         "a trial has ended, request to plot": refreshes,
     }
 
@@ -150,18 +168,20 @@ def main() -> None:
     _write(machine, found)
 
 
-def _write(machine: dict[str, Any], found: dict[int, dict[str, list[float]]]) -> None:
+def _write(machine: dict[str, Any], found: dict[int, Times]) -> None:
     results = HERE / "results"
     plain = json.dumps({"machine": machine, "ms": found}, indent=1)
     (results / "dashboard.json").write_text(plain + "\n")
     told = ", ".join(f"{name} {value}" for name, value in machine.items())
     lines = [
         "# The dashboard in a headless Chromium", "", f"{told}; milliseconds.", "",
-        "| trials | what | n | median | from | to |", "|---|---|---|---|---|---|",
+        "| trials | what | n | median | from | to | of processors, median |",
+        "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for trials, times in found.items():
-        for what, ms in times.items():
-            spread = f"{statistics.median(ms):.0f} | {min(ms):.0f} | {max(ms):.0f}"
+        for what, pairs in times.items():
+            ms, spent = zip(*pairs, strict=True)
+            spread = f"{statistics.median(ms):.0f} | {min(ms):.0f} | {max(ms):.0f} | {statistics.median(spent):.0f}"
             lines.append(f"| {trials} | {what} | {len(ms)} | {spread} |")
     text = "\n".join(lines) + "\n"
     (results / "dashboard.md").write_text(text)

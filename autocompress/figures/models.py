@@ -12,6 +12,7 @@ from autocompress.figures.style import (
     FAINT,
     GREY,
     ORANGE,
+    SMALL,
     STAGE_COLOURS,
     VERMILLION,
     axis_of,
@@ -24,7 +25,6 @@ from autocompress.wording import count, percent
 
 Metrics = Mapping[str, Any]
 _PARTS = ("early", "middle", "late")  # of the network, each with a sparsity of its own
-SMALL = 130  # pixels, of a figure that says why it is empty
 _SCHEDULE_STEPS = 60  # points of a drawn schedule
 
 

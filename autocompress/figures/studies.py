@@ -16,6 +16,7 @@ from autocompress.figures.style import (
     GREY,
     ORANGE,
     SCALE,
+    SMALL,
     VERMILLION,
     axis_layout,
     axis_of,
@@ -99,7 +100,7 @@ def timeline(table: pd.DataFrame) -> go.Figure:
     if "harvested_from" in ran:
         ran = ran[ran["harvested_from"].isna()]
     begin = ran["started"].min()
-    now = max(ran["started"].max(), ran["finished"].max())
+    now = pd.concat([ran["started"], ran["finished"].dropna()]).max()
     made = figure(title, barmode="overlay", hovermode="closest")
     lanes: list[Any] = []
     bars: dict[str, list[tuple[float, float, int, str]]] = {}
@@ -140,7 +141,7 @@ def importance(importances: pd.DataFrame) -> go.Figure:
     """
     title = "what matters"
     if importances.empty:
-        return empty(title, "knob importance needs eight complete trials that differ")
+        return empty(title, "this needs eight complete trials that differ", height=SMALL)
     objectives = list(dict.fromkeys(importances["objective"]))
     made = panels(title, cols=len(objectives))
     order = importances.groupby("knob")["importance"].max().sort_values().index[-_MOST_TICKS:]
@@ -188,7 +189,7 @@ def parallel(table: pd.DataFrame) -> go.Figure:
     title = "parallel coordinates"
     complete = complete_trials(table)
     if complete.empty:
-        return empty(title, NOTHING)
+        return empty(title, NOTHING, height=SMALL)
     knobs = [name for name in complete if str(name).startswith(KNOB)]
     varied = [name for name in knobs if complete[name].map(str).nunique() > 1]
     dimensions = [_dimension(str(name).removeprefix(KNOB), complete[name]) for name in varied]
@@ -231,7 +232,7 @@ def slices(table: pd.DataFrame, knobs: Sequence[str] = SLICED) -> go.Figure:
     complete = complete_trials(table)
     there = [k for k in knobs if k in complete and complete[k].dropna().nunique() > 1]
     if not there:
-        return empty(title, "no choice of granularity, criterion or schedule has varied yet")
+        return empty(title, "no choice of these has varied yet", height=SMALL)
     made = panels(title, cols=len(there))
     for column, knob in enumerate(there, start=1):
         for choice, rows in complete.dropna(subset=[knob]).groupby(knob):

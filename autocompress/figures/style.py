@@ -16,6 +16,7 @@ BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69
 GREY, FAINT = "rgba(128,128,128,0.75)", "rgba(128,128,128,0.45)"
 STAGE_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 SCALE = "Viridis"
+SMALL = 130  # pixels, of a figure that says why it is empty
 GRID = {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False, "automargin": True}
 
 

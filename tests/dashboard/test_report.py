@@ -13,6 +13,7 @@ from made_up_runs import REASON, made_up_run
 STATES = {
     "finished": {"complete": 5},
     "running": {"complete": 2, "failed": 1, "running": 1, "finished": False},
+    "begun": {"complete": 0, "failed": 0, "pruned": 0, "running": 1, "finished": False},
     "unfinished": {"complete": 2, "finished": False},
     "empty": {"complete": 0, "failed": 0, "pruned": 0, "finished": False},
     "failed": {"complete": 0, "failed": 4, "pruned": 0, "finished": False},
@@ -40,7 +41,7 @@ def test_every_state_of_a_run_has_a_report(tmp_path, name):
     run = made_up_run(tmp_path / name, **STATES[name])
     write_report(run, tmp_path / "report.html")
     told = data_in((tmp_path / "report.html").read_text())
-    kind = "unfinished" if name == "empty" else name
+    kind = {"empty": "unfinished", "begun": "running"}.get(name, name)
     assert told["overview"]["state"]["kind"] == kind
     assert len(told["trials"]["rows"]) == len(run.trials())
     assert set(told["details"]) >= {str(trial.number) for trial in run.front()}

@@ -56,6 +56,7 @@ def many(table):
 TABLES = {  # name -> a known table, from the run's
     "empty": lambda table: table[:0],
     "without columns": lambda table: pd.DataFrame(),
+    "only one that runs": lambda table: table[table["state"] == "running"],
     "only failures": lambda table: table[table["state"] == "failed"],
     "without metrics": lambda table: pd.DataFrame({"trial": [0], "state": ["failed"]}),
     "one trial": lambda table: table[table["on_front"]][:1],
@@ -63,7 +64,7 @@ TABLES = {  # name -> a known table, from the run's
     "missing fields": missing,
     "10,000 trials": many,
 }
-NOTHING = ("empty", "without columns", "only failures", "without metrics")
+NOTHING = ("empty", "without columns", "only one that runs", "only failures", "without metrics")
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -204,6 +204,7 @@ export function fillChoices(data) {
     });
     byId(id).replaceChildren(...names);
   }
+  byId("choices").hidden = !there.length;
   byId("as").value = state.as;
   byId("relative").checked = Boolean(state.relative);
   byId("three").checked = Boolean(state.three);
@@ -255,6 +256,7 @@ export function fillPicks(data) {
         element("span", { text: `${times(1 / of("latency_ratio"))} faster · ${times(1 / of("parameter_ratio"))} smaller` }),
       ])).parentNode;
   });
-  const nothing = element("p", { className: "quiet", text: "No model of the front is within this budget." });
+  const text = data.points.kind.includes("front") ? "No model of the front is within this budget." : "No model yet.";
+  const nothing = element("p", { className: "quiet", text });
   byId("picks").replaceChildren(...(cards.length ? cards : [nothing]));
 }
