@@ -138,11 +138,9 @@ def _times(page: Page, address: str, folder: Path, trials: int) -> Times:
         "first points, first time": [cold],
         "first points, again": again,
         "a slider's step": steps,
-        "a click on a model, until it opens": [(opened, spent) for opened, _, _, spent in clicks],
-        "a click on a model, to its numbers": [(told, spent) for _, told, _, spent in clicks],
-        "a click on a model, to its last picture": [
-            (drawn, spent) for _, _, drawn, spent in clicks
-        ],
+        "a click on a model, until it opens": [(click[0], click[3]) for click in clicks],
+        "a click on a model, to its numbers": [(click[1], click[3]) for click in clicks],
+        "a click on a model, to its last picture": [(click[2], click[3]) for click in clicks],
         "a trial has ended, request to plot": refreshes,
     }
 
@@ -181,8 +179,9 @@ def _write(machine: dict[str, Any], found: dict[int, Times]) -> None:
     for trials, times in found.items():
         for what, pairs in times.items():
             ms, spent = zip(*pairs, strict=True)
-            spread = f"{statistics.median(ms):.0f} | {min(ms):.0f} | {max(ms):.0f} | {statistics.median(spent):.0f}"
-            lines.append(f"| {trials} | {what} | {len(ms)} | {spread} |")
+            spread = " | ".join(f"{n:.0f}" for n in (statistics.median(ms), min(ms), max(ms)))
+            own = statistics.median(spent)
+            lines.append(f"| {trials} | {what} | {len(ms)} | {spread} | {own:.0f} |")
     text = "\n".join(lines) + "\n"
     (results / "dashboard.md").write_text(text)
     print(text)

@@ -97,7 +97,7 @@ def widths(layers: Sequence[Metrics], fixed: Mapping[str, str] | None = None) ->
     low_rank = [(layer, f"rank {layer['rank']}") for layer in layers if layer["rank"] is not None]
     kept = [(layer, why) for layer in layers if (why := (fixed or {}).get(layer["name"]))]
     _add_marks(made, "rank", "diamond", ORANGE, low_rank)
-    _add_marks(made, "cannot be cut", "x-thin-open", VERMILLION, kept)
+    _add_marks(made, "kept whole", "x-thin-open", VERMILLION, kept)
     made.update_layout(barmode="overlay", height=170 + 24 * len(layers), margin={"t": 84})
     made.update_yaxes(autorange="reversed", automargin=True)
     made.update_xaxes(title="output channels", col=1)

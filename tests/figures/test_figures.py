@@ -317,7 +317,7 @@ def test_widths_mark_ranks_and_what_could_not_be_cut():
     ]
     made = figures.widths(layers, {"b": "reaches <the> output"})
     assert (trace(made, "rank").x, trace(made, "rank").y) == ((3,), ("a",))
-    kept = trace(made, "cannot be cut")
+    kept = trace(made, "kept whole")
     assert (kept.x, kept.y) == ((5,), ("b",))
     assert "reaches &lt;the&gt; output" in kept.text[0]
 

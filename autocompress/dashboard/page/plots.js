@@ -46,7 +46,8 @@ function narrowed({ data, layout }) {
     layout: merged(low, {
       ...(low.height ? { height: low.height + below } : {}),
       legend: has ? { yref: "container", y: 0, yanchor: "bottom", entrywidth: 0.48, entrywidthmode: "fraction", font: { size: 11 } } : {},
-      margin: { l: 40, r: 10, ...(has ? { b: 48 + below } : {}) },
+      ...(low.scene ? { scene: { camera: { eye: { x: 2.2, y: -2.5, z: 1 } } } } : {}),
+      margin: { l: low.scene ? 0 : 40, r: low.scene ? 0 : 10, ...(has ? { b: 48 + below } : {}) },
     }),
   };
 }
