@@ -1,6 +1,7 @@
 """Finishes a trial's training run in other ways too, and adds what comes out to the study."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,8 @@ from autocompress.search.offshoots import (
 from autocompress.search.space import Space
 from autocompress.search.workbench import OBJECTIVES, Workbench, values_of
 
-SIZE = list(OBJECTIVES).index("parameters")
+SHARE = 0.1  # of the time of a worker's trials that its harvests may cost
+ACCURACY, SIZE = (list(OBJECTIVES).index(name) for name in ("accuracy", "parameters"))
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Crop:
         params: the knobs that made the recipe.
         trunks: states of its first training run, by epoch.
         compressed: what came of it.
+        each_s: seconds that the trial spent on surgery, evaluating, measuring and saving, as each
+            of its offshoots will.
     """
 
     number: int
@@ -42,6 +46,7 @@ class Crop:
     params: Mapping[str, Any]
     trunks: Mapping[int, Trunk]
     compressed: CompressedModel
+    each_s: float
 
 
 class Harvester:
@@ -55,7 +60,7 @@ class Harvester:
     def __init__(self, space: Space, bench: Workbench) -> None:
         self.space, self.bench = space, bench
         self._crop: Crop | None = None
-        self._chosen: Sequence[Offshoot] = ()
+        self._credit_s = 0.0
 
     def epochs(self, recipe: Recipe) -> set[int]:
         """Return after which epochs of its first training run a recipe's trunk is wanted."""
@@ -63,31 +68,35 @@ class Harvester:
             return set()
         return {level.epoch for level in levels(recipe) if level.epoch is not None}
 
-    def keep(self, crop: Crop, *, accuracy: float, trial_s: float, each_s: float) -> None:
+    def keep(self, crop: Crop, *, trial_s: float) -> None:
         """Keep a trial's crop until its study has noted that it is complete.
 
         Args:
             crop: what the trial leaves.
-            accuracy: of the trial, in [0, 1].
             trial_s: seconds that the trial took.
-            each_s: seconds that it spent on surgery, evaluating, measuring and saving.
         """
         if self.bench.economy.harvest:
             self._crop = crop
-            made = crop.compressed
-            ranks = lower_ranks(crop.recipe, made.plan, self.space.exclude)
-            wanted = promising([*ranks, *levels(crop.recipe)], made.curve, accuracy)
-            self._chosen = affordable(wanted, trial_s, each_s)
+            self._credit_s += SHARE * trial_s
 
     def gather(self, study: optuna.Study, parent: FrozenTrial) -> None:
-        """Add what else a trial's training run yields, once the study has noted its end."""
+        """Add what else a trial's training run yields, once the study has noted its end.
+
+        Lower ranks are tried of trials on the front only: what beats a trial would most likely
+        beat them too.
+        """
         crop, self._crop = self._crop, None
-        if crop is not None and crop.number == parent.number:
-            for index, offshoot in enumerate(self._chosen, start=1):
-                name = f"{parent.number:05d}.{index}"
-                trial = self._finished(parent, crop, offshoot, name)
-                if trial is not None:
-                    study.add_trial(trial)
+        if crop is None or crop.number != parent.number:
+            return
+        made, start = crop.compressed, time.perf_counter()
+        wanted = promising(levels(crop.recipe), made.curve, parent.values[ACCURACY])
+        if leads(study, parent):
+            wanted = [*lower_ranks(crop.recipe, made.plan, self.space.exclude), *wanted]
+        for index, offshoot in enumerate(affordable(wanted, self._credit_s, crop.each_s), 1):
+            trial = self._finished(parent, crop, offshoot, f"{parent.number:05d}.{index}")
+            if trial is not None:
+                study.add_trial(trial)
+        self._credit_s -= time.perf_counter() - start
 
     def _finished(
         self, parent: FrozenTrial, crop: Crop, offshoot: Offshoot, name: str
@@ -133,3 +142,20 @@ class Harvester:
             anatomy=bench.anatomy,
             seed=bench.seed,
         )
+
+
+def leads(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Return whether a complete trial keeps all limits, and no other that does beats it."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    rivals = [other for other in complete if _feasible(other)]
+    return _feasible(trial) and not any(_beats(other, trial) for other in rivals)
+
+
+def _feasible(trial: FrozenTrial) -> bool:
+    return all(by <= 0 for by in trial.constraints.values())
+
+
+def _beats(one: FrozenTrial, other: FrozenTrial) -> bool:
+    signs = [-1 if direction == "maximize" else 1 for direction in OBJECTIVES.values()]
+    gaps = [s * (a - b) for s, a, b in zip(signs, one.values, other.values, strict=True)]
+    return all(gap <= 0 for gap in gaps) and any(gap < 0 for gap in gaps)

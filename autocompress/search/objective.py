@@ -100,13 +100,9 @@ class Objective:
         drafting = trial.user_attrs.get("seconds", {})
         trial.set_user_attr("seconds", {**drafting, **spent})
         trial.set_user_attr("sha256", digest)
-        after_training = {k: s for k, s in spent.items() if k not in ("sparsify", "recover")}
-        self.harvester.keep(
-            Crop(trial.number, recipe, params, keeper.trunks, compressed),
-            accuracy=judgement.metrics["accuracy"],
-            trial_s=now - start,
-            each_s=sum(after_training.values()),
-        )
+        each_s = sum(s for k, s in spent.items() if k not in ("sparsify", "recover"))
+        crop = Crop(trial.number, recipe, params, keeper.trunks, compressed, each_s)
+        self.harvester.keep(crop, trial_s=now - start)
         return dict(judgement.metrics)
 
     def _draft(self, trial: optuna.Trial, recipe: Recipe) -> Draft | None:

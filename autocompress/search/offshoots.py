@@ -14,7 +14,6 @@ from autocompress.recipe import Recipe
 from autocompress.techniques.factorization import Factorization
 from autocompress.techniques.schedules import SCHEDULES, fraction_at
 
-SHARE = 0.1  # of a trial's time that its harvest may cost
 ENERGIES = (0.95, 0.9)  # kept by late factorization: a fifth to a third fewer parameters
 MOST = 3  # per trial: each level keeps a copy of the weights while the trial runs
 NEW = 0.1  # sparsity levels closer than this to another, as fractions of the target, are no news
@@ -77,20 +76,20 @@ def promising(found: Sequence[Offshoot], curve: Curve, accuracy: float) -> list[
     """Leave out levels that their parent beats: no more accurate, though less is removed.
 
     Args:
-        found: offshoots of one recipe.
+        found: levels of one recipe.
         curve: of the parent; its first run was evaluated, under masks, where levels are taken.
         accuracy: of the parent, in [0, 1].
     """
     then = {record.epoch: record.accuracy for record in curve if record.stage == "sparsify"}
-    return [one for one in found if one.epoch is None or then[one.epoch] > accuracy]
+    return [level for level in found if level.epoch in then and then[level.epoch] > accuracy]
 
 
-def affordable(wanted: Sequence[Offshoot], trial_s: float, each_s: float) -> Sequence[Offshoot]:
-    """Return the first of them that fit into a tenth of the trial's time.
+def affordable(wanted: Sequence[Offshoot], credit_s: float, each_s: float) -> Sequence[Offshoot]:
+    """Return the first of them that there is time for.
 
     Args:
         wanted: the most promising first.
-        trial_s: seconds that the trial took.
+        credit_s: seconds that all of them may take.
         each_s: seconds that one of them is expected to take: surgery, evaluation, measuring.
     """
-    return wanted[: int(SHARE * trial_s / each_s)] if each_s > 0 else wanted
+    return wanted[: max(0, int(credit_s / each_s))] if each_s > 0 else wanted
