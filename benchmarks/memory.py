@@ -73,8 +73,10 @@ def report(document: dict[str, Any]) -> str:
             "# Memory of one process over many trials",
             "",
             f"{document['cpu']}, {document['system']}; Python {document['python']}, torch "
-            f"{document['torch']}; {document['study']}, n = {len(document['trials'])} trials "
-            f"({document['states']}), one process, one thread.",
+            f"{document['torch']}; {document['study']}"
+            + "".join(f", {setting}" for setting in document["sets"])
+            + f"; n = {len(document['trials'])} trials ({document['states']}), one process, "
+            "one thread.",
             "",
             "| after trial | resident MiB | living modules | hooks on them |",
             "|---|---|---|---|",
