@@ -42,9 +42,10 @@ CLICK = """(number) => new Promise((done) => {
   let opened = null, told = null;
   const look = () => {
     const now = performance.now() - began, parts = [...dialog.querySelectorAll("[data-part]")];
-    if (dialog.open) opened ??= now;
-    if (dialog.querySelector(".card")) told ??= now;
-    if (parts.length && parts.every((part) => part.querySelector(".main-svg"))) {
+    const own = dialog.open && dialog.querySelector("h2").textContent === `Trial ${number}`;
+    if (own) opened ??= now;
+    if (own && dialog.querySelector(".card")) told ??= now;
+    if (told !== null && parts.length && parts.every((part) => part.querySelector(".main-svg"))) {
       done([opened, told, now]);
     } else requestAnimationFrame(look);
   };

@@ -89,22 +89,8 @@ def colour_bar(metric: str, values: Sequence[float], *, logarithmic: bool) -> di
 
 def figure(title: str, **layout: Any) -> go.Figure:
     """Return an empty figure in the common style."""
-    made = go.Figure()
-    made.update_layout(
-        template="none",
-        title={"text": title, "x": 0.01, "y": 0.97, "yanchor": "top", "font": {"size": 15}},
-        font={"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 12},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 60, "r": 20, "t": 64, "b": 50},
-        hoverlabel={"align": "left"},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
-        **layout,
-    )
-    made.update_xaxes(**GRID)
-    made.update_yaxes(**GRID)
-    return made
+    axes = {axis: {**GRID, **layout.pop(axis, {})} for axis in ("xaxis", "yaxis")}
+    return go.Figure(layout={**_style(title), **axes, **layout})
 
 
 def panels(title: str, *, rows: int = 1, cols: int = 1, **layout: Any) -> go.Figure:
@@ -117,11 +103,25 @@ def panels(title: str, *, rows: int = 1, cols: int = 1, **layout: Any) -> go.Fig
         vertical_spacing=0.08,
         horizontal_spacing=0.04,
     )
-    made.update_layout(figure(title, **layout).layout)
-    made.update_layout(meta={"columns": cols})  # a narrow page stacks them
+    columns = {"meta": {"columns": cols}}  # a narrow page stacks them
+    made.update_layout({**_style(title), **columns, **layout})
     made.update_xaxes(**GRID)
     made.update_yaxes(**GRID)
     return made
+
+
+def _style(title: str) -> dict[str, Any]:
+    return {
+        "template": "none",
+        "title": {"text": title, "x": 0.01, "y": 0.97, "yanchor": "top", "font": {"size": 15}},
+        "font": {"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 12},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 60, "r": 20, "t": 64, "b": 50},
+        "hoverlabel": {"align": "left"},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
+    }
 
 
 def empty(title: str, why: str, **layout: Any) -> go.Figure:

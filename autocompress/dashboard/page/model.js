@@ -72,8 +72,12 @@ function plot(name) {
   return element("div", { className: "panel" }, [element("div", { className: "plot", "data-part": name })]);
 }
 
-function drawParts(home, model) {
-  for (const part of home.querySelectorAll("[data-part]")) draw(part, model.figures[part.dataset.part]);
+/* The words are seen first; a picture is drawn in each frame after them. */
+async function drawParts(home, model) {
+  for (const part of home.querySelectorAll("[data-part]")) {
+    await new Promise((seen) => setTimeout(() => requestAnimationFrame(seen)));
+    if (part.isConnected) draw(part, model.figures[part.dataset.part]);
+  }
 }
 
 function modelView(model) {
