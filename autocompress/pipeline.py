@@ -194,6 +194,7 @@ class _Job:
         if recipe.factorization is not None:
             with self.log.stage("factorize"):
                 model = factorize(model, recipe.factorization, calibration=example)
+            with self.log.stage("evaluate"):
                 accuracy = evaluate(model, batches.valid).accuracy
             self.log.note("factorize", model, accuracy)
 

@@ -1,7 +1,7 @@
 """What each stage of a recipe took, and what it led to."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -27,6 +27,15 @@ class StageResult:
     accuracy: float | None
     parameters: int
     steps: int
+
+
+def together(*clocks: Mapping[str, float]) -> dict[str, float]:
+    """Add up seconds by stage."""
+    total: dict[str, float] = {}
+    for seconds in clocks:
+        for stage, spent in seconds.items():
+            total[stage] = total.get(stage, 0.0) + spent
+    return total
 
 
 class StageLog:

@@ -22,6 +22,7 @@ from autocompress.search.offshoots import (
 )
 from autocompress.search.space import Space
 from autocompress.search.workbench import OBJECTIVES, Workbench, values_of
+from autocompress.stages import together
 
 SHARE = 0.1  # of the time of a worker's trials that its harvests may cost
 ACCURACY, SIZE = (list(OBJECTIVES).index(name) for name in ("accuracy", "parameters"))
@@ -120,7 +121,7 @@ class Harvester:
             facts |= {"stage": error.stage, "reason": error.reason}
             return create_trial(state=TrialState.FAIL, user_attrs=facts)
         facts["metrics"] = judgement.metrics
-        facts["seconds"] = {**compressed.seconds, **judgement.seconds}
+        facts["seconds"] = together(compressed.seconds, judgement.seconds)
         return create_trial(
             values=values_of(judgement.metrics),
             params=self.space.nearest_of(params, parent.distributions),

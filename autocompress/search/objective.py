@@ -19,6 +19,7 @@ from autocompress.search.samplers import wants_flat
 from autocompress.search.space import Space
 from autocompress.search.watching import History, StoppedEarlyError, TrialWatch
 from autocompress.search.workbench import Workbench, values_of
+from autocompress.stages import together
 from autocompress.techniques.sparsification import Sparsifier
 
 FIDELITY = "fidelity"  # attribute of a study: fraction of the epochs that its trials train
@@ -96,9 +97,9 @@ class Objective:
         saving = time.perf_counter()
         digest = bench.save(f"{trial.number:05d}", recipe, compressed, judgement)
         now = time.perf_counter()
-        spent = {**compressed.seconds, **judgement.seconds, "save": now - saving}
+        spent = together(compressed.seconds, judgement.seconds, {"save": now - saving})
         drafting = trial.user_attrs.get("seconds", {})
-        trial.set_user_attr("seconds", {**drafting, **spent})
+        trial.set_user_attr("seconds", together(drafting, spent))
         trial.set_user_attr("sha256", digest)
         each_s = sum(s for k, s in spent.items() if k not in ("sparsify", "recover"))
         crop = Crop(trial.number, recipe, params, keeper.trunks, compressed, each_s)
