@@ -1,7 +1,7 @@
 /* Figures, drawn by plotly.js; their ink follows the page's light or dark theme. */
 
 const drawn = new Set();
-const narrow = () => innerWidth <= 700;
+const narrow = (home) => innerWidth <= 700 || (home.offsetWidth > 0 && home.offsetWidth <= 420);
 
 function ink() {
   const style = getComputedStyle(document.documentElement);
@@ -35,7 +35,7 @@ function stacked(layout) {
   return merged({ ...layout, height: (layout.height ?? 330) * (0.4 + 0.6 * n) }, rows);
 }
 
-/* On a narrow page the legend goes below, two entries in a row, and a scale of colours above. */
+/* On a narrow page, or in a narrow column, the legend goes below, two entries in a row, and a scale of colours above. */
 function narrowed({ data, layout }) {
   const named = data.filter((trace) => trace.name && trace.showlegend !== false).length;
   const below = data.length > 1 && layout.showlegend !== false && named > 1 ? 22 * Math.ceil(named / 2) : 0;
@@ -54,10 +54,11 @@ function narrowed({ data, layout }) {
 
 /* Draw a figure, or bring the one that is there up to date. */
 export function draw(home, figure) {
-  const { data, layout: plain } = narrow() ? narrowed(figure) : figure;
+  const tight = narrow(home);
+  const { data, layout: plain } = tight ? narrowed(figure) : figure;
   const layout = merged(plain, ink());
   const config = {
-    responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover", showTips: false,
+    responsive: true, displaylogo: false, displayModeBar: tight ? false : "hover", showTips: false,
     modeBarButtonsToRemove: ["lasso2d", "select2d"], showSendToCloud: false, plotlyServerURL: "",
     toImageButtonOptions: { format: "png", scale: 2, filename: home.id || "figure" },
   };
