@@ -3,12 +3,12 @@
     python -m benchmarks.search --seeds 3 --seconds 240
     python -m benchmarks.search --fasterai-python VENV/bin/python --arms autocompress fasterai
 
-Arms: ``autocompress``; ``plain``, itself without drafts, early stopping and harvesting; ``gp``,
-with the Gaussian process; ``random``, with random recipes; ``fasterai``, the loop that a user of
-FasterAI would write with Optuna (``fasterai_loop.py``; needs ``requirements-search.txt``, best in
-an environment of its own). Each is a fresh process with one thread, and what it finishes late
-does not count; loading and measuring the baseline counts, training it does not. An arm and seed
-that has a result is skipped. Numbers: ``search_report.py``.
+Arms: ``autocompress``; ``plain``, itself without drafts, early stopping and harvesting; ``gp``
+and ``tpe``, with that sampler; ``random``, with random recipes; ``fasterai``, the loop that a
+user of FasterAI would write with Optuna (``fasterai_loop.py``; needs
+``requirements-search.txt``, best in an environment of its own). Each is a fresh process with one
+thread, and what it finishes late does not count; loading and measuring the baseline counts,
+training it does not. An arm and seed that has a result is skipped. Numbers: ``search_report.py``.
 """
 
 import argparse
@@ -41,6 +41,7 @@ OWN_ARMS: Mapping[str, tuple[str, ...]] = {
     "autocompress": (),
     "plain": ("study.draft=false", "study.early_stopping=false", "study.harvest=false"),
     "gp": ("study.sampler=gp",),
+    "tpe": ("study.sampler=tpe",),
     "random": ("study.sampler=random",),
 }
 ARMS = (*OWN_ARMS, "fasterai")

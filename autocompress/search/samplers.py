@@ -1,6 +1,7 @@
 """The samplers that a study may use, by name."""
 
 import statistics
+import time
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -20,19 +21,21 @@ from optuna.trial import FrozenTrial, TrialState
 from autocompress.registry import by_name
 
 SETTLING_TRIALS = 8  # as many as there are shipped recipes, which no sampler proposed
-GP_PAYS_S = 60.0  # of a trial: an ask of the GP takes 1 to 2 s on a CPU core, one of TPE 0.02 s
+WORTH = 4.0  # asks of the Gaussian process that a trial must last, for its better proposals to pay
+ASK_S = "gp_ask_s"  # attribute of a study: seconds that its last ask of the Gaussian process took
 
 
 def tpe(seed: int) -> BaseSampler:
     """Tree-structured Parzen estimator, multivariate and grouped, for conditional spaces."""
     with warnings.catch_warnings():  # "group" may still change in Optuna; our tests would tell
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=8)
+        startup = SETTLING_TRIALS
+        return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
 
 
 def gp(seed: int) -> BaseSampler:
-    """Gaussian process on the flat space; a second per ask, for trials that take minutes."""
-    return GPSampler(seed=seed)
+    """Gaussian process on the flat space; an ask takes a second or two of a CPU core."""
+    return GPSampler(seed=seed, n_startup_trials=SETTLING_TRIALS)
 
 
 def nsga2(seed: int) -> BaseSampler:
@@ -46,15 +49,16 @@ def random(seed: int) -> BaseSampler:
 
 
 def auto(seed: int) -> BaseSampler:
-    """``gp`` where a trial costs much more than its ask, else ``tpe``."""
+    """``gp`` where a trial costs much more than an ask of it, else ``tpe``."""
     return CostAwareSampler(seed)
 
 
 class CostAwareSampler(BaseSampler):
-    """Asks TPE or the Gaussian process, whichever suits the cost of a trial.
+    """Asks the Gaussian process while a trial lasts much longer than such an ask, else TPE.
 
-    The decision follows from the first complete trials of the study, so that all workers, and a
-    resumed run, come to the same one. Until then TPE is asked, on the flat space.
+    What a trial costs follows from the first complete ones of the study; what an ask costs is
+    measured at each, for it grows with the trials, and noted in the study for all workers. Until
+    the cost of a trial is known TPE is asked, on the flat space.
     """
 
     def __init__(self, seed: int) -> None:
@@ -67,7 +71,8 @@ class CostAwareSampler(BaseSampler):
         seconds = [t.duration.total_seconds() for t in trained if t.duration is not None]
         if len(seconds) < SETTLING_TRIALS:
             return None
-        return statistics.median(seconds[:SETTLING_TRIALS]) >= GP_PAYS_S
+        ask_s = float(study.user_attrs.get(ASK_S, 0.0))  # the first ask tells
+        return statistics.median(seconds[:SETTLING_TRIALS]) >= WORTH * ask_s
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -81,8 +86,12 @@ class CostAwareSampler(BaseSampler):
         trial: FrozenTrial,
         search_space: Mapping[str, BaseDistribution],
     ) -> dict[str, Any]:
-        """Ask whoever was chosen."""
-        return self._chosen(study).sample_relative(study, trial, dict(search_space))
+        """Ask whoever was chosen; note what the Gaussian process takes."""
+        chosen, start = self._chosen(study), time.perf_counter()
+        params = chosen.sample_relative(study, trial, dict(search_space))
+        if chosen is self._gp:
+            study.set_user_attr(ASK_S, time.perf_counter() - start)
+        return params
 
     def sample_independent(
         self,

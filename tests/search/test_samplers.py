@@ -5,9 +5,10 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from autocompress.search.samplers import (
-    GP_PAYS_S,
+    ASK_S,
     SAMPLERS,
     SETTLING_TRIALS,
+    WORTH,
     CostAwareSampler,
     wants_flat,
 )
@@ -28,17 +29,22 @@ def study_of(seconds, *, sampler="auto", harvested=0, state=TrialState.COMPLETE)
 
 
 @pytest.mark.parametrize(
-    ("cost", "flat"), [(GP_PAYS_S * 0.9, False), (GP_PAYS_S, True), (GP_PAYS_S * 10, True)]
+    ("cost", "flat"), [(WORTH * 0.9, False), (WORTH * 1.1, True), (WORTH * 10, True)]
 )
-def test_the_cost_of_a_trial_decides(cost, flat):
-    study = study_of([cost] * SETTLING_TRIALS)
+def test_the_cost_of_a_trial_against_that_of_an_ask_decides(cost, flat):
+    study = study_of([2 * cost] * SETTLING_TRIALS)
+    study.set_user_attr(ASK_S, 2.0)
     assert study.sampler.prefers_gp(study) is flat
     assert wants_flat(study) is flat
 
 
-def test_the_decision_stays():
+def test_trials_count_by_the_first_of_them_and_asks_by_the_last():
     study = study_of([1] * SETTLING_TRIALS + [1000] * 20)
+    assert study.sampler.prefers_gp(study)  # until an ask has told what it takes
+    study.set_user_attr(ASK_S, 1.0)
     assert study.sampler.prefers_gp(study) is False
+    study.set_user_attr(ASK_S, 0.1)
+    assert study.sampler.prefers_gp(study)
 
 
 def test_until_the_cost_is_known_every_knob_is_sampled():
@@ -52,12 +58,13 @@ def test_named_samplers_are_what_they_are(name, flat):
     assert wants_flat(study_of([], sampler=name)) is flat
 
 
-@pytest.mark.parametrize("cost", [1, 1000])
-def test_whoever_is_chosen_proposes(cost):
+def test_asks_of_the_gaussian_process_are_measured(monkeypatch):
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=CostAwareSampler(0))
-    for _ in range(SETTLING_TRIALS + 3):
+    monkeypatch.setattr(CostAwareSampler, "prefers_gp", lambda *_: len(study.trials) > 9)
+    for _ in range(SETTLING_TRIALS + 4):
+        assert (ASK_S in study.user_attrs) == (len(study.trials) > 9)
         trial = study.ask()
         x, y = trial.suggest_float("x", 0, 1), trial.suggest_categorical("y", ["a", "b"])
-        trial.set_user_attr("sha256", "0")
         study.tell(trial, [x, x + (y == "a")])
     assert all(0 <= trial.params["x"] <= 1 for trial in study.trials)
+    assert study.user_attrs[ASK_S] > 0
