@@ -56,7 +56,7 @@ def bundle(tmp_path_factory):
     config = study_from(CONFIG)
     bench = prepare(config, folder, load_batches(config), silently)
     compressed = compress(
-        bench.baseline, RECIPE, bench.batches, units=bench.units.groups, seed=bench.seed
+        bench.baseline, RECIPE, bench.batches, anatomy=bench.anatomy, seed=bench.seed
     )
     judgement = bench.judge(compressed.model, "fp32")
     bench.save("00000", RECIPE, compressed, judgement)
