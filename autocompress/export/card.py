@@ -116,7 +116,7 @@ def model_card(
     sections = [
         f"# {card.name}\n",
         f"An image classifier for {len(card.classes)} classes ({names}), compressed by "
-        f"[autocompress](https://pypi.org/project/autocompress/) from `{spec.factory}`.\n",
+        f"autocompress from `{spec.factory}`.\n",
         *_numbers(card),
         *_what_was_done(card),
         *([f"![Accuracy after each epoch]({CURVE})\n"] if CURVE in files else []),

@@ -59,6 +59,7 @@ def pareto(
     made.update_layout(
         xaxis=dict(across.layout), yaxis=dict(up.layout), legend={"traceorder": "reversed"}
     )
+    made.update_yaxes(title_standoff=10)
     records = table.to_dict("records")
     _add_baseline(made, baseline, across, up)
     if any(is_harvested(records[i]) for i, own in enumerate(kind) if own):

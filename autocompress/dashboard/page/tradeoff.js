@@ -107,7 +107,8 @@ function moved(trace, data, across, up) {
 
 function axisOf(base, column) {
   const { type, dtick, range, ...rest } = base;
-  return { ...rest, ...column.layout, type: column.layout.type ?? "linear" };
+  const title = { ...base.title, ...column.layout.title }; // a distance from the ticks stays
+  return { ...rest, ...column.layout, title, type: column.layout.type ?? "linear" };
 }
 
 /* In space a point is dimmed by its colour: it has no opacity of its own. */
