@@ -4,11 +4,11 @@
     python -m benchmarks.search --fasterai-python VENV/bin/python --arms autocompress fasterai
 
 Arms: ``autocompress``; ``plain``, itself without drafts, early stopping and harvesting; ``gp``
-and ``tpe``, with that sampler; ``random``, with random recipes; ``fasterai``, the loop that a
-user of FasterAI would write with Optuna (``fasterai_loop.py``; needs
-``requirements-search.txt``, best in an environment of its own). Each is a fresh process with one
-thread, and what it finishes late does not count; loading and measuring the baseline counts,
-training it does not. An arm and seed that has a result is skipped. Numbers: ``search_report.py``.
+and ``tpe``, with that sampler; ``tpe_plain``, both; ``random``, with random recipes;
+``fasterai``, the loop that a user of FasterAI would write with Optuna (``fasterai_loop.py``;
+needs ``requirements-search.txt``, best in an environment of its own). Each is a fresh process
+with one thread, and what it finishes late does not count; loading and measuring the baseline
+counts, training it does not. An arm and seed that has a result is skipped. Numbers: ``search_report.py``.
 """
 
 import argparse
@@ -37,11 +37,13 @@ from benchmarks.search_report import compared, report, summary
 
 HERE = Path(__file__).parent
 STUDY = HERE / "search_fashion.toml"
+PLAIN = ("study.draft=false", "study.early_stopping=false", "study.harvest=false")
 OWN_ARMS: Mapping[str, tuple[str, ...]] = {
     "autocompress": (),
-    "plain": ("study.draft=false", "study.early_stopping=false", "study.harvest=false"),
+    "plain": PLAIN,
     "gp": ("study.sampler=gp",),
     "tpe": ("study.sampler=tpe",),
+    "tpe_plain": ("study.sampler=tpe", *PLAIN),
     "random": ("study.sampler=random",),
 }
 ARMS = (*OWN_ARMS, "fasterai")
