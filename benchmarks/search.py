@@ -8,7 +8,8 @@ and ``tpe``, with that sampler; ``tpe_plain``, both; ``random``, with random rec
 ``fasterai``, the loop that a user of FasterAI would write with Optuna (``fasterai_loop.py``;
 needs ``requirements-search.txt``, best in an environment of its own). Each is a fresh process
 with one thread, and what it finishes late does not count; loading and measuring the baseline
-counts, training it does not. An arm and seed that has a result is skipped. Numbers: ``search_report.py``.
+counts, training it does not. An arm and seed that has a result is skipped. Numbers:
+``search_report.py``.
 """
 
 import argparse
