@@ -45,16 +45,16 @@ METHOD = (
     f"ones a trial on the final front. The bar is {BAR:.0%} of stops."
 )
 ORIGIN = (
-    "Each run is made by `autocompress run studies/FILE.toml --trials N --set study.seed=SEED "
-    "--set study.name=RUN`, FILE being the run's name without `_seedSEED`. With "
-    "`OMP_NUM_THREADS=1` training repeats itself (runs do not record the number of threads they "
-    "trained with); measured latencies differ between machines, and with them the trials that "
-    "the sampler proposes."
+    "Runs are those of `autocompress run studies/NAME.toml --set study.seed=SEED`, and, as "
+    "`search_fashion`, of the arm `tpe_plain` of `benchmarks.search`, which stops nothing early. "
+    "What a run had stopped itself is not replayed. With `OMP_NUM_THREADS=1` training repeats "
+    "itself; measured latencies differ between machines, and with them the trials that the "
+    "sampler proposes."
 )
 VARIANTS = {
     "default": EarlyStopping(),
     "confidence 0.95": EarlyStopping(confidence=0.95),
-    "confidence 0.995": EarlyStopping(confidence=0.995),
+    "confidence 0.99": EarlyStopping(confidence=0.99),
     "12 trials": EarlyStopping(min_trials=12),
     "no latency margin": EarlyStopping(latency_margin=0.0),
     GLOBAL_KNOWN: EarlyStopping(),
@@ -179,8 +179,11 @@ def enters(trial: Finished, others: Sequence[Finished]) -> bool:
 
 
 def _load(run: Run) -> tuple[list[Finished], int, np.ndarray]:
-    """Return a run's complete trials, its validation images, and whose drafts would be exact."""
-    complete = [trial for trial in run.trials() if trial.state == "complete"]
+    """Return a run's complete trials, its validation images, and whose drafts would be exact.
+
+    Harvested trials are left out: they are not trained, so nothing could stop them.
+    """
+    complete = [t for t in run.trials() if t.state == "complete" and t.harvested_from is None]
     images = len(load_batches(load_study(run.path / STUDY_FILE)).splits.valid)
     exact = np.array([trial.params.get("scope") != "global" for trial in complete])
     return [_finished(trial) for trial in complete], images, exact

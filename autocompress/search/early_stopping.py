@@ -38,7 +38,7 @@ class EarlyStopping:
     """
 
     min_trials: int = 8
-    confidence: float = 0.99
+    confidence: float = 0.999
     latency_margin: float = 0.1
 
     def __post_init__(self) -> None:
