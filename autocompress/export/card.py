@@ -79,9 +79,8 @@ RUNTIMES = {
     "model-int8.pte": EXECUTORCH,
 }
 PRECISIONS = {
-    "int8": "the numbers above are those of `model-int8.onnx`; all else here is in float32",
-    "fp16": "the numbers above are those of the model in float16 on a GPU (`model.half()`); all "
-    "files here are in float32",
+    "int8": "the numbers above are those of the ONNX file in int8 that the study measured",
+    "fp16": "the numbers above are those of the model in float16 on a GPU (`model.half()`)",
 }
 CHECKED = """## Checked
 

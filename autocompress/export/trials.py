@@ -44,8 +44,9 @@ def export_trial(
         as :func:`autocompress.export.export_bundle`.
 
     Raises:
-        RunError: there is no such trial, or it has no model.
-        UsageError: as :func:`autocompress.export.export_bundle`.
+        RunError: the trial has no model.
+        UsageError: there is no such trial; or as :func:`autocompress.export.export_bundle`.
+        ConfigurationError: as :func:`autocompress.export.export_bundle`.
         VerificationError: as :func:`autocompress.export.export_bundle`.
     """
     from autocompress.config import study_from  # loaded here: bundles do not need studies

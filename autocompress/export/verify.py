@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from autocompress.errors import AutocompressError, VerificationError
 from autocompress.export.checks import Opened, check_accuracy, check_golden
-from autocompress.export.formats import FORMATS, Batch, Format, Run
+from autocompress.export.formats import FORMATS, Batch, Format
 from autocompress.export.loading import GOLDEN, WEIGHTS, check_files, load, read_index
 from autocompress.measurement import DeviceLock, count_parameters
 from autocompress.measurement.sampling import Effort, sample
@@ -77,9 +77,7 @@ def _check(
     images = _first(golden["inputs"], 1 if batch == 1 else index["latency"]["batch_size"])
     clock = partial(time_calls, budget_s=index["latency"]["budget_s"])
     found["latency"] = clock(partial(run, images))
-    baseline = _baseline(kind, material)
-    found["baseline_latency"] = baseline and clock(partial(baseline, images))
-    return found
+    return found | _timed_baseline(kind, material, images, clock)
 
 
 def _guarded(name: str, what: str, do: Callable[[], Any]) -> Any:
@@ -92,13 +90,22 @@ def _guarded(name: str, what: str, do: Callable[[], Any]) -> Any:
         raise VerificationError(f"{name} can't be {what}: {error}") from error
 
 
-def _baseline(kind: type[Format] | None, material: Path) -> Run | None:
-    """Open the uncompressed model in the same runtime, where it was written for that."""
-    if kind is None:
-        return None
-    reference = FORMATS[kind.baseline]
-    path = material / BASELINE / reference.filename
-    return reference.read(path) if path.exists() else None
+def _timed_baseline(
+    kind: type[Format] | None, material: Path, images: Tensor, clock: Callable[..., Any]
+) -> dict[str, Any]:
+    """Time the uncompressed model in the same runtime, where it was written for that.
+
+    It is there for comparison only: what fails with it is told, and fails no file.
+    """
+    path = None if kind is None else material / BASELINE / FORMATS[kind.baseline].filename
+    if kind is None or path is None or not path.exists():
+        return {"baseline_latency": None}
+    what = f"the uncompressed model, as {path.name},"
+    try:
+        run = _guarded(what, "opened", partial(FORMATS[kind.baseline].read, path))
+        return {"baseline_latency": _guarded(what, "timed", lambda: clock(partial(run, images)))}
+    except AutocompressError as error:
+        return {"baseline_latency": None, "baseline_failed": str(error)}
 
 
 def time_calls(call: Callable[[], Any], *, budget_s: float) -> dict[str, Any]:

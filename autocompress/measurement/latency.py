@@ -242,9 +242,7 @@ def placed(
     """
     images = _placed_images(example, settings)
     own = copy.deepcopy(model).eval().to(images.device)
-    if settings.channels_last:
-        own = own.to(memory_format=torch.channels_last)
-    return own, images
+    return own.to(memory_format=_layout(settings)), images  # training may have left another
 
 
 def _placed_images(example: Tensor, settings: LatencySettings) -> Tensor:
@@ -254,8 +252,11 @@ def _placed_images(example: Tensor, settings: LatencySettings) -> Tensor:
             f"expected {settings.batch_size} example images (batch_size), not shape "
             f"{list(example.shape)}"
         )
-    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-    return example.detach().to(device).contiguous(memory_format=layout)
+    return example.detach().to(device).contiguous(memory_format=_layout(settings))
+
+
+def _layout(settings: LatencySettings) -> torch.memory_format:
+    return torch.channels_last if settings.channels_last else torch.contiguous_format
 
 
 def _sample_alone(

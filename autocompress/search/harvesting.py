@@ -15,7 +15,6 @@ from autocompress.recipe import Recipe
 from autocompress.search.limits import FINISHED
 from autocompress.search.offshoots import (
     Offshoot,
-    affordable,
     levels,
     lower_ranks,
     promising,
@@ -25,7 +24,7 @@ from autocompress.search.workbench import OBJECTIVES, Workbench, values_of
 from autocompress.stages import together
 
 SHARE = 0.1  # of the time of a worker's trials that its harvests may cost
-ACCURACY, SIZE = (list(OBJECTIVES).index(name) for name in ("accuracy", "parameters"))
+SIZE = list(OBJECTIVES).index("parameters")
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,13 @@ class Harvester:
         if crop is None or crop.number != parent.number:
             return
         made, start = crop.compressed, time.perf_counter()
-        wanted = promising(levels(crop.recipe), made.curve, parent.values[ACCURACY])
+        wanted = promising(levels(crop.recipe), made.curve)
         if leads(study, parent):
             wanted = [*lower_ranks(crop.recipe, made.plan, self.space.exclude), *wanted]
-        for index, offshoot in enumerate(affordable(wanted, self._credit_s, crop.each_s), 1):
+        for index, offshoot in enumerate(wanted, 1):
+            left_s = self._credit_s - (time.perf_counter() - start)
+            if left_s < crop.each_s:
+                break
             trial = self._finished(parent, crop, offshoot, f"{parent.number:05d}.{index}")
             if trial is not None:
                 study.add_trial(trial)

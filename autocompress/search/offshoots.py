@@ -72,24 +72,12 @@ def lower_ranks(recipe: Recipe, plan: Plan, exclude: Sequence[str]) -> list[Offs
     return [Offshoot(replace(recipe, late_factorization=settings)) for settings in late]
 
 
-def promising(found: Sequence[Offshoot], curve: Curve, accuracy: float) -> list[Offshoot]:
+def promising(found: Sequence[Offshoot], curve: Curve) -> list[Offshoot]:
     """Leave out levels that their parent beats: no more accurate, though less is removed.
 
     Args:
         found: levels of one recipe.
         curve: of the parent; its first run was evaluated, under masks, where levels are taken.
-        accuracy: of the parent, in [0, 1].
     """
     then = {record.epoch: record.accuracy for record in curve if record.stage == "sparsify"}
-    return [level for level in found if level.epoch in then and then[level.epoch] > accuracy]
-
-
-def affordable(wanted: Sequence[Offshoot], credit_s: float, each_s: float) -> Sequence[Offshoot]:
-    """Return the first of them that there is time for.
-
-    Args:
-        wanted: the most promising first.
-        credit_s: seconds that all of them may take.
-        each_s: seconds that one of them is expected to take: surgery, evaluation, measuring.
-    """
-    return wanted[: max(0, int(credit_s / each_s))] if each_s > 0 else wanted
+    return [level for level in found if then.get(level.epoch or 0, 0.0) > curve[-1].accuracy]

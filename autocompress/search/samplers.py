@@ -56,13 +56,14 @@ def auto(seed: int) -> BaseSampler:
 class CostAwareSampler(BaseSampler):
     """Asks the Gaussian process while a trial lasts much longer than such an ask, else TPE.
 
-    What a trial costs follows from the first complete ones of the study; what an ask costs is
-    measured at each, for it grows with the trials, and noted in the study for all workers. Until
-    the cost of a trial is known TPE is asked, on the flat space.
+    What a trial costs follows from the last complete ones of the study; what an ask costs is
+    measured, and noted in the study for all workers. Until the cost of a trial is known TPE is
+    asked, on the flat space.
     """
 
     def __init__(self, seed: int) -> None:
         self._tpe, self._gp = tpe(seed), gp(seed)
+        self._asked: tuple[int, BaseSampler] = (-1, self._tpe)  # trial, and who proposes it
 
     def prefers_gp(self, study: optuna.Study) -> bool | None:
         """Return whether the Gaussian process pays; ``None`` while the cost is not known."""
@@ -72,13 +73,14 @@ class CostAwareSampler(BaseSampler):
         if len(seconds) < SETTLING_TRIALS:
             return None
         ask_s = float(study.user_attrs.get(ASK_S, 0.0))  # the first ask tells
-        return statistics.median(seconds[:SETTLING_TRIALS]) >= WORTH * ask_s
+        return statistics.median(seconds[-SETTLING_TRIALS:]) >= WORTH * ask_s
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Ask whoever was chosen."""
-        return self._chosen(study).infer_relative_search_space(study, trial)
+        """Choose who proposes this trial, and ask for the space."""
+        self._asked = trial.number, self._gp if self.prefers_gp(study) else self._tpe
+        return self._chosen(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self,
@@ -86,11 +88,15 @@ class CostAwareSampler(BaseSampler):
         trial: FrozenTrial,
         search_space: Mapping[str, BaseDistribution],
     ) -> dict[str, Any]:
-        """Ask whoever was chosen; note what the Gaussian process takes."""
-        chosen, start = self._chosen(study), time.perf_counter()
+        """Ask whoever was chosen; note the least that the Gaussian process takes.
+
+        The least, for it is the machine that makes the same ask take longer.
+        """
+        chosen, start = self._chosen(trial), time.perf_counter()
         params = chosen.sample_relative(study, trial, dict(search_space))
-        if chosen is self._gp:
-            study.set_user_attr(ASK_S, time.perf_counter() - start)
+        if chosen is self._gp and params:
+            spent = time.perf_counter() - start
+            study.set_user_attr(ASK_S, min(spent, study.user_attrs.get(ASK_S, spent)))
         return params
 
     def sample_independent(
@@ -101,15 +107,17 @@ class CostAwareSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Ask whoever was chosen."""
-        return self._chosen(study).sample_independent(study, trial, param_name, param_distribution)
+        chosen = self._chosen(trial)
+        return chosen.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
         """Reseed both."""
         self._tpe.reseed_rng()
         self._gp.reseed_rng()
 
-    def _chosen(self, study: optuna.Study) -> BaseSampler:
-        return self._gp if self.prefers_gp(study) else self._tpe
+    def _chosen(self, trial: FrozenTrial) -> BaseSampler:
+        number, sampler = self._asked
+        return sampler if number == trial.number else self._tpe
 
 
 SAMPLERS = by_name("sampler", auto, tpe, gp, nsga2, random)

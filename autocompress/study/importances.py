@@ -6,12 +6,16 @@ import numpy as np
 import optuna
 import pandas as pd
 
+from autocompress.search.samplers import is_harvested
+
 MIN_TRIALS = 8  # with values: below, importances are noise
 COLUMNS = ("objective", "knob", "importance", "correlation")
 
 
 def importances(study: optuna.Study, objectives: dict[str, str]) -> pd.DataFrame:
     """Return how much each knob matters to each objective.
+
+    Harvested trials are left out: no knob says what tells them from their parents.
 
     Importances are those of PED-ANOVA (Watanabe et al. 2023): what tells the best tenth of the
     trials from the rest. It minimises, so an objective that is maximised is negated.
@@ -29,9 +33,13 @@ def importances(study: optuna.Study, objectives: dict[str, str]) -> pd.DataFrame
         get_param_importances,
     )
 
-    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    ended = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    complete = [trial for trial in ended if not is_harvested(trial)]
     if len(complete) < MIN_TRIALS:
         return pd.DataFrame(columns=list(COLUMNS))
+    if len(complete) < len(ended):
+        study = optuna.create_study(directions=study.directions)
+        study.add_trials(complete)
     rows = []
     for index, (objective, way) in enumerate(objectives.items()):
         sign = -1.0 if way == "maximize" else 1.0

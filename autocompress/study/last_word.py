@@ -108,8 +108,8 @@ def _stages(record: TrialRecord, config: StudyConfig, bench: Workbench) -> list[
     Speed is that of the structure that the plan has after the stage, measured in a quarter of
     the usual time; the last stage has what the trial measured.
     """
-    if record.folder is None:
-        return []
+    if record.folder is None or not (record.folder / "stages.json").exists():
+        return []  # trials of older runs did not note their stages
     rows: list[dict[str, Any]] = read_json(record.folder / "stages.json")
     plan = Plan.from_json((record.folder / "plan.json").read_text(encoding="utf-8"))
     measured = {0: bench.baseline_metrics["latency_ms"]}  # by how many steps were taken

@@ -1,8 +1,9 @@
 """A run, as it lies on disk: its baseline, trials, front and picks."""
 
 import datetime
+import threading
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ class Run:
         self._trials: list[TrialRecord] = []
         self._undominated: list[TrialRecord] = []
         self._final: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -129,22 +131,22 @@ class Run:
         return list(self._trials)
 
     def _read(self) -> None:
-        stamp = self.stamp()
-        if self._stamp == stamp:
-            return
-        trials = self._read_trials()
-        front = undominated([trial for trial in trials if trial.feasible])
-        self._undominated = sorted(front, key=lambda trial: trial.metrics["latency_ms"])
-        self._trials, self._stamp = trials, stamp
+        with self._lock:  # the dashboard asks from several threads
+            stamp = self.stamp()
+            if self._stamp == stamp:
+                return
+            final = self._last_word().get("trials", {})
+            trials = self._read_trials(final)
+            front = undominated([trial for trial in trials if trial.feasible])
+            self._undominated = sorted(front, key=lambda trial: trial.metrics["latency_ms"])
+            self._trials, self._final, self._stamp = trials, final, stamp
 
-    def _read_trials(self) -> list[TrialRecord]:
+    def _read_trials(self, final: Mapping[str, Any]) -> list[TrialRecord]:
         study = self._study()
         if study is None:
             return []
-        final = self._last_word().get("trials", {})
-        changed = final != self._final
-        self._final = final
-        ended = {} if changed else {t.number: t for t in self._trials if t.state in ENDED}
+        known = self._trials if final == self._final else []
+        ended = {trial.number: trial for trial in known if trial.state in ENDED}
         folder = self.path / "trials"
         found = study.get_trials(deepcopy=False)
         return [ended.get(t.number) or record_of(t, folder, final) for t in found]

@@ -69,10 +69,12 @@ def export(  # noqa: PLR0913 (typer calls it)
 
 
 def _checked(name: str, check: Mapping[str, Any], done: Mapping[str, Any]) -> Row:
+    from autocompress.export.formats import files_of  # loaded with the export before
+
     latency, baseline = check["latency"], check["baseline_latency"]
     return {
         "checked file": name,
-        "size": count(done["files"][name], "B"),
+        "size": count(sum(done["files"][file] for file in files_of(name)), "B"),
         "difference": f"{check['difference']:.1e}",
         "same class": percent(check["agreement"]),
         "accuracy": percent(check["accuracy"]),

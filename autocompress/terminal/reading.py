@@ -56,8 +56,10 @@ def front(
     demands = demands_of(max_latency_ms, max_parameters, min_accuracy)
     document = opened.front_document(demands)
     show_front(document, as_json=as_json)
-    if opened.front() and not document["front"]:
-        pick_or_leave(opened, "balanced", demands)
+    if not document["front"]:
+        leave_where_limits_bind(opened)
+        if opened.front():
+            pick_or_leave(opened, "balanced", demands)
 
 
 def show(
@@ -174,7 +176,8 @@ def demands_of(
 
 
 def pick_or_leave(run: "Run", how: Pick, demands: "Demands") -> "TrialRecord":
-    """Pick a model; where none meets the demands, name the nearest and end the command."""
+    """Pick a model; where none meets limits and demands, name the nearest and end the command."""
+    leave_where_limits_bind(run)
     try:
         return run.pick(how, demands)
     except UsageError as error:
@@ -182,6 +185,17 @@ def pick_or_leave(run: "Run", how: Pick, demands: "Demands") -> "TrialRecord":
             raise
         say(f"autocompress: {error}")
         raise typer.Exit(NOTHING_FEASIBLE) from None
+
+
+def leave_where_limits_bind(run: "Run") -> None:
+    """End the command where trials are complete but none keeps the limits; say which bind."""
+    misses = run.misses()
+    if misses is None:
+        return
+    for line in views.miss_lines(misses):
+        say(line)
+    say("no trial meets the study's [limits]")
+    raise typer.Exit(NOTHING_FEASIBLE)
 
 
 def open_run(path: Path) -> "Run":

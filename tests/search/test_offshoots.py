@@ -8,7 +8,6 @@ from autocompress.recipe import Recipe
 from autocompress.search.offshoots import (
     ENERGIES,
     MOST,
-    affordable,
     levels,
     lower_ranks,
     promising,
@@ -56,8 +55,9 @@ def test_only_levels_that_were_more_accurate_than_the_end_are_worth_it():
         EpochRecord("sparsify", number, 0.1, 0.1, accuracy)
         for number, accuracy in enumerate(accuracies, start=1)
     )
-    assert [one.epoch for one in promising(levels(LONG), curve, 0.65)] == [6, 5]
-    assert promising(levels(LONG), curve, 0.99) == []
+    ends = [EpochRecord("recover", 1, 0.1, 0.1, accuracy) for accuracy in (0.65, 0.99)]
+    assert [one.epoch for one in promising(levels(LONG), (*curve, ends[0]))] == [6, 5]
+    assert promising(levels(LONG), (*curve, ends[1])) == []
 
 
 def test_lower_ranks_share_all_training():
@@ -71,14 +71,6 @@ def test_lower_ranks_share_all_training():
 
 def test_what_is_factorized_is_not_factorized_again():
     assert lower_ranks(LONG, Plan((LowRank("classifier.0", "linear", 4),)), ()) == []
-
-
-def test_a_harvest_costs_no_more_than_there_is_time_for():
-    found = levels(LONG)
-    assert affordable(found, 10, each_s=4) == found[:2]
-    assert affordable(found, 10, each_s=11) == []
-    assert affordable(found, -1, each_s=1) == []
-    assert affordable(found, 100, each_s=1) == found
 
 
 def test_what_is_harvested_keeps_the_precision():

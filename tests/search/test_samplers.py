@@ -38,8 +38,8 @@ def test_the_cost_of_a_trial_against_that_of_an_ask_decides(cost, flat):
     assert wants_flat(study) is flat
 
 
-def test_trials_count_by_the_first_of_them_and_asks_by_the_last():
-    study = study_of([1] * SETTLING_TRIALS + [1000] * 20)
+def test_the_last_trials_count():
+    study = study_of([1000] * 20 + [1] * SETTLING_TRIALS)
     assert study.sampler.prefers_gp(study)  # until an ask has told what it takes
     study.set_user_attr(ASK_S, 1.0)
     assert study.sampler.prefers_gp(study) is False
@@ -68,3 +68,6 @@ def test_asks_of_the_gaussian_process_are_measured(monkeypatch):
         study.tell(trial, [x, x + (y == "a")])
     assert all(0 <= trial.params["x"] <= 1 for trial in study.trials)
     assert study.user_attrs[ASK_S] > 0
+    study.set_user_attr(ASK_S, 0.0)
+    study.ask().suggest_float("x", 0, 1)
+    assert study.user_attrs[ASK_S] == 0  # the least of all

@@ -341,8 +341,8 @@ def test_limits_stop_drafts_and_mark_the_infeasible(tmp_path):
 
 
 def test_a_training_run_yields_more_than_one_candidate(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(harvesting, "affordable", lambda wanted, credit_s, each_s: wanted)
-    monkeypatch.setattr(harvesting, "promising", lambda found, curve, accuracy: found)
+    monkeypatch.setattr(harvesting, "SHARE", 1000)
+    monkeypatch.setattr(harvesting, "promising", lambda found, curve: found)
     monkeypatch.setattr(harvesting, "leads", lambda study, trial: True)
     settings = Factorization(energy=0.9, convolution_energy=0.9, min_rank=1)  # for a tiny net
     monkeypatch.setattr(
