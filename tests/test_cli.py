@@ -145,10 +145,13 @@ def test_what_keeps_all_trials_off_the_front_is_told(call, study, tmp_path):
             )
         )
     study.run = lambda config, **_: Run.open(made_up.path)
-    code, _, err = call("run", "study.toml")
-    assert code == 3
-    assert "limit accuracy_drop: broken by 2 of 2 trials, alone by 2" in err
-    assert "nearest is trial 1: it breaks accuracy_drop by 0.02" in err
+    export = ("export", made_up.path, "-o", tmp_path / "bundle")
+    for command in (("run", "study.toml"), ("front", made_up.path), export):
+        code, _, err = call(*command)
+        assert code == 3
+        assert "limit accuracy_drop: broken by 2 of 2 trials, alone by 2" in err
+        assert "nearest is trial 1: it breaks accuracy_drop by 0.02" in err
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_status_tells_states_and_reasons(call, finished):
@@ -231,6 +234,7 @@ def test_report_writes_one_page(call, finished, tmp_path):
 
 
 CHECK = {
+    "bytes": 1000,
     "difference": 1e-7,
     "agreement": 1.0,
     "accuracy": 0.9712,

@@ -81,8 +81,8 @@ def export_bundle(
 
     Returns:
         plain data: ``"bundle"`` (path), ``"files"`` (bytes by name), ``"checks"`` (for each model
-        file what :func:`autocompress.export.verify.verify` found) and ``"rejected"`` (reasons by
-        name).
+        file its ``bytes``, companions included, and what
+        :func:`autocompress.export.verify.verify` found) and ``"rejected"`` (reasons by name).
 
     Raises:
         UsageError: ``output`` holds something else than a bundle, or one and ``force`` is off.
@@ -248,7 +248,8 @@ def _judge(folder: Path, index: dict[str, Any], checks: Mapping[str, Any]) -> No
             del index["batch"][name]
             index["rejected"][name] = check["failed"]
         else:
-            index["checks"][name] = check
+            size = sum((folder / file).stat().st_size for file in files_of(name))
+            index["checks"][name] = {"bytes": size, **check}
 
 
 def _layers(material: Material, model: nn.Module) -> list[dict[str, Any]]:

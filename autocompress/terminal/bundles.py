@@ -61,20 +61,18 @@ def export(  # noqa: PLR0913 (typer calls it)
     else:
         size = count(sum(done["files"].values()), "B")
         show_line(f"trial {chosen.number}: {output}, {len(done['files'])} files, {size}")
-        show_table([_checked(name, check, done) for name, check in done["checks"].items()])
+        show_table([_checked(name, check) for name, check in done["checks"].items()])
     for reason in done["rejected"].values():
         say(f"rejected, see {output}/rejected: {reason}")
     if done["rejected"]:
         raise typer.Exit(REJECTED)
 
 
-def _checked(name: str, check: Mapping[str, Any], done: Mapping[str, Any]) -> Row:
-    from autocompress.export.formats import files_of  # loaded with the export before
-
+def _checked(name: str, check: Mapping[str, Any]) -> Row:
     latency, baseline = check["latency"], check["baseline_latency"]
     return {
         "checked file": name,
-        "size": count(sum(done["files"][file] for file in files_of(name)), "B"),
+        "size": count(check["bytes"], "B"),
         "difference": f"{check['difference']:.1e}",
         "same class": percent(check["agreement"]),
         "accuracy": percent(check["accuracy"]),
