@@ -79,7 +79,7 @@ RUNTIMES = {
     "model-int8.pte": EXECUTORCH,
 }
 PRECISIONS = {
-    "int8": "the numbers above are those of the ONNX file in int8 that the study measured",
+    "int8": "the numbers above are those of `model-int8.onnx`, the file that the study measured",
     "fp16": "the numbers above are those of the model in float16 on a GPU (`model.half()`)",
 }
 CHECKED = """## Checked
