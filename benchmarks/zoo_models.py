@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 CLASSES = 11
 IMAGE = 64
-MANY_NORMS = 210
+MANY_NORMS = 160
 TORCHVISION_IMAGE = {"inception_v3": 128, "maxvit_t": 224, "vit_h_14": 56}
 TIMM_IMAGE = {"nfnet": 128, "inception": 128, "xception": 128, "nasnet": 128, "visformer": 224}
 TIMM = (
