@@ -146,6 +146,7 @@ def report(stored: Result) -> str:
         "Medians over seeds. Overhead: share of a complete trial's time outside training, "
         "measuring and scoring.",
         "",
+        *(f"{note}\n" for note in stored.get("notes", ())),
         "| arm | seeds | volume at 1/5 | at 1/2 | at the end | over seeds | trials in time "
         "| first begins after | overhead |",
         "|---|---|---|---|---|---|---|---|---|",

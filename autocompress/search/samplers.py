@@ -22,7 +22,7 @@ from autocompress.registry import by_name
 
 SETTLING_TRIALS = 8  # as many as there are shipped recipes, which no sampler proposed
 WORTH = 4.0  # asks of the Gaussian process that a trial must last, for its better proposals to pay
-ASK_S = "gp_ask_s"  # attribute of a study: seconds that its last ask of the Gaussian process took
+ASK_S = "gp_ask_s"  # attribute of a study: the least seconds that an ask of the process took
 
 
 def tpe(seed: int) -> BaseSampler:
