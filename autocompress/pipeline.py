@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from autocompress.errors import VerificationError, failing_as
-from autocompress.graph import Fold, Plan, UnitGroup, plan_of
+from autocompress.graph import Plan, UnitGroup, plan_of
 from autocompress.recipe import Recipe
 from autocompress.stages import StageLog, StageResult
 from autocompress.techniques.anatomy import Anatomy, examine
@@ -216,7 +216,7 @@ class _Job:
 
         if recipe.fold:
             with self.log.stage("fold"):
-                steps = _known_folds(recipe, self.anatomy)
+                steps = self.anatomy.folds_after(plan_of(model))
                 model = fold_batch_norms(model, example, steps=steps)
             self.log.note_exact("fold", model)
         log = self.log
@@ -260,12 +260,6 @@ def prune_exactly(
     return pruned.model
 
 
-def _known_folds(recipe: Recipe, anatomy: Anatomy) -> Sequence[Fold] | None:
-    """Return the baseline's foldings where a recipe leaves its layers in place, else ``None``."""
-    replaced = recipe.factorization is not None or recipe.late_factorization is not None
-    return None if replaced else anatomy.folds
-
-
 def draft(
     baseline: nn.Module, recipe: Recipe, example: torch.Tensor, anatomy: Anatomy
 ) -> nn.Module:
@@ -287,7 +281,7 @@ def draft(
         if recipe.late_factorization is not None:
             model = factorize(model, recipe.late_factorization)
         if recipe.fold:
-            model = fold_batch_norms(model, example, steps=_known_folds(recipe, anatomy))
+            model = fold_batch_norms(model, example, steps=anatomy.folds_after(plan_of(model)))
     return model.eval()
 
 

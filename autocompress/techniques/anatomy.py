@@ -1,10 +1,10 @@
 """What surgery can do to an architecture: found once, used by every recipe."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
-from autocompress.graph import Fold, Units, find_units
+from autocompress.graph import Fold, LowRank, Plan, Units, find_units
 from autocompress.graph.tracing import Inputs
 from autocompress.techniques.folding import foldable
 
@@ -15,12 +15,29 @@ class Anatomy:
 
     Attributes:
         units: what can be removed.
-        folds: which batch norms can be folded into which layers; still true after units were
-            removed, but not after layers were replaced.
+        folds: which batch norms can be folded into which layers.
     """
 
     units: Units
     folds: tuple[Fold, ...]
+
+    def folds_after(self, plan: Plan) -> tuple[Fold, ...]:
+        """Return the foldings of a model that a plan made of this architecture.
+
+        Removing units changes nothing of them; the norm of a factorized layer folds into that of
+        its two factors which is beside it.
+        """
+        folds = self.folds
+        for step in plan.steps:
+            if isinstance(step, LowRank):
+                folds = tuple(_into_factor(fold, step) for fold in folds)
+        return folds
+
+
+def _into_factor(fold: Fold, step: LowRank) -> Fold:
+    if fold.convolution != step.module:
+        return fold
+    return replace(fold, convolution=f"{step.module}.{1 if fold.order == 'after' else 0}")
 
 
 def examine(model: nn.Module, example_inputs: Inputs) -> Anatomy:
