@@ -5,12 +5,14 @@ its own. A page from elsewhere can't press it: every answer needs this server's 
 the button a token that only this page has been given.
 """
 
+import asyncio
+import contextlib
 import secrets
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from autocompress.dashboard.document import (
     trials,
 )
 from autocompress.dashboard.page import MODULES, asset, plotly_js, served_page, to_json
-from autocompress.errors import RunError, UsageError
+from autocompress.errors import AutocompressError, RunError, UsageError
 from autocompress.study.records import RUN_FILE, Run
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -159,6 +161,16 @@ class Pages:
         self.exports = Exports()
         self.token = secrets.token_urlsafe(24)
 
+    @contextlib.asynccontextmanager
+    async def at_work(self, _: Starlette) -> AsyncIterator[None]:
+        """Read the run that the page shows first, while a browser starts and asks for it."""
+        asyncio.get_running_loop().run_in_executor(None, self._look_ahead)
+        yield
+
+    def _look_ahead(self) -> None:
+        with contextlib.suppress(AutocompressError):  # the page will ask, and be told
+            self.runs.answer(self.runs.names()[0], "overview", overview)
+
     async def page(self, _: Request) -> Response:
         """Answer with the page."""
         return Response(served_page(), media_type="text/html", headers=GUARDS)
@@ -244,6 +256,7 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
         exception_handlers={UsageError: _missing, RunError: _missing},
+        lifespan=pages.at_work,
     )
 
 

@@ -1,11 +1,13 @@
 import csv
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from starlette.testclient import TestClient
 
+from autocompress.dashboard import server
 from autocompress.dashboard.server import TOKEN, make_app
 from autocompress.errors import RunError
 
@@ -49,6 +51,19 @@ def test_one_run_is_served_by_its_own_folder(folder):
     with TestClient(make_app(folder / "first"), base_url=HERE) as client:
         assert client.get("/api/runs").json()["runs"] == ["first"]
         assert client.get("/api/runs/first/overview").json()["study"] == "first"
+
+
+def test_the_run_that_is_shown_first_is_read_before_a_page_asks(folder, monkeypatch):
+    asked, names = threading.Event(), []
+
+    def read(run):
+        names.append(run.path.name)
+        asked.set()
+
+    monkeypatch.setattr(server, "overview", read)
+    with TestClient(make_app(folder), base_url=HERE):
+        assert asked.wait(60)
+    assert names == ["first"]
 
 
 def test_what_has_not_changed_is_not_sent_again(client, folder):
