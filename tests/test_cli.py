@@ -252,11 +252,13 @@ def exporting(monkeypatch):
         files = {"model.pt2": 40_000, "README.md": 2_000}
         checks = {"model.pt2": CHECK}
         return {
-            "bundle": str(output), "files": files, "checks": checks, "rejected": fake.rejected
+            "bundle": str(output), "files": files, "checks": checks, "rejected": fake.rejected,
+            "unwritten": fake.unwritten,
         }  # fmt: skip
 
     fake = types.ModuleType("autocompress.export")
-    fake.export_trial, fake.calls, fake.rejected = export_trial, [], {}
+    fake.export_trial, fake.calls = export_trial, []
+    fake.rejected, fake.unwritten = {}, {}
     monkeypatch.setitem(sys.modules, "autocompress.export", fake)
     return fake
 
@@ -293,6 +295,14 @@ def test_a_rejected_file_is_a_failure_with_its_reason(call, finished, exporting,
         assert code == 1
         assert "model.pt2" in out
         assert f"rejected, see {tmp_path}/bundle/rejected: model.onnx: reloaded, its" in err
+
+
+def test_a_format_that_cannot_be_written_is_a_failure(call, finished, exporting, tmp_path):
+    exporting.unwritten = {"model.onnx": "model.onnx can't be written: no rule for bucketize"}
+    code, out, err = call("export", finished.path, "-o", tmp_path / "bundle")
+    assert code == 1
+    assert "model.pt2" in out
+    assert "missing: model.onnx can't be written: no rule for bucketize" in err
 
 
 @pytest.mark.parametrize(

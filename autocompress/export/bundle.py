@@ -86,10 +86,8 @@ def export_bundle(
 
     Raises:
         UsageError: ``output`` holds something else than a bundle, or one and ``force`` is off.
-        ConfigurationError: a format does not exist, can't hold this model, or its packages are
-            missing.
-        VerificationError: the weights, reloaded, give other outputs, or a file can't be written;
-            nothing is left behind.
+        ConfigurationError: a format does not exist, or its packages are missing.
+        VerificationError: the weights, reloaded, give other outputs; nothing is left behind.
         OSError: the disk is full; nothing is left behind.
     """
     output = Path(output)
@@ -113,8 +111,7 @@ def export_bundle(
             metadata=metadata(card, packages),
         )
         _write_core(source, card, folder)
-        batches: dict[str, Batch] = {WEIGHTS: "any"}
-        batches |= _write_formats(source, material, kinds, folder)
+        batches, unwritten = _write_formats(source, material, kinds, folder)
         _write_baselines(source, material, kinds, extra / BASELINE)
         index: dict[str, Any] = {
             "format": FORMAT,
@@ -122,17 +119,18 @@ def export_bundle(
             "model": spec_data(spec),
             "versions": versions(packages),
             "latency": material.timing.to_dict(),
-            "batch": batches,
+            "batch": {WEIGHTS: "any", **batches},
             "expected": {FORMATS[n].filename: m.accuracy for n, m in material.measured.items()},
             "checks": {},
             "rejected": {},
+            "unwritten": unwritten,
         }
         _write_index(folder, index)
         _judge(folder, index, _verify_elsewhere(folder, extra))
         _write_story(folder, card, spec, index, _layers(material, own))
         sizes = _write_index(folder, index)
         _put_in_place(folder, output)
-    told = {key: index[key] for key in ("checks", "rejected")}
+    told = {key: index[key] for key in ("checks", "rejected", "unwritten")}
     return {"bundle": str(output), "files": sizes, **told}
 
 
@@ -174,17 +172,27 @@ def _write_core(source: Exportable, card: Card, folder: Path) -> None:
 
 def _write_formats(
     source: Exportable, material: Material, kinds: Mapping[str, type[Format]], folder: Path
-) -> dict[str, Batch]:
-    """Write the model in each format; return the batch sizes that the files run."""
+) -> tuple[dict[str, Batch], dict[str, str]]:
+    """Write the model in each format.
+
+    Returns:
+        the batch sizes that each file runs, and why others could not be written.
+    """
     batches: dict[str, Batch] = {}
+    unwritten: dict[str, str] = {}
     for name, kind in kinds.items():
         path, measured = folder / kind.filename, material.measured.get(name)
-        if measured is None:
-            batches[kind.filename] = _written(kind, source, path)
-        else:
+        if measured is not None:
             path.write_bytes(measured.content)
             batches[kind.filename] = measured.batch
-    return batches
+            continue
+        try:
+            batches[kind.filename] = _written(kind, source, path)
+        except AutocompressError as error:
+            unwritten[kind.filename] = str(error)
+            for half in files_of(kind.filename):
+                (folder / half).unlink(missing_ok=True)
+    return batches, unwritten
 
 
 def _written(kind: type[Format], source: Exportable, path: Path) -> Batch:
@@ -195,7 +203,7 @@ def _written(kind: type[Format], source: Exportable, path: Path) -> Batch:
     """
     try:
         return kind.write(source, path)
-    except (AutocompressError, OSError):
+    except OSError:
         raise
     except Exception as error:
         raise VerificationError(f"{kind.filename} can't be written: {error}") from error

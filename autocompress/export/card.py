@@ -107,7 +107,7 @@ def model_card(
     Args:
         card: what to tell.
         spec: how the uncompressed model is built.
-        index: the bundle's index: checks, rejected files, versions, how latency was measured.
+        index: the bundle's index: checks, files that failed, versions, how latency was measured.
         layers: what ``compare_layers`` returned; empty: not known.
         files: names of the files of the bundle.
     """
@@ -249,6 +249,8 @@ def _checked(index: Data) -> Iterator[str]:
     yield from _table(heads, rows)
     for name, reason in index["rejected"].items():
         yield f"Rejected, and moved to `rejected/`: {name}. {reason}\n"
+    for reason in index["unwritten"].values():
+        yield f"Missing: {reason}\n"
     yield "Made with " + ", ".join(f"{k} {v}" for k, v in index["versions"].items()) + ".\n"
 
 

@@ -84,19 +84,11 @@ def _run(
 ) -> tuple["CompressedModel", dict[str, Mapping[str, Any]]]:
     """Compress and judge; return the model, and the numbers of baseline and model."""
     from autocompress.deployment import deploy, deployed_file
-    from autocompress.pipeline import compress
     from autocompress.recipe import Recipe
     from autocompress.training.evaluation import evaluate, score
 
     wanted = Recipe.from_dict(recipe)
-    compressed = compress(
-        bench.baseline,
-        wanted,
-        bench.batches,
-        teacher=bench.teacher,
-        anatomy=bench.anatomy,
-        seed=bench.seed,
-    )
+    compressed = bench.compress(wanted)
     judgement = bench.judge(compressed.model, wanted.precision)
     model, baseline = dict(judgement.metrics), dict(bench.baseline_metrics)
     if "test_accuracy" in stored["model"]:

@@ -10,7 +10,7 @@ import optuna
 import torch
 
 from autocompress.errors import ConfigurationError, TrialError
-from autocompress.pipeline import KeepTrunks, compress
+from autocompress.pipeline import KeepTrunks
 from autocompress.recipe import Recipe
 from autocompress.search.drafting import Draft, is_exact, make_draft
 from autocompress.search.harvesting import Crop, Harvester
@@ -83,15 +83,7 @@ class Objective:
         bench, start = self.bench, time.perf_counter()
         watch = TrialWatch(trial, recipe, drafted, bench, self._history)
         keeper = KeepTrunks(self.harvester.epochs(recipe), watch)
-        compressed = compress(
-            bench.baseline,
-            recipe,
-            bench.batches,
-            teacher=bench.teacher,
-            anatomy=bench.anatomy,
-            seed=bench.seed,
-            follower=keeper,
-        )
+        compressed = bench.compress(recipe, keeper)
         judgement = bench.judge(compressed.model, recipe.precision)
         trial.set_user_attr("metrics", judgement.metrics)
         saving = time.perf_counter()

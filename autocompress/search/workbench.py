@@ -25,7 +25,7 @@ from autocompress.measurement.size import (
     count_parameters,
     state_bytes,
 )
-from autocompress.pipeline import CompressedModel
+from autocompress.pipeline import CompressedModel, compress
 from autocompress.recipe import Recipe
 from autocompress.search.limits import Limits
 from autocompress.techniques.anatomy import Anatomy
@@ -109,6 +109,22 @@ class Workbench:
     folder: Path
     seed: int
     follower: Follower
+
+    def compress(self, recipe: Recipe, follower: Follower | None = None) -> CompressedModel:
+        """Apply a recipe to the baseline, as every trial of the run does.
+
+        Raises:
+            TrialError: a stage failed; it names the stage and the reason.
+        """
+        return compress(
+            self.baseline,
+            recipe,
+            self.batches,
+            teacher=self.teacher,
+            anatomy=self.anatomy,
+            seed=self.seed,
+            follower=follower,
+        )
 
     def judge(self, model: nn.Module, precision: Precision) -> Judgement:
         """Deploy a model, evaluate what comes out on ``valid``, and measure it.

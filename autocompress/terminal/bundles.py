@@ -64,7 +64,9 @@ def export(  # noqa: PLR0913 (typer calls it)
         show_table([_checked(name, check) for name, check in done["checks"].items()])
     for reason in done["rejected"].values():
         say(f"rejected, see {output}/rejected: {reason}")
-    if done["rejected"]:
+    for reason in done["unwritten"].values():
+        say(f"missing: {reason}")
+    if done["rejected"] or done["unwritten"]:
         raise typer.Exit(REJECTED)
 
 

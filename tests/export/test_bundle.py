@@ -283,14 +283,18 @@ def test_the_older_bundle_comes_back_where_the_new_one_cannot_be_put(changeable,
     assert {path.name: path.read_bytes() for path in changeable.iterdir()} == before
 
 
-def test_what_a_writer_stumbles_over_is_told_with_the_files_name(tmp_path, monkeypatch):
+def test_what_cannot_be_written_is_missing_with_its_reason(tmp_path, monkeypatch):
     def broken(source, path):
-        raise RuntimeError("PytorchStreamWriter failed writing file")
+        path.write_bytes(b"half")
+        raise RuntimeError("no rule for aten::bucketize")
 
     monkeypatch.setattr(Pt2, "write", staticmethod(broken))
-    with pytest.raises(VerificationError, match=r"model\.pt2 can't be written: Pytorch"):
-        export(tmp_path / "bundle")
-    assert list(tmp_path.iterdir()) == []
+    told = export(tmp_path / "bundle")
+    reason = "model.pt2 can't be written: no rule for aten::bucketize"
+    assert told["unwritten"] == {"model.pt2": reason}
+    assert not (tmp_path / "bundle" / "model.pt2").exists()
+    assert f"Missing: {reason}" in (tmp_path / "bundle" / "README.md").read_text()
+    assert load(tmp_path / "bundle") is not None
 
 
 KILLED_WHILE_CHECKING = """
