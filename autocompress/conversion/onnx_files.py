@@ -98,9 +98,15 @@ def open_session(source: Path | bytes, *, threads: int, device: torch.device) ->
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     try:
-        return onnxruntime.InferenceSession(source, options, providers=[provider])
+        session = onnxruntime.InferenceSession(source, options, providers=[provider])
     except Exception as error:  # its errors share no class
         raise ConfigurationError(f"ONNX Runtime can't open the model: {error}") from error
+    if session.get_providers()[0] != provider:
+        raise ConfigurationError(
+            f"ONNX Runtime on {device.type} needs {provider}, which is installed but can't be "
+            "loaded here (its CUDA libraries are missing or of another version)"
+        )
+    return session
 
 
 def batch_of(session: Any) -> Batch:

@@ -1,9 +1,13 @@
-"""Values in a graph that do not depend on the inputs, such as tables of positions."""
+"""Values in a graph that do not depend on the inputs, such as tables of positions.
+
+They are on the CPU, as labels are, wherever the model is.
+"""
 
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
+from torch.utils._pytree import tree_map_only
 
 from autocompress.graph.tracing import Trace
 
@@ -18,7 +22,7 @@ class Constants:
     def value(self, node: fx.Node) -> Any:
         """Return a node's value, or None where it depends on the inputs."""
         if node not in self._values:
-            self._values[node] = self._compute(node)
+            self._values[node] = tree_map_only(Tensor, Tensor.cpu, self._compute(node))
         return self._values[node]
 
     def _compute(self, node: fx.Node) -> Any:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -45,8 +45,11 @@ class DeviceLock:
     waits for exclusive use is not starved: whoever comes later, to share or to have it alone,
     queues behind it. The lock is not reentrant: taking it again inside deadlocks.
 
+    Whoever uses a GPU uses the CPU too, which launches its kernels and loads its data: the lock
+    of a GPU comes with that of the CPU, which is always taken first.
+
     Attributes:
-        path: the lock file.
+        paths: the lock files, in the order in which they are taken.
     """
 
     def __init__(self, device: torch.device | str, folder: Path | None = None) -> None:
@@ -56,24 +59,30 @@ class DeviceLock:
             device: ``"cpu"``, ``"cuda"`` or a :class:`torch.device`.
             folder: of the lock files; by default the user's own in the temporary folder.
         """
-        self.path = (folder or lock_folder()) / f"{device_key(device)}.lock"
-        self._turnstile = self.path.with_suffix(".turnstile")
+        keys = dict.fromkeys(("cpu", device_key(device)))
+        self.paths = [(folder or lock_folder()) / f"{key}.lock" for key in keys]
 
     @contextmanager
     def shared(self) -> Iterator[None]:
         """Hold the lock together with others that share it."""
-        with _held(self._turnstile, fcntl.LOCK_EX):
-            descriptor = _locked(self.path, fcntl.LOCK_SH)
-        try:
+        with ExitStack() as held:
+            for path in self.paths:
+                with _held(_turnstile(path), fcntl.LOCK_EX):
+                    held.enter_context(_held(path, fcntl.LOCK_SH))
             yield
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the lock alone; newcomers wait at the turnstile meanwhile."""
-        with _held(self._turnstile, fcntl.LOCK_EX), _held(self.path, fcntl.LOCK_EX):
+        with ExitStack() as held:
+            for path in self.paths:
+                held.enter_context(_held(_turnstile(path), fcntl.LOCK_EX))
+                held.enter_context(_held(path, fcntl.LOCK_EX))
             yield
+
+
+def _turnstile(path: Path) -> Path:
+    return path.with_suffix(".turnstile")
 
 
 def _locked(path: Path, mode: int) -> int:

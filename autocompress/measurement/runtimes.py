@@ -6,6 +6,7 @@ example.
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,21 @@ def cuda_graph(model: nn.Module, example: Tensor) -> Call:
             f"runtime 'cuda-graph' can't capture this model: {error}"
         ) from error
 
-    def replay() -> Any:
-        graph.replay()
-        return output
+    return _Replay(graph, output, model, example)
 
-    return replay
+
+@dataclass(frozen=True)
+class _Replay:
+    """A captured call, and what it reads: a graph knows tensors' memory, but does not keep it."""
+
+    graph: torch.cuda.CUDAGraph
+    output: Any
+    model: nn.Module
+    example: Tensor
+
+    def __call__(self) -> Any:
+        self.graph.replay()
+        return self.output
 
 
 def onnx_runtime(model: nn.Module, example: Tensor) -> Call:

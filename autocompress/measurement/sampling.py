@@ -113,6 +113,10 @@ def sample(
     percentiles. These hold only while some calls fit between two interruptions: with calls of
     some milliseconds the shorter ones do and the longer ones don't.
 
+    To stop as soon as an interval is narrow favours those that are so by chance: the 95 %
+    intervals hold the truth in 92 to 95 % of measurements (simulated, for ratios of blocks that
+    vary by 1 to 5 %).
+
     Args:
         candidate: makes timed calls of the model.
         effort: when to stop.

@@ -1,12 +1,14 @@
 """Scoring without training: accuracy of a model, and batch norms fitted to changed weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from autocompress.measurement.lock import DeviceLock
 from autocompress.training.batches import Loader
 
 
@@ -41,9 +43,8 @@ def score(run: Callable[[Tensor], Tensor], loader: Loader) -> Evaluation:
     """Score a function from images [n, channels, height, width] to outputs [n, classes]."""
     correct, loss, n = torch.zeros(()), torch.zeros(()), 0
     with torch.inference_mode():
-        for images, labels in loader:
-            outputs = run(_plain(images)).float()
-            labels = _plain(labels)
+        for images, labels in _sharing_device(loader):
+            outputs = run(images).float()
             correct += (outputs.argmax(1) == labels).sum().cpu()
             loss += cross_entropy(outputs, labels, reduction="sum").cpu()
             n += len(labels)
@@ -72,13 +73,20 @@ def reestimate_batch_norms(model: nn.Module, loader: Loader, *, batches: int = 5
         norm.momentum = None  # a plain average over all batches
         norm.train()
     with torch.no_grad():
-        for index, (images, _) in enumerate(loader):
-            if index == batches:
-                break
-            model(_plain(images))
+        for images, _ in _sharing_device(islice(loader, batches)):
+            model(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.train(was_training)
+
+
+def _sharing_device(
+    batches: Iterable[tuple[Tensor, Tensor]],
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images and labels; wait before a batch, as training does, while somebody measures."""
+    for images, labels in batches:
+        with DeviceLock(images.device).shared():
+            yield _plain(images), _plain(labels)
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -84,6 +84,18 @@ def test_a_build_without_cuda_is_told(tmp_path):
         open_session(tmp_path / "model.onnx", threads=1, device=torch.device("cuda"))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_session_that_fell_back_to_the_cpu_is_refused(
+    trained_vgg, batches, tmp_path, monkeypatch
+):
+    write_onnx(trained_vgg, batches.example, tmp_path / "model.onnx")
+    built = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: built)
+    with pytest.raises(ConfigurationError, match="CUDAExecutionProvider, which is installed but"):
+        open_session(tmp_path / "model.onnx", threads=1, device=torch.device("cuda"))
+
+
 def test_missing_packages_are_named(trained_vgg, batches, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(

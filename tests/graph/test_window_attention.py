@@ -75,3 +75,12 @@ def test_heads_and_widths_are_removed_exactly(name):
     rebuild(fresh, Plan.from_json(plan_of(result.model).to_json()))
     fresh.load_state_dict(result.model.state_dict())
     assert torch.equal(fresh(x), result.model(x))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", CASES)
+def test_units_are_the_same_on_a_gpu(name):
+    build, shape = CASES[name]
+    model, x = generic(nn.Sequential(*build(), nn.Linear(16, 3))), torch.randn(shape)
+    there = find_units(copy.deepcopy(model).cuda(), x.cuda())
+    assert there.groups == find_units(model, x).groups

@@ -205,6 +205,19 @@ def test_cuda_runtimes_measure(runtime):
     assert found.latency_ms > 0
 
 
+@pytest.mark.gpu
+def test_a_cuda_graph_outlives_whoever_prepared_it():
+    model, images = small().cuda().eval(), torch.rand(1, 1, 6, 6, device="cuda")
+    with torch.no_grad():
+        expected = model(images).clone()
+    call = RUNTIMES["cuda-graph"](model, images)
+    del model, images
+    torch.cuda.empty_cache()
+    others = [torch.full((1 << 16,), torch.nan, device="cuda") for _ in range(256)]
+    assert torch.allclose(call(), expected, atol=1e-3)
+    assert len(others) == 256
+
+
 def test_a_fingerprint_names_what_latencies_depend_on():
     facts = fingerprint(BRIEF)
     assert facts["torch"] == torch.__version__

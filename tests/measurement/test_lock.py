@@ -113,6 +113,20 @@ def test_a_waiting_measurement_is_not_starved_by_training(tmp_path):
         trainer.join()
 
 
+@pytest.mark.parametrize("mode", ["shared", "exclusive"])
+def test_who_uses_a_gpu_uses_the_cpu_that_feeds_it(mode, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        lock, "device_key", {"cpu": "cpu", "cuda": "cuda-1", "other": "cuda-2"}.get
+    )
+    with getattr(DeviceLock("cuda", tmp_path), mode)():
+        _, held = taking(DeviceLock("cpu", tmp_path), "exclusive")
+        assert not held.wait(0.2)
+    assert held.wait(PATIENCE_S)
+    with DeviceLock("cuda", tmp_path).shared():
+        _, held = taking(DeviceLock("other", tmp_path), "shared")
+        assert held.wait(PATIENCE_S)
+
+
 def test_an_error_inside_releases_the_lock(tmp_path):
     device_lock = DeviceLock("cpu", tmp_path)
     for mode in ("shared", "exclusive"):
@@ -126,7 +140,7 @@ def test_the_folder_is_the_users_own(tmp_path, monkeypatch):
     monkeypatch.setattr(lock.tempfile, "gettempdir", lambda: str(tmp_path))
     folder = lock.lock_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert DeviceLock("cpu").path.parent == folder
+    assert [path.parent for path in DeviceLock("cpu").paths] == [folder]
     other = folder.stat().st_uid + 1
     folder.rename(tmp_path / f"autocompress-{other}")
     monkeypatch.setattr(lock.os, "getuid", lambda: other)
