@@ -41,6 +41,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
     for override in overrides:
         key, value = _parse_override(override)
         _set(data, key, value)
+        origins = {k: place for k, place in origins.items() if k[: len(key)] != key}
         origins[key] = f"--set {override}: "
         for depth in range(1, len(key)):  # tables on the way that the file does not have
             origins.setdefault(key[:depth], origins[key])

@@ -54,8 +54,7 @@ def _message(detail: Mapping[str, Any], path: tuple[str, ...], model: type[BaseM
     if kind == "extra_forbidden":
         return _unknown_key(path, model)
     if kind == "missing":
-        table = keys_of(model, path)
-        return f"missing; expected a table with {', '.join(table)}" if table else "missing"
+        return _missing(path, model)
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         return f"must be {words} {context[key]}, got {given!r}"
@@ -70,6 +69,18 @@ def _message(detail: Mapping[str, Any], path: tuple[str, ...], model: type[BaseM
     return str(detail["msg"]).removeprefix("Value error, ")
 
 
+def _missing(path: tuple[str, ...], model: type[BaseModel]) -> str:
+    table = _table_at(model, path)
+    if table is None:
+        return "missing"
+    if table.model_config.get("extra") == "allow":
+        return (
+            "missing; expected a table of knobs, such as sparsity = { low = 0.0, high = 0.9 }; "
+            "`autocompress init` writes them all"
+        )
+    return f"missing; expected a table with {', '.join(keys_of(model, path))}"
+
+
 def _unknown_key(path: tuple[str, ...], model: type[BaseModel]) -> str:
     name, allowed = path[-1], keys_of(model, path[:-1])
     hint = did_you_mean(name, allowed)
@@ -81,13 +92,19 @@ def _unknown_key(path: tuple[str, ...], model: type[BaseModel]) -> str:
 
 def keys_of(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
     """Return the keys that a file may hold at ``path``; none where it is no table."""
+    table = _table_at(model, path)
+    fields = {} if table is None else table.model_fields
+    return [field.alias or name for name, field in fields.items()]
+
+
+def _table_at(model: type[BaseModel], path: tuple[str, ...]) -> type[BaseModel] | None:
     for part in path:
         fields = {field.alias or name: field for name, field in model.model_fields.items()}
         if part not in fields:
-            return []
+            return None
         kinds = (fields[part].annotation, *get_args(fields[part].annotation))
         tables = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
         if not tables:
-            return []
+            return None
         model = tables[0]
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return model

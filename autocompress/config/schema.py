@@ -48,6 +48,8 @@ Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
+Means = Annotated[tuple[Fraction, ...], BeforeValidator(_tuple)]
+Deviations = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_tuple)]
 
 
 class Section(BaseModel):
@@ -91,6 +93,10 @@ class DataSection(Section):
         source: ``"digits"``, ``"fashion-mnist"``, ``"imagenette"``, ``"torchvision:NAME"``,
             ``"folder:PATH"`` or ``"package.module:function"``.
         image_size: side in pixels that images are brought to; ``None`` keeps the source's.
+        mean: of each channel, of pixels scaled to [0, 1]: images are normalised by it. A model
+            with weights needs what it was trained with; without ``mean`` and ``std`` they are
+            those of the training images.
+        std: standard deviation of each channel, in the same way.
         batch_size: images per training batch.
         augmentation: what happens to training images.
         train_limit: use at most so many training images.
@@ -100,11 +106,23 @@ class DataSection(Section):
 
     source: Annotated[str, Field(min_length=1)]
     image_size: Positive | None = None
+    mean: Means | None = None
+    std: Deviations | None = None
     batch_size: Positive = 64
     augmentation: Literal["none", "shift", "shift_flip"] = "none"
     train_limit: Positive | None = None
     valid_limit: Positive | None = None
     test_limit: Positive | None = None
+
+    @model_validator(mode="after")
+    def _mean_and_std_belong_together(self) -> "DataSection":
+        lengths = [None if values is None else len(values) for values in (self.mean, self.std)]
+        if lengths[0] != lengths[1]:
+            raise ValueError(
+                "expected mean and std with one number for each channel, or neither; got "
+                f"{lengths[0] or 'no'} and {lengths[1] or 'no'} numbers"
+            )
+        return self
 
 
 class ModelSection(Section):

@@ -69,6 +69,26 @@ def write_onnx(
     return batch
 
 
+def provider_of(device: torch.device) -> str:
+    """Return what ONNX Runtime calls a device.
+
+    Raises:
+        ConfigurationError: packages are missing, or the installed build does not support the
+            device.
+    """
+    require_onnx()
+    import onnxruntime
+
+    provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        raise ConfigurationError(
+            f"ONNX Runtime on {device.type} needs {provider}; the installed build has "
+            f"{', '.join(available)}"
+        )
+    return provider
+
+
 def open_session(source: Path | bytes, *, threads: int, device: torch.device) -> Any:
     """Open an ONNX file in ONNX Runtime.
 
@@ -84,16 +104,9 @@ def open_session(source: Path | bytes, *, threads: int, device: torch.device) ->
         ConfigurationError: packages are missing, the installed build does not support the
             device, or the file is damaged.
     """
-    require_onnx()
+    provider = provider_of(device)
     import onnxruntime
 
-    provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
-    available = onnxruntime.get_available_providers()
-    if provider not in available:
-        raise ConfigurationError(
-            f"ONNX Runtime on {device.type} needs {provider}; the installed build has "
-            f"{', '.join(available)}"
-        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from autocompress.errors import ConfigurationError
 from autocompress.measurement.lock import DeviceLock
-from autocompress.measurement.runtimes import RUNTIMES, onnx_file
+from autocompress.measurement.runtimes import RUNTIMES, onnx_file, require_runtime
 from autocompress.measurement.sampling import Effort, Outcome, TimedCalls, sample
 from autocompress.measurement.statistics import Interval, Statistic, percentiles_ms
 from autocompress.measurement.timing import timed_by_clock, timed_by_events
@@ -78,6 +78,14 @@ class LatencySettings:
         if self.device == "cuda" and not available:
             raise ConfigurationError("device 'cuda': PyTorch finds no CUDA device here")
         return torch.device("cuda" if available and self.device != "cpu" else "cpu")
+
+    def require(self) -> None:
+        """Check that this machine has the device, and what the runtime needs.
+
+        Raises:
+            ConfigurationError: it has not.
+        """
+        require_runtime(self.runtime, self.torch_device())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

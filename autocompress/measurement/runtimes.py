@@ -13,7 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autocompress.conversion.onnx_files import INPUT, batch_of, open_session, write_onnx
+from autocompress.conversion.onnx_files import (
+    INPUT,
+    batch_of,
+    open_session,
+    provider_of,
+    write_onnx,
+)
 from autocompress.errors import ConfigurationError
 from autocompress.registry import Registry
 
@@ -57,8 +63,7 @@ def cuda_graph(model: nn.Module, example: Tensor) -> Call:
     Raises:
         ConfigurationError: the example is not on a CUDA device, or the model can't be captured.
     """
-    if example.device.type != "cuda":
-        raise ConfigurationError("runtime 'cuda-graph' needs latency.device = 'cuda'")
+    require_runtime("cuda-graph", example.device)
     stream = torch.cuda.Stream(example.device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(example.device))
     graph = torch.cuda.CUDAGraph()
@@ -118,6 +123,18 @@ def onnx_file(source: Path | bytes, example: Tensor) -> Call:
         )
     feed = {INPUT: example.detach().cpu().numpy()}
     return lambda: session.run(None, feed)
+
+
+def require_runtime(name: str, device: torch.device) -> None:
+    """Check that a runtime can run here, before there is a model for it.
+
+    Raises:
+        ConfigurationError: the device is not one of its, or packages are missing.
+    """
+    if name == "cuda-graph" and device.type != "cuda":
+        raise ConfigurationError("runtime 'cuda-graph' needs latency.device = 'cuda'")
+    if name == "onnxruntime":
+        provider_of(device)
 
 
 RUNTIMES: Registry[Prepare] = Registry(

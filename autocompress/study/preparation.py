@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from autocompress.training.evaluation import evaluate
 from autocompress.training.fitting import EpochRecord, Fit, Follower, fit, seed_everything
 
 Listener = Callable[[Event], None]
+NEAR_CHANCE = 2.0  # times as often right as chance: hardly what somebody trained
 TRAINING_FILE = "training.json"  # how a baseline was trained, in its folder
 
 
@@ -60,6 +61,8 @@ def load_batches(config: StudyConfig) -> Batches:
         test_limit=data.test_limit,
         seed=config.study.seed,
     )
+    if data.mean is not None and data.std is not None:
+        splits = replace(splits, mean=data.mean, std=data.std)
     settings = BatchSettings(batch_size=data.batch_size, augmentation=data.augmentation)
     return make_batches(splits, settings, device=training_device(config), seed=config.study.seed)
 
@@ -206,6 +209,9 @@ def prepare(
     example = latency_example(config, batches)
     metrics = _baseline_metrics(baseline, batches, home, settings, example)
     tell(BaselineReady(metrics))
+    doubt = _doubt(config, metrics["accuracy"], len(batches.splits.classes))
+    if doubt:
+        tell(Message(doubt))
     ruler = Ruler(baseline, example, settings, reference_ms=metrics["latency_ms"])
 
     anatomy = examine(baseline, batches.example[:2])
@@ -228,6 +234,18 @@ def prepare(
         folder=folder / "trials",
         seed=config.study.seed,
         follower=follower or Follower(),
+    )
+
+
+def _doubt(config: StudyConfig, accuracy: float, classes: int) -> str:
+    """Say so where weights that were given do hardly better than chance on this data."""
+    if config.model.weights is None or accuracy > NEAR_CHANCE / classes:
+        return ""
+    return (
+        f"warning: with {config.model.weights} the baseline is right in {accuracy:.1%} of "
+        f"validation images, and chance in {1 / classes:.1%}. Weights need images normalised as "
+        "in their training (data.mean, data.std; by default those of the training images are "
+        "taken) and the same order of classes; model.epochs trains them further"
     )
 
 

@@ -131,7 +131,12 @@ def check(config: StudyConfig) -> dict[str, Any]:
     Returns:
         plain data: the space, the splits' sizes, the model's parameters, its units, and those
         that cannot be removed, with reasons.
+
+    Raises:
+        ConfigurationError: data or model do not exist or do not fit, or this machine cannot
+            measure as the study wants.
     """
+    latency_settings(config).require()
     batches = load_batches(config)
     model = build_model(config.model, batches.splits, seed=config.study.seed)
     model.to(batches.device)

@@ -108,6 +108,20 @@ def test_the_resolved_file_reads_back_as_the_same_study(study, tmp_path):
     assert to_toml(again) == to_toml(config)
 
 
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("mean = [0.5]", "data: expected mean and std with one number for each channel, or nei"),
+        ("mean = [0.5]\nstd = [0.2, 0.2]", "got 1 and 2 numbers"),
+        ("mean = [0.5]\nstd = [0.0]", "data.std.0: must be above 0.0, got 0.0"),
+        ("mean = [128.0]\nstd = [0.2]", "data.mean.0: must be at most 1.0, got 128.0"),
+    ],
+)
+def test_bad_normalisation_is_told(study, lines, problem):
+    text = MINIMAL.replace('source = "digits"', f'source = "digits"\n{lines}')
+    assert any(problem in told for told in problems_of(study(text)))
+
+
 def test_a_study_cannot_be_changed(study):
     config = load_study(study())
     with pytest.raises(ValueError, match="frozen"):
@@ -205,7 +219,8 @@ def test_missing_sections_and_keys_are_told(study):
         "draft, early_stopping, harvest",
         "study.toml:4: data.source: expected a text that is not empty, got ''",
         "study.toml:1: model.factory: missing",
-        "study.toml: search: missing; expected a table with exclude",
+        "study.toml: search: missing; expected a table of knobs, such as sparsity = "
+        "{ low = 0.0, high = 0.9 }; `autocompress init` writes them all",
     ]
 
 
@@ -261,6 +276,12 @@ def test_problems_of_overrides_name_the_override(study):
         "--set trials=4: trials: unknown key 'trials' (did you mean 'study.trials'?); "
         "allowed: study, data, model, teacher, training, latency, search, limits",
     ]
+
+
+def test_a_bad_end_of_an_overridden_range_names_the_override(study):
+    override = "search.sparsity={low = 0.0, high = 1.2}"
+    (told,) = problems_of(study(), [override])
+    assert told.startswith(f"--set {override}: search.sparsity.high: expected a number from 0.0")
 
 
 @pytest.mark.parametrize("override", ["study.trials", "=3", "study.name=[1", "study.seed=1\nb=2"])

@@ -129,6 +129,15 @@ def test_a_missing_device_is_refused():
         measure_reference(small(), torch.rand(1, 1, 6, 6), replace(BRIEF, device="cuda"))
 
 
+def test_what_a_runtime_needs_is_told_before_there_is_a_model(monkeypatch):
+    BRIEF.require()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match="onnxruntime, onnxscript: pip install"):
+        replace(BRIEF, runtime="onnxruntime").require()
+    with pytest.raises(ConfigurationError, match=r"needs latency\.device = 'cuda'"):
+        replace(BRIEF, runtime="cuda-graph").require()
+
+
 def test_cuda_graphs_are_refused_on_the_cpu():
     settings = replace(BRIEF, runtime="cuda-graph")
     with pytest.raises(ConfigurationError, match=r"needs latency\.device = 'cuda'"):
