@@ -66,9 +66,12 @@ def load(
                 f"data.image_size is {image_size}"
             )
         return _limited(found, limits, seed)
-    parts = complete(found.parts, seed)
-    parts = {name: limit(part, limits[name], seed) for name, part in parts.items()}
-    check_classes(parts, found.classes)
+    try:
+        parts = complete(found.parts, seed)
+        parts = {name: limit(part, limits[name], seed) for name, part in parts.items()}
+        check_classes(parts, found.classes)
+    except ConfigurationError as error:
+        raise ConfigurationError([f"data set {source!r}: {p}" for p in error.problems]) from None
     if isinstance(parts["train"], ImageFiles):
         return _file_splits(source, parts, found.classes, image_size)
     return _image_splits(source, Source(parts, found.classes, found.resizing), image_size)

@@ -78,10 +78,15 @@ def _read_torch_file(path: Path) -> dict[str, Tensor]:
     _check_exists(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except pickle.UnpicklingError as error:
         raise ConfigurationError(
-            f"weights {str(path)!r} can't be read as a state dict of tensors (files that need "
-            f"code to be run are refused): {error}"
+            f"weights {str(path)!r} can't be read: the file is damaged, or holds more than a "
+            "state dict of tensors (files that need code to be run are refused; save "
+            "model.state_dict() instead of the model)"
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ConfigurationError(
+            f"weights {str(path)!r} can't be read as a state dict of tensors: {error}"
         ) from error
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
