@@ -131,6 +131,7 @@ def test_a_loaded_bundle_gives_the_same_outputs_and_can_be_trained(exported):
     assert all(not torch.equal(a, b) for a, b in zip(before, loaded.parameters(), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # PyTorch 2.11's own
 def test_the_exported_graph_runs_any_batch_and_has_the_metadata(exported):
     model, folder, _ = exported
     texts = {"labels": "", "preprocess": ""}

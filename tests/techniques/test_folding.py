@@ -307,7 +307,7 @@ def test_weights_that_overflow_are_caught():
     model = copy.deepcopy(ALL["convolution"][0]).half().eval()
     with torch.no_grad():
         model[1].running_var.fill_(1e-7)
-        model[1].eps = 0.0
+        model[1].eps = 1e-12
         model[1].weight.fill_(6e4)
     with pytest.raises(VerificationError, match="0 are not finite"):
         fold_batch_norms(model, IMAGES.half())
