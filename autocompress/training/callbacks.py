@@ -193,7 +193,7 @@ class HoldZeros(Callback):
 class StopOnNaN(Callback):
     """End a fit whose loss is no longer a number; ``stopped`` tells that it happened."""
 
-    order = -5
+    order = 20  # after everything that changes the loss, such as a teacher
     stopped = False
 
     def after_loss(self) -> None:
