@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from fastai.callback.fp16 import MixedPrecision
 from fastai.learner import CastToTensor, Learner, Recorder, TrainEvalCallback
 from fastai.losses import CrossEntropyLossFlat
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from autocompress.errors import ConfigurationError, DivergedError
 from autocompress.measurement.lock import DeviceLock
 from autocompress.training.batches import Batches
 from autocompress.training.callbacks import Report, ShareDevice, StopAfter, StopOnNaN
+from autocompress.training.precision import Bfloat16, trains_in_bfloat16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,24 +147,25 @@ def fit(
         curve.append(EpochRecord(run.stage, epoch + 1, train_loss, valid_loss, score))
         follower.epoch(curve[-1], model)
 
-    guard, share = StopOnNaN(), ShareDevice(DeviceLock(batches.device))
-    own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor(), share, guard]
+    guard, closed = StopOnNaN(), [ShareDevice(DeviceLock(batches.device)), *callbacks]
+    if trains_in_bfloat16(batches.device):
+        closed.append(Bfloat16(batches.device))
     if batches.device.type == "cuda":
-        own.append(MixedPrecision())
         model.to(memory_format=torch.channels_last)
+    own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor(), guard]
     learner = Learner(
         batches.loaders,
         model,
         loss_func=CrossEntropyLossFlat(),
         metrics=[accuracy],
-        cbs=[*own, *callbacks, Report(follower.batch, record), StopAfter(run.stop_after)],
+        cbs=[*own, *closed, Report(follower.batch, record), StopAfter(run.stop_after)],
         default_cbs=False,
     )
     try:
         with learner.no_logging():
             learner.fit_one_cycle(run.epochs, run.learning_rate, wd=run.weight_decay)
     finally:
-        for callback in (share, *callbacks):
+        for callback in closed:
             if hasattr(callback, "close"):
                 callback.close()
     if guard.stopped:
