@@ -15,6 +15,7 @@ from autocompress.errors import ConfigurationError, DivergedError
 from autocompress.measurement.lock import DeviceLock
 from autocompress.training.batches import Batches
 from autocompress.training.callbacks import Report, ShareDevice, StopAfter, StopOnNaN
+from autocompress.training.layout import LayOut
 from autocompress.training.precision import Bfloat16, trains_in_bfloat16
 
 
@@ -129,7 +130,7 @@ def fit(
     training after surgery moves the parameters that are there, and nothing else.
 
     Args:
-        model: trained in place, on the device of the batches.
+        model: trained in place, on the device of the batches, and left in their layout.
         batches: training and validation data.
         run: name, epochs (0 returns at once), peak learning rate and weight decay.
         callbacks: fastai callbacks, closed also when training fails.
@@ -147,12 +148,13 @@ def fit(
         curve.append(EpochRecord(run.stage, epoch + 1, train_loss, valid_loss, score))
         follower.epoch(curve[-1], model)
 
+    batches = batches.laid_out_for(model)
+    model.to(memory_format=batches.layout)
     guard, closed = StopOnNaN(), [ShareDevice(DeviceLock(batches.device)), *callbacks]
     if trains_in_bfloat16(batches.device):
         closed.append(Bfloat16(batches.device))
-    if batches.device.type == "cuda":
-        model.to(memory_format=torch.channels_last)
     own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor(), guard]
+    own.append(LayOut(batches.layout))
     learner = Learner(
         batches.loaders,
         model,
