@@ -47,25 +47,47 @@ class TrialError(AutocompressError):
         super().__init__(f"{stage}: {reason}")
 
 
+class DeviceLostError(TrialError):
+    """A trial broke the GPU's state: nothing runs there any more until the process is replaced."""
+
+
 class DivergedError(AutocompressError):
     """The training loss became infinite or NaN."""
 
 
 @contextmanager
 def failing_as(stage: str) -> Iterator[None]:
-    """Turn whatever goes wrong inside into a ``TrialError`` of this stage: it fails alone."""
+    """Turn whatever goes wrong inside into a ``TrialError`` of this stage: it fails alone.
+
+    What makes the GPU unusable for this process, such as an illegal access or a device-side
+    assert, becomes a ``DeviceLostError``.
+    """
     try:
         yield
     except TrialError:
         raise
     except Exception as error:
-        raise TrialError(stage, _in_one_line(error)) from error
+        kind = DeviceLostError if _loses_device(error) else TrialError
+        raise kind(stage, _in_one_line(error)) from error
+
+
+def _loses_device(error: BaseException | None) -> bool:
+    """Tell whether PyTorch's error about a broken GPU is, or led to, an error."""
+    from torch import AcceleratorError  # here, for the commands that do without PyTorch
+
+    while error is not None and not isinstance(error, AcceleratorError):
+        error = error.__cause__
+    return error is not None and not _is_out_of_memory(error)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
 
 
 def _in_one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full: {error}"
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or "out of memory" in text.lower():
+    if _is_out_of_memory(error):
         return f"out of memory: {text}".rstrip(": ")
     return text if isinstance(error, AutocompressError) else f"{type(error).__name__}: {text}"

@@ -80,7 +80,7 @@ def compress(
         baseline: a trained network; it is not changed.
         recipe: which stages run, and how.
         batches: the data, on the device where training runs.
-        teacher: whom the student listens to; without one the baseline teaches.
+        teacher: whom the student listens to; without one the baseline teaches. It is not changed.
         anatomy: what ``examine`` found in the baseline, if it was examined before.
         seed: same seed, recipe, data and number of threads give the same model on a CPU.
         follower: hears of each batch and epoch of each training stage.
@@ -88,11 +88,10 @@ def compress(
     Raises:
         TrialError: a stage failed; it names the stage and the reason.
     """
-    model = copy.deepcopy(baseline).to(batches.device)
+    model, batches, distil = _set_up(baseline, recipe, batches, teacher)
     if anatomy is None:
         with failing_as("sparsify"):
             anatomy = examine(model, batches.example)
-    distil = _distillers(recipe, baseline, teacher, batches)
     job = _Job(recipe, batches, anatomy, seed, distil, follower or Follower(), StageLog())
     model, curve = job.train(model)
     model, recovery = job.shrink(model)
@@ -126,9 +125,8 @@ def branch(
     Raises:
         TrialError: a stage failed; it names the stage and the reason.
     """
-    model = copy.deepcopy(baseline).to(batches.device)
+    model, batches, distil = _set_up(baseline, recipe, batches, teacher)
     model.load_state_dict(trunk)
-    distil = _distillers(recipe, baseline, teacher, batches)
     job = _Job(recipe, batches, anatomy, seed, distil, Follower(), StageLog())
     return job.finish(*job.shrink(model))
 
@@ -235,13 +233,18 @@ def _end_of(curve: Curve) -> float | None:
     return curve[-1].accuracy if curve else None
 
 
-def _distillers(
-    recipe: Recipe, baseline: nn.Module, teacher: nn.Module | None, batches: Batches
-) -> list[KnowledgeDistillation]:
-    if recipe.distillation is None:
-        return []
-    teacher = copy.deepcopy(baseline) if teacher is None else teacher
-    return [KnowledgeDistillation(teacher.to(batches.device), settings=recipe.distillation)]
+def _set_up(
+    baseline: nn.Module, recipe: Recipe, batches: Batches, teacher: nn.Module | None
+) -> tuple[nn.Module, Batches, list[KnowledgeDistillation]]:
+    """Copy the networks to the device, and decide the memory layout in which they train."""
+    with failing_as("sparsify"):
+        model = copy.deepcopy(baseline).to(batches.device)
+        if recipe.distillation is None:
+            return model, batches.laid_out_for(model), []
+        guide = copy.deepcopy(baseline if teacher is None else teacher).to(batches.device)
+        batches = batches.laid_out_for(model, guide)
+        guide.to(memory_format=batches.layout)
+        return model, batches, [KnowledgeDistillation(guide, settings=recipe.distillation)]
 
 
 def prune_exactly(

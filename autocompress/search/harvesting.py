@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from autocompress.errors import TrialError
+from autocompress.errors import DeviceLostError, TrialError
 from autocompress.measurement.size import count_parameters
 from autocompress.pipeline import CompressedModel, Trunk, branch, refinish
 from autocompress.recipe import Recipe
@@ -119,6 +119,8 @@ class Harvester:
                 return None  # where no layer is worth a factorization
             judgement = bench.judge(compressed.model, recipe.precision)
             facts["sha256"] = bench.save(name, recipe, compressed, judgement)
+        except DeviceLostError:
+            raise
         except TrialError as error:
             facts |= {"stage": error.stage, "reason": error.reason}
             return create_trial(state=TrialState.FAIL, user_attrs=facts)

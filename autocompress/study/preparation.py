@@ -35,6 +35,7 @@ from autocompress.techniques.anatomy import examine
 from autocompress.training.batches import Batches, BatchSettings, make_batches
 from autocompress.training.evaluation import evaluate
 from autocompress.training.fitting import EpochRecord, Fit, Follower, fit, seed_everything
+from autocompress.training.layout import try_training
 
 Listener = Callable[[Event], None]
 NEAR_CHANCE = 2.0  # times as often right as chance: hardly what somebody trained
@@ -104,15 +105,19 @@ def build_model(section: ModelSection, splits: Splits, *, seed: int) -> nn.Modul
 
 
 def check_batch(model: nn.Module, batches: Batches) -> tuple[int, ...]:
-    """Run one batch through a model and return the shape of its output.
+    """Run one batch through a model, forward and backward, and return the shape of its output.
+
+    Args:
+        model: put into eval mode, on the device of the batches.
+        batches: the data.
 
     Raises:
-        ConfigurationError: the images don't fit the model, or the output isn't
-            [n, number of classes].
+        ConfigurationError: the images don't fit the model, the output isn't
+            [n, number of classes], or the model can't be trained.
     """
     wanted = (len(batches.example), len(batches.splits.classes))
     images = f"images {list(batches.example.shape)} (number, channels, height, width)"
-    model.eval()
+    model.to(batches.device).eval()
     try:
         with torch.no_grad():
             outputs = model(batches.example)
@@ -127,6 +132,12 @@ def check_batch(model: nn.Module, batches: Batches) -> tuple[int, ...]:
             f"model.factory: for {images} the model must return class scores of shape "
             f"{list(wanted)}, not {got}"
         )
+    try:
+        try_training(model, batches.example, batches.laid_out_for(model).layout)
+    except Exception as error:
+        raise ConfigurationError(
+            f"model.factory: the model cannot be trained: {type(error).__name__}: {error}"
+        ) from error
     return tuple(outputs.shape)
 
 
@@ -145,6 +156,7 @@ def trained(
         return model.to(batches.device).eval()
     model = build_model(section, batches.splits, seed=config.study.seed).to(batches.device)
     check_batch(model, batches)
+    batches = batches.laid_out_for(model)
     role = folder.name
     epochs = section.epochs
     if epochs:
@@ -166,6 +178,7 @@ def trained(
             "epochs": epochs,
             "seconds": time.perf_counter() - start,
             "threads": torch.get_num_threads(),
+            "layout": str(batches.layout).removeprefix("torch."),
         },
     }
     write_folder(folder, contents)
@@ -205,6 +218,7 @@ def prepare(
     teacher = None
     if config.teacher is not None:
         teacher = trained(config.teacher, batches, folder / "teacher", config, tell)
+    batches = batches.laid_out_for(baseline, *([] if teacher is None else [teacher]))
     settings = latency_settings(config)
     example = latency_example(config, batches)
     metrics = _baseline_metrics(baseline, batches, home, settings, example)

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from autocompress.config import StudyConfig, load_study
-from autocompress.errors import ConfigurationError, TrialError
+from autocompress.errors import ConfigurationError, DeviceLostError, TrialError
 from autocompress.events import Event
 from autocompress.search.objective import Objective
 from autocompress.search.samplers import SAMPLERS, wants_flat
@@ -132,6 +132,9 @@ def optimize(
     """Run trials in this process, in the name of a worker.
 
     A ``KeyboardInterrupt`` out of a trial leaves its recipe enqueued.
+
+    Raises:
+        DeviceLostError: a trial broke the GPU's state; all others would fail in this process.
     """
     # SQLite has no row locks: two workers that ask at once may be given the same waiting trial.
     turn = filelock.FileLock(objective.bench.folder.parent / ".ask.lock")
@@ -157,8 +160,11 @@ def _attempt(
             return study.tell(trial, state=TrialState.PRUNED)
         # The Gaussian process ignores pruned trials, and would propose the same one again.
         return study.tell(trial, objective.stand_in(trial))
-    except TrialError:
-        return study.tell(trial, state=TrialState.FAIL)
+    except TrialError as error:
+        ended = study.tell(trial, state=TrialState.FAIL)
+        if isinstance(error, DeviceLostError):
+            raise
+        return ended
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             mark_interrupted(trial)

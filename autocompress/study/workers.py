@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autocompress.errors import AutocompressError
+from autocompress.errors import AutocompressError, DeviceLostError
 from autocompress.measurement.fingerprint import usable_cores
 
 INTERRUPTED = 130  # exit code of a worker that was told to stop
+DEVICE_LOST = 75  # exit code of a worker whose GPU needs a new process
 _POLL_S = 0.5
 
 
@@ -90,13 +91,14 @@ class Crew:
         return _Worker(index, name, quota, process)
 
     def _succeed(self, worker: _Worker) -> None:
-        """Look at how a worker ended; one that was killed in a trial gets a successor."""
+        """Look at how a worker ended; if a trial killed it or broke its GPU, it is succeeded."""
         code = worker.process.returncode
         if code == INTERRUPTED:
             raise KeyboardInterrupt
         if code == 0:
             return
-        had = self.bury(worker.name, signal.Signals(-code).name) if code < 0 else 0
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        had = self.bury(worker.name, how) if code < 0 or code == DEVICE_LOST else 0
         if not had:
             raise AutocompressError(
                 f"a worker ended with exit code {code}; what is finished is kept: "
@@ -144,6 +146,9 @@ def work(arguments: Sequence[str]) -> None:
             optimize(study, objective, int(quota), left_s, name)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+    except DeviceLostError as error:
+        sys.stderr.write(f"autocompress: a worker ends, for a trial broke its GPU: {error}\n")
+        raise SystemExit(DEVICE_LOST) from None
     except AutocompressError as error:
         raise SystemExit(f"autocompress: {error}") from None
 

@@ -209,6 +209,9 @@ class Distiller:
     def loss(self, task_loss: Tensor, student_output: object, inputs: Inputs) -> Tensor:
         """Return ``(1 - weight) * task_loss + weight * distillation loss``, a scalar.
 
+        Under autocast the teacher runs in its format, and the losses are computed in float32:
+        Gram matrices of large maps are beyond the range of float16.
+
         Args:
             task_loss: the loss without a teacher.
             student_output: what the student just made of the inputs (of several outputs the first
@@ -225,7 +228,9 @@ class Distiller:
             return task_loss
         with torch.no_grad():
             teacher_output = self._teacher(*as_arguments(inputs))
-        return (1 - weight) * task_loss + weight * self._distilled(student_output, teacher_output)
+        with torch.autocast(task_loss.device.type, enabled=False):
+            distilled = self._distilled(student_output, teacher_output)
+        return (1 - weight) * task_loss + weight * distilled
 
     def _distilled(self, student_output: object, teacher_output: object) -> Tensor:
         name = self.settings.loss

@@ -7,5 +7,4 @@ with warnings.catch_warnings():
     # is not our users' business, and they can't mend it.
     warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated")
     warnings.filterwarnings("ignore", r"The 'mode\.chained_assignment' option is deprecated")
-    import fastai.callback.fp16
     import fastai.callback.schedule  # noqa: F401 - gives Learner its fit_one_cycle

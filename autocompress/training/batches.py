@@ -6,9 +6,10 @@ from typing import Any, Literal, Protocol
 
 import torch
 from fastai.data.core import DataLoaders
-from torch import Tensor
+from torch import Tensor, nn
 
 from autocompress.datasets import ImageFiles, Images, Part, Splits
+from autocompress.training.layout import common_layout
 
 Augmentation = Literal["none", "shift", "shift_flip"]
 Batch = tuple[Tensor, Tensor]
@@ -76,8 +77,6 @@ class DeviceLoader:
         batch = (images.float() - self.mean) / self.deviation
         if self.generator is not None:
             batch = augment(batch, self.settings.augmentation, self.generator)
-        if batch.is_cuda:
-            batch = batch.to(memory_format=torch.channels_last)
         return batch
 
 
@@ -115,6 +114,7 @@ class Batches:
         device: where batches are delivered.
         loaders: fastai's ``DataLoaders`` of train, valid and test.
         example: a few normalised images [n, channels, height, width] of ``valid``, on the device.
+        layout: in which networks are trained on them; open until ``laid_out_for`` decides it.
     """
 
     splits: Splits
@@ -122,6 +122,7 @@ class Batches:
     device: torch.device
     loaders: Any
     example: Tensor
+    layout: torch.memory_format = torch.preserve_format
 
     @property
     def train(self) -> Loader:
@@ -153,6 +154,18 @@ class Batches:
         as_valid = replace(self.splits, valid=chosen)
         for images, _ in _loaders(as_valid, self.settings, self.device, CALIBRATION_SEED)[1]:
             yield images.as_subclass(Tensor)
+
+    def laid_out_for(self, *networks: nn.Module) -> "Batches":
+        """Return the same data with the layout that is best for all these networks together.
+
+        A layout that is decided stays.
+
+        Args:
+            networks: on the device of the batches.
+        """
+        if self.layout != torch.preserve_format:
+            return self
+        return replace(self, layout=common_layout(networks, self.example))
 
     def reseeded(self, seed: int) -> "Batches":
         """Return the same data in a fresh order that derives from ``seed`` alone."""

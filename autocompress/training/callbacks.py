@@ -95,7 +95,9 @@ class KnowledgeDistillation(_TrainingOnly):
         """Train the learned projections, if the loss has any."""
         projector: torch.optim.Optimizer | None = self.__dict__.get("projector")
         if projector is not None:
-            projector.step()
+            # In a float16 fit gradients are scaled; what overflowed is left out, as in the model.
+            scaler = vars(self.learn).get("scaler")
+            projector.step() if scaler is None else scaler.step(projector)
             projector.zero_grad()
 
 
@@ -114,7 +116,7 @@ class Sparsify(_TrainingOnly):
         more: further fields of ``Sparsification``, such as ``linear_sparsity``.
     """
 
-    order = 60  # after gradients are unscaled and clipped
+    order = 60  # after gradients are as the step will use them, unscaled
 
     def __init__(
         self,
@@ -155,7 +157,7 @@ class Sparsify(_TrainingOnly):
         if self._active and self.step_count % self.interval == 0:
             self.sparsifier.update(float(self.learn.pct_train))
 
-    def after_backward(self) -> None:
+    def before_step(self) -> None:
         """Let the criterion see the gradients."""
         if self._active:
             self.sparsifier.after_backward()
@@ -193,7 +195,7 @@ class HoldZeros(Callback):
 class StopOnNaN(Callback):
     """End a fit whose loss is no longer a number; ``stopped`` tells that it happened."""
 
-    order = -5
+    order = 20  # after everything that changes the loss, such as a teacher
     stopped = False
 
     def after_loss(self) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from fastai.callback.fp16 import MixedPrecision
 from fastai.learner import CastToTensor, Learner, Recorder, TrainEvalCallback
 from fastai.losses import CrossEntropyLossFlat
 from torch import Tensor, nn
@@ -16,6 +15,8 @@ from autocompress.errors import ConfigurationError, DivergedError
 from autocompress.measurement.lock import DeviceLock
 from autocompress.training.batches import Batches
 from autocompress.training.callbacks import Report, ShareDevice, StopAfter, StopOnNaN
+from autocompress.training.layout import LayOut
+from autocompress.training.precision import Bfloat16, trains_in_bfloat16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ def fit(
     training after surgery moves the parameters that are there, and nothing else.
 
     Args:
-        model: trained in place, on the device of the batches.
+        model: trained in place, on the device of the batches, and left in their layout.
         batches: training and validation data.
         run: name, epochs (0 returns at once), peak learning rate and weight decay.
         callbacks: fastai callbacks, closed also when training fails.
@@ -147,24 +148,26 @@ def fit(
         curve.append(EpochRecord(run.stage, epoch + 1, train_loss, valid_loss, score))
         follower.epoch(curve[-1], model)
 
-    guard, share = StopOnNaN(), ShareDevice(DeviceLock(batches.device))
-    own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor(), share, guard]
-    if batches.device.type == "cuda":
-        own.append(MixedPrecision())
-        model.to(memory_format=torch.channels_last)
+    batches = batches.laid_out_for(model)
+    model.to(memory_format=batches.layout)
+    guard, closed = StopOnNaN(), [ShareDevice(DeviceLock(batches.device)), *callbacks]
+    if trains_in_bfloat16(batches.device):
+        closed.append(Bfloat16(batches.device))
+    own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor(), guard]
+    own.append(LayOut(batches.layout))
     learner = Learner(
         batches.loaders,
         model,
         loss_func=CrossEntropyLossFlat(),
         metrics=[accuracy],
-        cbs=[*own, *callbacks, Report(follower.batch, record), StopAfter(run.stop_after)],
+        cbs=[*own, *closed, Report(follower.batch, record), StopAfter(run.stop_after)],
         default_cbs=False,
     )
     try:
         with learner.no_logging():
             learner.fit_one_cycle(run.epochs, run.learning_rate, wd=run.weight_decay)
     finally:
-        for callback in (share, *callbacks):
+        for callback in closed:
             if hasattr(callback, "close"):
                 callback.close()
     if guard.stopped:

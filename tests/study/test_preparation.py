@@ -1,8 +1,11 @@
+import pytest
 import torch
+from torch import nn
 
 from autocompress.config import load_study
+from autocompress.errors import ConfigurationError
 from autocompress.events import Message
-from autocompress.study.preparation import load_batches, prepare
+from autocompress.study.preparation import check_batch, load_batches, prepare
 from autocompress.study.searching import ignore
 
 STUDY = """
@@ -58,3 +61,17 @@ def test_weights_that_do_no_better_than_chance_are_doubted(tmp_path):
     doubts = {n: [e.text for e in told[n] if isinstance(e, Message)] for n in told}
     assert not any("warning" in text for text in doubts["right"])
     assert any("data.mean, data.std" in text and "10.0%" in text for text in doubts["wrong"])
+
+
+class Overwriting(nn.Sequential):
+    """Changes in place what the backward pass needs."""
+
+    def forward(self, images):
+        return super().forward(images).sigmoid().mul_(2)
+
+
+def test_a_model_that_cannot_be_trained_is_told(batches):
+    layers = nn.Flatten(), nn.Linear(64, 10)
+    assert check_batch(nn.Sequential(*layers), batches) == (4, 10)
+    with pytest.raises(ConfigurationError, match="cannot be trained: RuntimeError"):
+        check_batch(Overwriting(*layers), batches)

@@ -310,6 +310,23 @@ def test_a_trial_that_kills_its_process_fails_alone(tmp_path, monkeypatch):
     assert "SIGABRT" in done.trial(1).reason
 
 
+def test_a_trial_that_breaks_the_gpu_ends_its_process_and_another_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    broken = 'raise torch.AcceleratorError("CUDA error: an illegal memory access")'
+    code = BRITTLE.replace('raise RuntimeError("a filter died")', "Brittle.broken = True")
+    code = code.replace("return", f"if hasattr(Brittle, 'broken'): {broken}\n        return", 1)
+    (tmp_path / "illegal.py").write_text("import torch\n" + code)
+    lines = [line for line in STUDY.splitlines() if not line.startswith("kwargs")]
+    text = "\n".join(lines).replace("autocompress:vgg_small", "illegal:net")
+    knobs = {"linear_sparsity": 0.0, "distillation": "none", "rank": 1.0}
+    recipes = [{"sparsity": share, **knobs} for share in (0.5, 0.0)]
+    config = load_study(study_file(tmp_path, text), ["study.trials=2"])
+    done = run(config, directory=tmp_path, recipes=recipes)
+    assert [t.state for t in ended(done)] == ["failed", "complete"]
+    assert done.trial(0).stage == "sparsify"
+    assert done.trial(0).reason == "AcceleratorError: CUDA error: an illegal memory access"
+
+
 def test_several_workers_share_the_trials(tmp_path):
     config = load_study(study_file(tmp_path), ["study.trials=4"])
     done = run(config, directory=tmp_path / "runs", workers=2)

@@ -313,3 +313,16 @@ def test_a_student_that_has_not_run_is_told(student, teacher):
         pytest.raises(UsageError, match="has not run"),
     ):
         distiller.loss(torch.zeros(()), torch.zeros(6, 4), IMAGES)
+
+
+@pytest.mark.parametrize("loss", DISTILLATION_LOSSES)
+def test_losses_are_computed_in_float32_under_autocast(loss):
+    torch.manual_seed(3)
+    student, teacher = (nn.Sequential(nn.Conv2d(3, 64, 1), nn.ReLU()) for _ in range(2))
+    images, task = 4 * torch.randn(4, 3, 32, 32), torch.zeros(())
+    with Distiller(student, teacher, Distillation(loss=loss), images) as distiller:
+        plain = distiller.loss(task, student(images), images)
+        with torch.autocast("cpu", dtype=torch.float16):
+            found = distiller.loss(task, student(images), images)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(plain.item(), rel=0.01)

@@ -1,7 +1,10 @@
 import copy
+import functools
 
+import fastai.callback.fp16
 import pytest
 import torch
+from fastai.callback.fp16 import MixedPrecision
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
@@ -120,3 +123,26 @@ def test_settings_and_single_values_exclude_each_other():
 def test_an_unknown_criterion_is_told(learner):
     with pytest.raises(ConfigurationError, match="large_final"):
         learner.fit(1, 1e-2, cbs=[Sparsify(0.5, criterion="large_finale")])
+
+
+@pytest.fixture
+def float16(monkeypatch):
+    """fastai's float16 training, on the CPU, from a scale at which gradients overflow."""
+    for name, original in (("autocast", torch.autocast), ("GradScaler", torch.amp.GradScaler)):
+        on_cpu = functools.partial(lambda make, _device, **more: make("cpu", **more), original)
+        monkeypatch.setattr(fastai.callback.fp16, name, on_cpu)
+    return MixedPrecision(init_scale=2.0**24)
+
+
+def test_a_criterion_sees_unscaled_gradients_in_a_float16_fit(learner, float16):
+    callback = Sparsify(0.5, criterion="taylor", granularity="filter", schedule="linear")
+    learner.fit(1, 1e-2, cbs=[callback, float16])
+    weight = learner.model.features[0].weight
+    assert bool(torch.isfinite(weight).all())
+    assert int((weight.flatten(1).abs().sum(1) == 0).sum()) == len(weight) // 2
+
+
+def test_projections_survive_skipped_steps_of_a_float16_fit(learner, float16):
+    callback = KnowledgeDistillation(TinyVgg(width=20), loss="feature")
+    learner.fit(1, 1e-2, cbs=[callback, float16])
+    assert all(bool(torch.isfinite(p).all()) for p in callback.distiller.parameters())
