@@ -8,6 +8,7 @@ import torch
 from fastai.callback.core import Callback, CancelFitException
 from torch import Tensor, nn
 
+from autocompress.errors import UsageError
 from autocompress.graph import UnitGroup, find_units
 from autocompress.measurement.lock import DeviceLock
 from autocompress.techniques.distillation import Distillation, Distiller
@@ -55,6 +56,10 @@ class KnowledgeDistillation(_TrainingOnly):
         weight: share of the distillation loss in [0, 1]; the task's loss has the rest.
         temperature: softens both outputs, > 0; for the losses that have one.
         settings: all of the above (and the layers) as one object, instead of them.
+
+    Raises:
+        UsageError: the teacher is no network.
+        ConfigurationError: a setting is out of its range.
     """
 
     order = 5
@@ -69,6 +74,8 @@ class KnowledgeDistillation(_TrainingOnly):
         settings: Distillation | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(teacher, nn.Module):
+            raise UsageError(f"teacher: expected a torch.nn.Module, got {type(teacher).__name__}")
         self.teacher = teacher
         self.settings = settings or Distillation(loss=loss, weight=weight, temperature=temperature)
 

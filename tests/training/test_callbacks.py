@@ -9,7 +9,7 @@ from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
-from autocompress.errors import ConfigurationError
+from autocompress.errors import ConfigurationError, UsageError
 from autocompress.training.callbacks import HoldZeros, KnowledgeDistillation, Sparsify
 
 from tiny_models import TinyVgg
@@ -113,6 +113,11 @@ def test_zeros_are_held(learner):
     learner.fit(1, 1e-2, cbs=[HoldZeros()])
     assert bool((weight[:, :5] == 0).all())
     assert bool((weight[:, 5:] != 0).any())
+
+
+def test_a_teacher_that_is_no_network_is_refused():
+    with pytest.raises(UsageError, match=r"expected a torch\.nn\.Module, got NoneType"):
+        KnowledgeDistillation(None)
 
 
 def test_settings_and_single_values_exclude_each_other():
