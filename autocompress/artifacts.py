@@ -1,5 +1,6 @@
 """Files that are either whole or absent: written aside, flushed to disk, then renamed."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -44,15 +45,19 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} is not valid JSON: {error}") from error
 
 
-def write_folder(path: Path, contents: Mapping[str, Any]) -> str:
+def write_folder(path: Path, contents: Mapping[str, Any], *, replace: bool = True) -> str:
     """Write a folder of files that appears whole or not at all.
 
     Args:
-        path: the folder; one that is already there is replaced.
+        path: the folder.
         contents: file name to bytes (written as they are) or plain data (written as JSON).
+        replace: whether one that is there is replaced, whatever it holds.
 
     Returns:
         sha256, in hexadecimal, over names and contents.
+
+    Raises:
+        OSError: the folder holds something and is not to be replaced.
     """
     aside = _beside(path)
     shutil.rmtree(aside, ignore_errors=True)
@@ -63,7 +68,11 @@ def write_folder(path: Path, contents: Mapping[str, Any]) -> str:
             raw = content if isinstance(content, bytes) else _json_bytes(content)
             digest.update(name.encode() + b"\0" + raw)
             write_bytes(aside / name, raw)
-        shutil.rmtree(path, ignore_errors=True)
+        if replace:
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):  # it is not there, or not empty
+                path.rmdir()
         aside.rename(path)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifacts import digest_of, read_json, write_bytes, write_json
+from autocompress.artifacts import digest_of, read_json, write_folder, write_json
 from autocompress.config import StudyConfig, load_study, to_toml
 from autocompress.errors import RunError
 from autocompress.events import Finished, Message, Started
@@ -37,6 +37,7 @@ from autocompress.study.searching import (
     bury,
     enqueue,
     ignore,
+    nearest_recipes,
     open_study,
     retry_interrupted,
 )
@@ -78,18 +79,13 @@ def run(
     amount = Amount(trials=trials, timeout_s=timeout_s, workers=workers)
     config = study if isinstance(study, StudyConfig) else load_study(study)
     folder = directory / config.study.name
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(
-            f"{folder} exists; go on with it by `autocompress resume {folder}`, or give this run "
-            "another name by `--set study.name=NAME`"
-        )
+    _refuse_existing(folder)
     batches = load_batches(config)
     check_batch(build_model(config.model, batches.splits, seed=config.study.seed), batches)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / STUDY_FILE, to_toml(config).encode())
-    write_json(folder / RUN_FILE, _header(config, batches))
+    header = {**_header(config, batches), "recipes": nearest_recipes(config, recipes)}
+    contents = {STUDY_FILE: to_toml(config).encode(), RUN_FILE: header}
+    write_folder(folder, contents, replace=False)  # at once: what fails before leaves nothing
     with only_writer(folder):
-        enqueue(open_study(config, folder), config, recipes)
         return _search(config, folder, batches, amount, progress)
 
 
@@ -158,6 +154,15 @@ def check(config: StudyConfig) -> dict[str, Any]:
     }
 
 
+def _refuse_existing(folder: Path) -> None:
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    other = "give this run another name by `--set study.name=NAME`"
+    if not (folder / RUN_FILE).exists():
+        raise RunError(f"{folder} exists and is not a run: move it away, or {other}")
+    raise RunError(f"{folder} exists; go on with it by `autocompress resume {folder}`, or {other}")
+
+
 def _header(config: StudyConfig, batches: Batches) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -211,6 +216,7 @@ def _search(
         trials = config.study.trials
     with telling_of_full_disks(folder):
         study = open_study(config, folder)
+        enqueue(study, config, read_json(folder / RUN_FILE).get("recipes"))
         retry_interrupted(study)
         done = sum(trial.counts for trial in Run.open(folder).trials())
         tell(Started(config.study.name, str(folder), trials, done))

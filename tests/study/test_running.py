@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 
 from autocompress.config import load_study
@@ -19,10 +20,13 @@ from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.events import Finished, LastWord, Started, TrialDone
 from autocompress.search import harvesting
 from autocompress.search.offshoots import Offshoot
+from autocompress.search.shipped import shipped_params
+from autocompress.study import running
 from autocompress.study.picks import Demands
 from autocompress.study.records import Run
 from autocompress.study.running import check, resume, run
-from autocompress.study.searching import open_bench, optimize
+from autocompress.study.searching import enqueue, open_bench, optimize
+from autocompress.study.storage import open_storage
 from autocompress.techniques.factorization import Factorization
 from autocompress.training.fitting import Follower
 from autocompress.wording import recipe_in_short
@@ -196,6 +200,57 @@ def test_a_second_run_of_the_same_name_is_refused(finished):
     config = load_study(study_file(finished.path.parent.parent), [])
     with pytest.raises(RunError, match="autocompress resume"):
         run(config, directory=finished.path.parent)
+
+
+def test_what_fails_before_the_first_trial_leaves_no_folder(tmp_path, monkeypatch):
+    def fail(settings):
+        raise ConfigurationError("latency.device: there is no such device here")
+
+    config = load_study(study_file(tmp_path), [])
+    with pytest.raises(ConfigurationError, match="cannot express the recipe"):
+        run(config, directory=tmp_path / "runs", recipes=[{"granularity": "kernel"}])
+    monkeypatch.setattr(running, "fingerprint", fail)
+    with pytest.raises(ConfigurationError, match="no such device"):
+        run(config, directory=tmp_path / "runs")
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_kept(tmp_path):
+    mine = tmp_path / "micro" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(RunError, match="is not a run: move it away"):
+        run(load_study(study_file(tmp_path), []), directory=tmp_path)
+    assert mine.read_text() == "mine"
+
+
+GIVEN = [
+    {"sparsity": s, "linear_sparsity": 0.5, "distillation": "none", "rank": 1.0} for s in (0.3, 0.5)
+]
+
+
+@pytest.mark.parametrize("given", [None, GIVEN], ids=["shipped", "given"])
+def test_recipes_that_a_kill_left_out_are_enqueued_by_resume(tmp_path, monkeypatch, given):
+    class Killed(BaseException):
+        pass
+
+    def enqueue_one(study, config, recipes):
+        for recipe in (recipes or [])[:1]:
+            study.enqueue_trial(recipe)
+        raise Killed
+
+    config = load_study(study_file(tmp_path), ["study.trials=1"])
+    monkeypatch.setattr(running, "enqueue", enqueue_one)
+    with pytest.raises(Killed):
+        run(config, directory=tmp_path / "runs", recipes=given)
+    monkeypatch.undo()
+    done = resume(tmp_path / "runs" / "micro")
+    wanted = given or [params for _, params in shipped_params(config.space())]
+    study = optuna.load_study(study_name="micro", storage=open_storage(done.path))
+    enqueued = [trial.system_attrs["fixed_params"] for trial in study.trials]
+    assert enqueued == wanted
+    enqueue(study, config, None)
+    assert len(study.trials) == len(wanted)
 
 
 def test_resume_adds_trials_and_speaks_the_last_word_again(copied):
