@@ -135,8 +135,10 @@ def test_front_within_a_budget(call, finished):
 def test_what_keeps_all_trials_off_the_front_is_told(call, study, tmp_path):
     made_up = made_up_run(tmp_path / "run", complete=0, failed=0, pruned=0, finished=False)
     opened = optuna.load_study(study_name="run", storage=open_storage(made_up.path))
+    (made_up.path / "baseline").mkdir()
+    (made_up.path / "baseline" / "metrics.json").write_text(json.dumps(BASELINE))
     for drop in (0.2, 0.07):
-        metrics = {"accuracy": 0.9, "latency_ms": 1.0, "parameters": 10}
+        metrics = {"accuracy": 0.982 - drop, "latency_ms": 1.0, "parameters": 10}
         opened.add_trial(
             optuna.trial.create_trial(
                 values=list(metrics.values()),
@@ -152,6 +154,10 @@ def test_what_keeps_all_trials_off_the_front_is_told(call, study, tmp_path):
         assert "limit accuracy_drop: broken by 2 of 2 trials, alone by 2" in err
         assert "nearest is trial 1: it breaks accuracy_drop by 0.02" in err
     assert not (tmp_path / "bundle").exists()
+    loosened = (made_up.path / "study.toml").read_text().replace("drop = 0.05", "drop = 0.1")
+    (made_up.path / "study.toml").write_text(loosened)
+    told = json.loads(call("front", made_up.path, "--json")[1])
+    assert [member["trial"] for member in told["front"]] == [1]
 
 
 def test_status_tells_states_and_reasons(call, finished):

@@ -35,7 +35,7 @@ class Objective:
     def __init__(self, space: Space, bench: Workbench) -> None:
         self.space = space
         self.bench = bench
-        self._history = History(bench.folder)
+        self._history = History(bench.folder, bench.is_feasible)
         self.harvester = Harvester(space, bench)
 
     def __call__(self, trial: optuna.Trial) -> tuple[float, float, float]:
@@ -147,7 +147,7 @@ class Objective:
     def _constrain(
         self, trial: optuna.Trial, metrics: Mapping[str, Any], end: Mapping[str, float]
     ) -> None:
-        for name, by in {**self.bench.violations(metrics), **end}.items():
+        for name, by in {**self.bench.constraints(metrics), **end}.items():
             trial.set_constraint(name, by)
 
     def _record_failure(self, trial: optuna.Trial, error: TrialError) -> None:

@@ -1,12 +1,13 @@
 """Watches a trial train, and ends it where it can no longer enter the front."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 from torch import nn
 
 from autocompress.artifacts import read_json
@@ -42,10 +43,11 @@ class History:
 
     Args:
         folder: where each trial has a folder.
+        is_feasible: tells whether a complete trial keeps all limits.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, is_feasible: Callable[[FrozenTrial], bool]) -> None:
+        self.folder, self.is_feasible = folder, is_feasible
         self._known: dict[int, Finished] = {}
         self._training_s: dict[int, float] = {}
 
@@ -70,7 +72,7 @@ class History:
         enough = len(self.of(study)) >= EarlyStopping.min_trials
         return enough and statistics.median(self._training_s.values()) >= PAYS_S
 
-    def _read(self, trial: optuna.trial.FrozenTrial) -> Finished:
+    def _read(self, trial: FrozenTrial) -> Finished:
         curve = read_json(self.folder / f"{trial.number:05d}" / "curve.json")
         accuracy, latency_ms, parameters = trial.values
         return Finished(
@@ -79,7 +81,7 @@ class History:
             accuracy=accuracy,
             latency_ms=latency_ms,
             parameters=int(parameters),
-            feasible=all(by <= 0 for by in trial.constraints.values()),
+            feasible=self.is_feasible(trial),
         )
 
 

@@ -175,22 +175,24 @@ def _header(config: StudyConfig, batches: Batches) -> dict[str, Any]:
 
 
 def _digests(config: StudyConfig, batches: Batches) -> dict[str, str]:
-    """Return what must not change while a run is resumed."""
+    """Return what must not change while a run is resumed; ``[limits]`` may.
+
+    Of the data it is the content that counts, wherever it lies.
+    """
     sections = config.model_dump(mode="json")
     frozen = {
-        name: digest_of(sections[name]) for name in ("search", "model", "training", "latency")
+        name: sections[name] for name in ("search", "model", "teacher", "training", "latency")
     }
-    return {
-        **frozen,
-        "teacher": digest_of(sections["teacher"]),
-        "data": data_digest(batches.splits),
-    }
+    frozen |= {f"data.{key}": sections["data"][key] for key in ("batch_size", "augmentation")}
+    frozen["study.seed"] = config.study.seed
+    digests = {name: digest_of(value) for name, value in frozen.items()}
+    return {**digests, "data": data_digest(batches.splits)}
 
 
 def _refuse_changes(old: Run, config: StudyConfig, batches: Batches) -> None:
     header = read_json(old.path / RUN_FILE)
     now = _digests(config, batches)
-    changed = [name for name, digest in header["digests"].items() if now[name] != digest]
+    changed = [name for name, digest in header["digests"].items() if now.get(name) != digest]
     if header["objectives"] != dict(OBJECTIVES):
         changed.append("objectives")
     if changed:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import optuna
 
 from autocompress.conversion.precision import Precision
+from autocompress.search.limits import Limits, is_finished
 from autocompress.wording import recipe_in_short
 
 State = Literal["complete", "pruned", "failed", "interrupted", "running", "waiting"]
@@ -35,13 +36,14 @@ class TrialRecord:
         stage: the stage in which that happened.
         metrics: accuracy, latency and sizes; after the last word also ``test_accuracy``,
             ``final_latency_ms`` and ``final_latency_ratio``.
-        violations: by how much each limit is broken; 0 or less is kept.
+        violations: by how much each limit of the run, as it is now, is broken; 0 or less is kept.
+            A limit whose metric is not known is left out.
         recipe: the nested settings of the recipe.
         params: every knob, flat.
         seconds: wall-clock time per stage.
         started: when it began.
         finished: when it ended.
-        feasible: whether it keeps all limits.
+        feasible: whether it was trained to its end and keeps all limits.
         folder: where its weights, plan, curve and samples are.
         harvested_from: number of the trial whose training run it shares, if it has none itself.
         threads: of the CPU that it was trained with.
@@ -90,36 +92,63 @@ class TrialRecord:
         return self.state in ENDED and self.harvested_from is None
 
 
-def record_of(
-    trial: optuna.trial.FrozenTrial, folder: Path, final: Mapping[str, Any]
-) -> TrialRecord:
+@dataclass(frozen=True)
+class Judge:
+    """What trials of a run are judged by when they are read.
+
+    The database has violations too, of the limits when the trial ended. They stay as they are,
+    and samplers learn from them; what is read follows the limits as they are now.
+
+    Attributes:
+        limits: of the study.
+        baseline_accuracy: in [0, 1]; ``None`` while there is no baseline: nothing is judged then.
+        final: metrics that the last word adds, by the trial's number as a text.
+    """
+
+    limits: Limits
+    baseline_accuracy: float | None
+    final: Mapping[str, Any]
+
+    def metrics(self, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+        """Return all that is known of a trial."""
+        return {**trial.user_attrs.get("metrics", {}), **self.final.get(str(trial.number), {})}
+
+    def violations(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        """Return by how much each limit is broken whose metric is known."""
+        if self.baseline_accuracy is None:
+            return {}
+        return self.limits.violations(metrics, self.baseline_accuracy)
+
+
+def record_of(trial: optuna.trial.FrozenTrial, folder: Path, judge: Judge) -> TrialRecord:
     """Return what a study's database holds of a trial.
 
     Args:
         trial: as Optuna returns it.
         folder: where each trial has a folder.
-        final: metrics that the last word adds, by the trial's number as a text.
+        judge: the limits, and what else is known.
     """
-    attributes = trial.user_attrs
+    attributes, metrics = trial.user_attrs, judge.metrics(trial)
+    violations = judge.violations(metrics)
     own = folder / attributes.get("folder", f"{trial.number:05d}")
     state = _STATES[trial.state]
     if state == "failed" and attributes.get("stage") == INTERRUPTED:
         state = "interrupted"
-    if trial.constraints.get("unfinished", 0) > 0:
-        state = "pruned"  # also where a sampler had to be given values for it
+    if not is_finished(trial.constraints):
+        state = "pruned"
     return TrialRecord(
         number=trial.number,
         state=state,
         reason=attributes.get("reason"),
         stage=attributes.get("stage"),
-        metrics={**attributes.get("metrics", {}), **final.get(str(trial.number), {})},
-        violations={n: by for n, by in trial.constraints.items() if n != "unfinished"},
+        metrics=metrics,
+        violations=violations,
         recipe=attributes.get("recipe", {}),
         params=attributes.get("params", trial.params),
         seconds=attributes.get("seconds", {}),
         started=trial.datetime_start,
         finished=trial.datetime_complete,
-        feasible=state == "complete" and all(v <= 0 for v in trial.constraints.values()),
+        feasible=state == "complete" and all(by <= 0 for by in violations.values()),
         folder=own if own.is_dir() else None,
         harvested_from=attributes.get("harvested_from"),
         threads=attributes.get("threads"),

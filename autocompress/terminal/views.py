@@ -87,7 +87,7 @@ def miss_lines(misses: "Misses | None") -> Iterator[str]:
         return
     for name, broken in misses.broken.items():
         alone = misses.alone.get(name, 0)
-        yield f"limit {name}: broken by {broken} of {misses.tried} trials, alone by {alone}"
+        yield f"limit {name}: broken by {broken} of {misses.tried[name]} trials, alone by {alone}"
     if misses.nearest is not None:
         over = ", ".join(f"{name} by {by:,.4g}" for name, by in misses.by.items())
         yield f"nearest is trial {misses.nearest.number}: it breaks {over}"

@@ -225,7 +225,8 @@ def test_a_folder_that_holds_something_else_is_refused_and_kept(tmp_path):
 
 
 GIVEN = [
-    {"sparsity": s, "linear_sparsity": 0.5, "distillation": "none", "rank": 1.0} for s in (0.3, 0.5)
+    {"sparsity": sparsity, "linear_sparsity": 0.5, "distillation": "none", "rank": 1.0}
+    for sparsity in (0.3, 0.5)
 ]
 
 
@@ -275,6 +276,9 @@ def test_a_finished_run_has_nothing_to_do(copied):
         ("high = 0.8", "high = 0.7", "search"),
         ("hidden = 32", "hidden = 40", "model"),
         ("valid_limit = 150", "valid_limit = 140", "data"),
+        ("batch_size = 50", "batch_size = 40", r"data\.batch_size"),
+        ('augmentation = "none"', 'augmentation = "shift"', r"data\.augmentation"),
+        ("seed = 1\n", "seed = 2\n", r"study\.seed"),
         ("recovery_epochs = 1", "recovery_epochs = 2", "training"),
     ],
 )
@@ -285,6 +289,20 @@ def test_resuming_with_something_changed_is_refused(copied, old, new, section):
     path.write_text(text.replace(old, new))
     with pytest.raises(RunError, match=section):
         resume(copied, trials=6)
+
+
+def test_limits_may_be_edited_and_hold_at_once(copied):
+    opened, path = Run.open(copied), copied / "study.toml"
+    assert len(opened.front()) > 1
+    smallest = min(trial.metrics["parameters"] for trial in opened.front())
+    text = path.read_text()
+    path.write_text(text.replace("[limits]", f"[limits]\nparameters = {smallest}"))
+    assert [trial.metrics["parameters"] for trial in opened.front()] == [smallest]
+    assert opened.limits == {"parameters": {"most": smallest}}
+    assert resume(copied).front_document()["front"][0]["parameters"] == smallest
+    path.write_text(text.replace("[limits]", "[limits]\nparameter = 1"))
+    with pytest.raises(RunError, match=r"study.toml.*limits\.parameter: unknown key"):
+        opened.front()
 
 
 def test_resuming_on_other_hardware_is_refused(copied):
