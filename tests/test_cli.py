@@ -9,8 +9,9 @@ import optuna
 import pytest
 
 from autocompress import cli, errors, events
-from autocompress.study import Run
+from autocompress.study import Demands, Run
 from autocompress.study.storage import open_storage
+from autocompress.wording import ratio_interval
 
 from made_up_runs import BASELINE, REASON, made_up_run
 
@@ -130,6 +131,22 @@ def test_front_within_a_budget(call, finished):
     assert code == 3
     assert "baseline" in out
     assert "nearest is trial" in err
+
+
+def test_the_latency_of_the_last_word_is_the_one_that_counts(call, finished):
+    member = finished.front()[0]
+    searched, last = (member.metrics[f"{when}_latency_ms"] for when in ("search", "final"))
+    assert last == pytest.approx(1.01 * searched)
+    assert ratio_interval(member.metrics) in call("front", finished.path)[1]
+    told = json.loads(call("front", finished.path, "--json")[1])["front"]
+    assert told == sorted(told, key=lambda other: other["latency_ms"])
+    assert told[0]["latency_ms"] == last
+    assert told[0]["latency_ratio_low"] < told[0]["latency_ratio"] < told[0]["latency_ratio_high"]
+    most = (searched + last) / 2
+    assert call("front", finished.path, "--max-latency-ms", most)[0] == 3
+    with pytest.raises(errors.UsageError, match=f"latency {last:.3f} ms"):
+        finished.pick("fast", Demands(max_latency_ms=most))
+    assert "latency, in the search" in call("show", finished.path, member.number)[1]
 
 
 def test_what_keeps_all_trials_off_the_front_is_told(call, study, tmp_path):

@@ -152,13 +152,7 @@ class Workbench:
             clock.append(time.perf_counter())
         metrics = {
             "accuracy": accuracy,
-            "latency_ms": latency.latency_ms,
-            "latency_ratio": latency.ratio,
-            "latency_ratio_low": latency.ratio_low,
-            "latency_ratio_high": latency.ratio_high,
-            "latency_ms_p10": latency.latency_ms * latency.p10_ms / latency.p50_ms,
-            "latency_ms_p90": latency.latency_ms * latency.p90_ms / latency.p50_ms,
-            "latency_flag": latency.flag,
+            **latency_metrics(latency),
             "parameter_ratio": sizes["parameters"] / self.baseline_metrics["parameters"],
             **sizes,
             "size_bytes": deployed.size_bytes,
@@ -215,6 +209,19 @@ def _stages(
         rows.append({"stage": precision})
     known = zip(OBJECTIVES, values_of(judgement.metrics), strict=True)
     return [*rows[:-1], {**rows[-1], **dict(known)}]
+
+
+def latency_metrics(latency: Latency) -> dict[str, Any]:
+    """Return the metrics of a measured latency."""
+    return {
+        "latency_ms": latency.latency_ms,
+        "latency_ratio": latency.ratio,
+        "latency_ratio_low": latency.ratio_low,
+        "latency_ratio_high": latency.ratio_high,
+        "latency_ms_p10": latency.latency_ms * latency.p10_ms / latency.p50_ms,
+        "latency_ms_p90": latency.latency_ms * latency.p90_ms / latency.p50_ms,
+        "latency_flag": latency.flag,
+    }
 
 
 def size_metrics(model: nn.Module, example: torch.Tensor) -> dict[str, Any]:

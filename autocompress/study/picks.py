@@ -94,14 +94,10 @@ def undominated(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return the trials that no other beats: at least as good in every objective, better in one.
 
     Args:
-        trials: complete ones; the objectives are accuracy, latency and parameters.
+        trials: complete ones; the objectives are accuracy, latency and parameters, as the search
+            measured them.
     """
-    points = np.array(
-        [
-            [-t.metrics["accuracy"], t.metrics["latency_ms"], t.metrics["parameters"]]
-            for t in trials
-        ]
-    ).reshape(-1, 3)
+    points = np.array([t.searched for t in trials]).reshape(-1, 3) * (-1, 1, 1)
     kept: list[int] = []
     front = np.empty((0, 3))
     for index in np.lexsort(points.T[::-1]):  # whoever beats a point comes before it

@@ -46,6 +46,7 @@ _FRONT_KEYS = (
     "test_accuracy",
     "final_latency_ms",
     "final_latency_ratio",
+    "search_latency_ms",
 )
 
 
@@ -185,6 +186,9 @@ class Run:
 
     def front(self, demands: Demands = ALL) -> list[TrialRecord]:
         """Return the feasible trials that no other feasible trial beats, fastest first.
+
+        Who beats whom is told by what the search measured of all alike. Limits, demands and order
+        go by the latency that counts: the last word's, of those that it was spoken on.
 
         Args:
             demands: leave out what does not meet them.

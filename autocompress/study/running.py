@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifacts import digest_of, read_json, write_folder, write_json
+from autocompress.artifacts import digest_of, read_json, write_folder
 from autocompress.config import StudyConfig, load_study, to_toml
 from autocompress.errors import RunError
-from autocompress.events import Finished, Message, Started
+from autocompress.events import Finished, Started
 from autocompress.graph import find_units
 from autocompress.measurement.fingerprint import differences, fingerprint
 from autocompress.measurement.size import count_parameters
 from autocompress.search.workbench import OBJECTIVES, Workbench
 from autocompress.study.budget import Amount, Budget
-from autocompress.study.last_word import last_word
+from autocompress.study.last_word import speak_last_words
 from autocompress.study.preparation import (
     Listener,
     build_model,
@@ -235,8 +235,6 @@ def _search(
 
 def _finish(folder: Path, config: StudyConfig, bench: Workbench, tell: Listener) -> Run:
     finished = Run.open(folder)
-    if not finished.finished and finished.front():
-        tell(Message("the last word: measuring the front again, and opening it on test"))
-        write_json(folder / LAST_WORD_FILE, last_word(finished, config, bench, tell))
+    speak_last_words(finished, config, bench, tell)
     tell(Finished(str(folder), finished.front_document()))
     return finished

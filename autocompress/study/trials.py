@@ -15,6 +15,7 @@ from autocompress.wording import recipe_in_short
 
 State = Literal["complete", "pruned", "failed", "interrupted", "running", "waiting"]
 INTERRUPTED = "interrupted"
+FINAL, SEARCHED = "final_", "search_"  # begin names of what the last word and the search measured
 ENDED = ("complete", "pruned", "failed")
 _STATES: Mapping[optuna.trial.TrialState, State] = {
     optuna.trial.TrialState.COMPLETE: "complete",
@@ -34,8 +35,10 @@ class TrialRecord:
         state: how far it is; ``interrupted`` trials are tried again by ``resume``.
         reason: why it failed or was stopped.
         stage: the stage in which that happened.
-        metrics: accuracy, latency and sizes; after the last word also ``test_accuracy``,
-            ``final_latency_ms`` and ``final_latency_ratio``.
+        metrics: accuracy, latency and sizes; after the last word also ``test_accuracy``. Latency
+            is then the last word's, in every name that begins with ``latency_``: what the search
+            measured is left under ``search_latency_ms`` and so on, and what the last word did
+            is also under ``final_latency_ms`` and so on.
         violations: by how much each limit of the run, as it is now, is broken; 0 or less is kept.
             A limit whose metric is not known is left out.
         recipe: the nested settings of the recipe.
@@ -74,6 +77,13 @@ class TrialRecord:
         return recipe_in_short(self.recipe)
 
     @property
+    def searched(self) -> tuple[float, float, float]:
+        """Accuracy, latency in ms and parameters as the search measured them, all trials alike."""
+        metrics = self.metrics
+        latency_ms = metrics.get(f"{SEARCHED}latency_ms", metrics.get("latency_ms"))
+        return metrics["accuracy"], latency_ms, metrics["parameters"]
+
+    @property
     def duration_s(self) -> float | None:
         """Wall-clock time; ``None`` until it has ended."""
         if self.started is None or self.finished is None:
@@ -110,8 +120,12 @@ class Judge:
     final: Mapping[str, Any]
 
     def metrics(self, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-        """Return all that is known of a trial."""
-        return {**trial.user_attrs.get("metrics", {}), **self.final.get(str(trial.number), {})}
+        """Return all that is known of a trial, with the latency that counts under its own name."""
+        searched = trial.user_attrs.get("metrics", {})
+        final = self.final.get(str(trial.number), {})
+        counts = {n.removeprefix(FINAL): v for n, v in final.items() if n.startswith(FINAL)}
+        replaced = {f"{SEARCHED}{name}": searched[name] for name in counts if name in searched}
+        return {**searched, **final, **counts, **replaced}
 
     def violations(self, metrics: Mapping[str, Any]) -> dict[str, float]:
         """Return by how much each limit is broken whose metric is known."""
