@@ -9,7 +9,9 @@ import optuna
 import pytest
 
 from autocompress import cli, errors, events
+from autocompress.dashboard.document import overview
 from autocompress.study import Demands, Run
+from autocompress.study.records import WANTED
 from autocompress.study.storage import open_storage
 from autocompress.wording import ratio_interval
 
@@ -183,6 +185,21 @@ def test_status_tells_states_and_reasons(call, finished):
     assert "8 complete, 3 pruned, 2 failed, of 30 wanted" in out
     assert REASON in out
     assert json.loads(call("status", finished.path, "--json")[1])["trials"]["failed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told", "progress"),
+    [(60, "of 60 wanted", "13 of 60 trials"), (None, "of as many as fit the time", "13 trials")],
+)
+def test_status_tells_how_many_trials_were_asked_for(call, tmp_path, wanted, told, progress):
+    run = made_up_run(tmp_path / "longer", complete=8, finished=False)
+    study = optuna.load_study(study_name="longer", storage=open_storage(run.path))
+    study.set_user_attr(WANTED, wanted)
+    out = call("status", run.path)[1]
+    assert told in out
+    assert ("ETA" in out) is (wanted is not None)
+    assert json.loads(call("status", run.path, "--json")[1])["trials"]["wanted"] == wanted
+    assert overview(run)["state"]["text"] == f"not finished, {progress}"
 
 
 def test_show_tells_recipe_layers_curve_and_latency(call, finished):

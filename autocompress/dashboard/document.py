@@ -166,8 +166,8 @@ def _export_command(run: Run, trial: TrialRecord) -> str:
 def _state(status: Data) -> dict[str, Any]:
     trials, eta = status["trials"], status["eta_s"]
     done = trials["complete"] + trials["pruned"] + trials["failed"]
-    wanted = max(trials["wanted"], done)
-    progress = f"{done} of {wanted} trials"
+    wanted = None if trials["wanted"] is None else max(trials["wanted"], done)
+    progress = f"{done} trials" if wanted is None else f"{done} of {wanted} trials"
     found = {"done": done, "wanted": wanted}
     if status["finished"]:
         return {"kind": "finished", "text": f"finished, {progress}", **found}

@@ -32,6 +32,7 @@ FORMAT = 1  # of a run's folder
 STUDY_FILE, RUN_FILE, LAST_WORD_FILE = "study.toml", "run.json", "last_word.json"
 CONTROLS, SCRATCH_FILE = "controls", "from_scratch.json"
 UNITS_FILE = "units.json"
+WANTED = "wanted"  # attribute of a study: trials in all, ``None`` where only the time is limited
 _FRONT_KEYS = (
     "accuracy",
     "latency_ms",
@@ -269,6 +270,13 @@ class Run:
             bounds["accuracy"] = {"least": baseline["accuracy"] - given["accuracy_drop"]}
         return bounds
 
+    @property
+    def wanted(self) -> int | None:
+        """Trials in all that the last session was to run; ``None``: as many as fit the time."""
+        study, planned = self._study(), int(self.config["study"]["trials"])
+        wanted: int | None = planned if study is None else study.user_attrs.get(WANTED, planned)
+        return wanted
+
     def misses(self) -> Misses | None:
         """Return which limits keep trials off the front, where none keeps all of them."""
         tried = [trial for trial in self.trials() if trial.violations]
@@ -277,14 +285,19 @@ class Run:
         return misses_of(tried, self.config.get("limits", {}))
 
     def status(self) -> dict[str, Any]:
-        """Return trials by state, reasons of failures, the best so far, and time per stage."""
+        """Return trials by state, reasons of failures, the best so far, and time per stage.
+
+        ``wanted`` and ``eta_s`` are None where only the time is limited.
+        """
         trials = self.trials()
         done = [trial for trial in trials if trial.counts]
-        wanted = int(self.config["study"]["trials"])
+        wanted = self.wanted
         durations = [t.duration_s for t in done if t.duration_s is not None]
-        left = max(0, wanted - len(done))
         at_once = max(1, sum(trial.state == "running" for trial in trials))
-        eta = left * sum(durations) / len(durations) / at_once if durations else None
+        eta = None
+        if durations and wanted is not None:
+            left = max(0, wanted - len(done))
+            eta = left * sum(durations) / len(durations) / at_once
         front = self.front()
         best = {how: self.pick(how).number for how in PICKS} if front else {}
         return {

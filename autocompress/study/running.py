@@ -31,6 +31,7 @@ from autocompress.study.records import (
     LAST_WORD_FILE,
     RUN_FILE,
     STUDY_FILE,
+    WANTED,
     Run,
 )
 from autocompress.study.searching import (
@@ -218,6 +219,7 @@ def _search(
         trials = config.study.trials
     with telling_of_full_disks(folder):
         study = open_study(config, folder)
+        study.set_user_attr(WANTED, trials)
         enqueue(study, config, read_json(folder / RUN_FILE).get("recipes"))
         retry_interrupted(study)
         done = sum(trial.counts for trial in Run.open(folder).trials())

@@ -59,7 +59,8 @@ def status_lines(status: Data) -> Iterator[str]:
     trials = status["trials"]
     states = ", ".join(f"{n} {name}" for name, n in trials.items() if n and name != "wanted")
     yield f"{status['study']}: {'finished' if status['finished'] else 'not finished'}"
-    yield f"trials: {states or 'none yet'}, of {trials['wanted']} wanted"
+    wanted = "as many as fit the time" if trials["wanted"] is None else trials["wanted"]
+    yield f"trials: {states or 'none yet'}, of {wanted} wanted"
     if not status["finished"] and status["eta_s"] is not None:
         yield f"ETA: {duration(status['eta_s'])}"
     yield f"front: {status['front_size']} models"
