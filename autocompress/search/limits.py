@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-DRAFT_ERROR = 0.1  # of latency, and of the size of a draft that is an estimate
+DRAFT_ERROR = 0.1  # of the latency of a draft
 FINISHED: Mapping[str, float] = {"unfinished": -1.0}
 UNFINISHED: Mapping[str, float] = {"unfinished": 1.0}
 """Constraints besides the limits: what was not trained to its end is on no front."""
@@ -64,16 +64,14 @@ class Limits:
         kept = {name: 0.0 for name, most in asdict(self).items() if most is not None}
         return {**kept, **self.violations(metrics, baseline_accuracy)}
 
-    def surely_broken(self, metrics: Mapping[str, Any], *, exact: bool) -> str:
-        """Return which limits a draft breaks by more than its error; empty where none.
+    def surely_broken(self, metrics: Mapping[str, Any]) -> str:
+        """Return which limits an exact draft breaks by more than its error; empty where none.
 
         Args:
-            metrics: what the draft tells of latency and size.
-            exact: whether its size is exact.
+            metrics: what the draft tells of size, which is exact, and of latency.
         """
-        sure = {name: value * (1 - DRAFT_ERROR) for name, value in metrics.items()}
-        if exact:
-            sure |= {n: metrics[n] for n in ("parameters", "parameter_ratio") if n in metrics}
+        error = {"latency_ms": DRAFT_ERROR, "latency_ratio": DRAFT_ERROR}
+        sure = {name: value * (1 - error.get(name, 0.0)) for name, value in metrics.items()}
         broken = [name for name, by in self.violations(sure, 0.0).items() if by > 0]
         return ", ".join(
             f"{name} {metrics[name]:,.4g} (at most {getattr(self, name):,g})" for name in broken
