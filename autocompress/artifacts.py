@@ -61,13 +61,12 @@ def write_folder(path: Path, contents: Mapping[str, Any], *, replace: bool = Tru
     """
     aside = _beside(path)
     shutil.rmtree(aside, ignore_errors=True)
-    digest = hashlib.sha256()
     try:
         aside.mkdir(parents=True)
         for name, content in sorted(contents.items()):
             raw = content if isinstance(content, bytes) else _json_bytes(content)
-            digest.update(name.encode() + b"\0" + raw)
             write_bytes(aside / name, raw)
+        digest = digest_of_folder(aside)
         if replace:
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -77,6 +76,18 @@ def write_folder(path: Path, contents: Mapping[str, Any], *, replace: bool = Tru
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+    return digest
+
+
+def digest_of_folder(path: Path) -> str:
+    """Return the sha256, in hexadecimal, over names and contents of a folder's files.
+
+    Hidden files, which file managers leave, do not count.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(path.iterdir(), key=lambda file: file.name):
+        if not file.name.startswith("."):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 

@@ -15,7 +15,7 @@ from autocompress.errors import TrialError
 from autocompress.recipe import Recipe
 from autocompress.search.drafting import Draft
 from autocompress.search.early_stopping import EarlyStopping, Finished, Running, by_stage, judge
-from autocompress.search.samplers import is_harvested
+from autocompress.search.samplers import was_trained
 from autocompress.search.workbench import Workbench
 from autocompress.training.fitting import EpochRecord, Follower
 
@@ -55,8 +55,7 @@ class History:
         """Return all trials that were trained to the end, but not what was harvested."""
         complete = (optuna.trial.TrialState.COMPLETE,)
         for trial in study.get_trials(deepcopy=False, states=complete):
-            trained = "sha256" in trial.user_attrs and not is_harvested(trial)
-            if trained and trial.number not in self._known:
+            if was_trained(trial) and trial.number not in self._known:
                 self._known[trial.number] = self._read(trial)
                 spent = trial.user_attrs.get("seconds", {})
                 training = (spent.get(stage, 0.0) for stage in ("sparsify", "recover"))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autocompress.artifacts import read_json, write_json
+from autocompress.artifacts import digest_of_folder, read_json, write_json
 from autocompress.config import ModelSection, StudyConfig
 from autocompress.datasets import Splits
 from autocompress.deployment import Deployed, deploy, deployed_file
@@ -25,9 +25,9 @@ def reload_trial(record: TrialRecord, section: ModelSection, splits: Splits) -> 
     """Rebuild a trial's model from factory, plan and weights, on the CPU, in eval mode.
 
     Raises:
-        RunError: the trial has no folder (only complete trials have one), or it is damaged.
+        RunError: as ``intact_folder``.
     """
-    folder = _folder(record)
+    folder = intact_folder(record)
     model = build_structure(section, splits)
     rebuild(model, Plan.from_json((folder / "plan.json").read_text(encoding="utf-8")))
     load_tensors(model, folder / "weights.safetensors")
@@ -59,17 +59,27 @@ def deployed_content(record: TrialRecord) -> bytes:
     """Return the content of the int8 file that was judged of a trial.
 
     Raises:
-        RunError: the trial has no folder, or the file is missing.
+        RunError: as ``intact_folder``, or the file is missing.
     """
-    path = _folder(record) / INT8_FILE
+    path = intact_folder(record) / INT8_FILE
     if not path.is_file():
         raise RunError(f"{path} is missing; it is what was measured of this trial")
     return path.read_bytes()
 
 
-def _folder(record: TrialRecord) -> Path:
+def intact_folder(record: TrialRecord) -> Path:
+    """Return the folder of a trial's model, as it was when the trial ended.
+
+    Raises:
+        RunError: it has none (only complete trials have one), or it was changed since.
+    """
     if record.folder is None:
         raise RunError(f"trial {record.number} is {record.state} and has no model")
+    if record.sha256 not in (None, digest_of_folder(record.folder)):
+        raise RunError(
+            f"{record.folder} is damaged: a file was changed, added or removed since trial "
+            f"{record.number} ended (its sha256 differs)"
+        )
     return record.folder
 
 

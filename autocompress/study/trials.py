@@ -50,6 +50,7 @@ class TrialRecord:
         folder: where its weights, plan, curve and samples are.
         harvested_from: number of the trial whose training run it shares, if it has none itself.
         threads: of the CPU that it was trained with.
+        sha256: of its folder; ``None`` where it was not noted.
         stopped: where early stopping ended it: the ``epoch``, the highest accuracy that it could
             still reach (``bound``), and the trial it was ``dominated_by``; else empty.
     """
@@ -69,6 +70,7 @@ class TrialRecord:
     folder: Path | None
     harvested_from: int | None = None
     threads: int | None = None
+    sha256: str | None = None
     stopped: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -166,5 +168,6 @@ def record_of(trial: optuna.trial.FrozenTrial, folder: Path, judge: Judge) -> Tr
         folder=own if own.is_dir() else None,
         harvested_from=attributes.get("harvested_from"),
         threads=attributes.get("threads"),
+        sha256=attributes.get("sha256"),
         stopped=attributes.get("stopped", {}),
     )

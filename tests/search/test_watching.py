@@ -8,7 +8,7 @@ from optuna.trial import create_trial
 from autocompress.recipe import Recipe
 from autocompress.search import watching
 from autocompress.search.drafting import Draft
-from autocompress.search.limits import Limits
+from autocompress.search.limits import UNFINISHED, Limits
 from autocompress.search.watching import History, StoppedEarlyError, TrialWatch
 from autocompress.search.workbench import Economy
 from autocompress.training.fitting import EpochRecord, Follower, Training
@@ -30,10 +30,10 @@ def study(tmp_path):
         curve = points([0.90, 0.90, 0.905, 0.91 + number / 1000])
         (tmp_path / f"{number:05d}" / "curve.json").write_text(json.dumps(curve))
         values = [0.91 + number / 1000, 1.0, 100.0]
-        facts = {"sha256": "0", "seconds": {"sparsify": 15.0 + number, "recover": 2.0}}
+        facts = {"seconds": {"sparsify": 15.0 + number, "recover": 2.0}}
         study.add_trial(create_trial(values=values, user_attrs=facts, constraints={"a": -1.0}))
-    study.add_trial(create_trial(values=[1, 1, 1], user_attrs={"sha256": "", "harvested_from": 0}))
-    study.add_trial(create_trial(values=[1, 1, 1], user_attrs={"reason": "a stand-in"}))
+    study.add_trial(create_trial(values=[1, 1, 1], user_attrs={"harvested_from": 0}))
+    study.add_trial(create_trial(values=[1, 1, 1], constraints=UNFINISHED))  # a stand-in
     return study
 
 
