@@ -99,7 +99,7 @@ def compress(
     return job.finish(model, curve + recovery)
 
 
-def branch(
+def branch(  # noqa: PLR0913 (what compress takes, and a trunk)
     baseline: nn.Module,
     recipe: Recipe,
     trunk: Trunk,
@@ -108,6 +108,7 @@ def branch(
     teacher: nn.Module | None = None,
     anatomy: Anatomy,
     seed: int = 0,
+    follower: Follower | None = None,
 ) -> CompressedModel:
     """Apply what follows the first training run of a recipe to a trunk that was kept from it.
 
@@ -122,6 +123,7 @@ def branch(
         teacher: as for ``compress``.
         anatomy: the baseline's.
         seed: as for ``compress``.
+        follower: as for ``compress``.
 
     Raises:
         TrialError: a stage failed; it names the stage and the reason.
@@ -129,7 +131,7 @@ def branch(
     model = copy.deepcopy(baseline).to(batches.device)
     model.load_state_dict(trunk)
     distil = _distillers(recipe, baseline, teacher, batches)
-    job = _Job(recipe, batches, anatomy, seed, distil, Follower(), StageLog())
+    job = _Job(recipe, batches, anatomy, seed, distil, follower or Follower(), StageLog())
     return job.finish(*job.shrink(model))
 
 

@@ -79,6 +79,16 @@ def test_the_baseline_is_not_touched(batches, trained_vgg):
     assert all(torch.equal(before[name], t) for name, t in trained_vgg.state_dict().items())
 
 
+def test_a_branch_is_followed(batches, trained_vgg):
+    class Stopped(Follower):
+        def batch(self):
+            raise KeyboardInterrupt
+
+    anatomy, trunk = examine(trained_vgg, batches.example), trained_vgg.state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        branch(trained_vgg, FULL, trunk, batches, anatomy=anatomy, follower=Stopped())
+
+
 def test_a_recipe_repeats(batches, trained_vgg, compressed):
     again = compress(trained_vgg, FULL, batches)
     first, second = compressed.model.state_dict(), again.model.state_dict()

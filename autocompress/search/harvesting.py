@@ -96,6 +96,7 @@ class Harvester:
             left_s = self._credit_s - (time.perf_counter() - start)
             if left_s < crop.each_s:
                 break
+            self.bench.follower.batch()  # whoever is told to stop stops here too
             trial = self._finished(parent, crop, offshoot, f"{parent.number:05d}.{index}")
             if trial is not None:
                 study.add_trial(trial)
@@ -144,6 +145,7 @@ class Harvester:
             teacher=bench.teacher,
             anatomy=bench.anatomy,
             seed=bench.seed,
+            follower=bench.follower,
         )
 
 

@@ -149,7 +149,8 @@ def optimize(
 ) -> None:
     """Run trials in this process, in the name of a worker.
 
-    A ``KeyboardInterrupt`` out of a trial leaves its recipe enqueued.
+    The follower of the bench hears between trials, as between batches. A ``KeyboardInterrupt``
+    out of a trial leaves its recipe enqueued.
     """
     # SQLite has no row locks: two workers that ask at once may be given the same waiting trial.
     turn = filelock.FileLock(objective.bench.folder.parent / ".ask.lock")
@@ -157,6 +158,7 @@ def optimize(
     for _ in range(trials):
         if deadline is not None and time.monotonic() >= deadline:
             break
+        objective.bench.follower.batch()
         with turn:
             trial = study.ask()
         trial.set_user_attr("worker", worker)

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -18,7 +19,9 @@ import pytest
 from autocompress.config import load_study
 from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.events import Finished, LastWord, Started, TrialDone
+from autocompress.recipe import Recipe
 from autocompress.search import harvesting
+from autocompress.search.harvesting import Crop
 from autocompress.search.offshoots import Offshoot
 from autocompress.search.shipped import shipped_params
 from autocompress.study import running
@@ -416,7 +419,7 @@ def test_limits_stop_drafts_and_mark_the_infeasible(tmp_path):
 def test_a_training_run_yields_more_than_one_candidate(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(harvesting, "SHARE", 1000)
     monkeypatch.setattr(harvesting, "promising", lambda found, curve: found)
-    monkeypatch.setattr(harvesting, "leads", lambda study, trial: True)
+    monkeypatch.setattr(harvesting, "leads", lambda *_: True)
     settings = Factorization(energy=0.9, convolution_energy=0.9, min_rank=1)  # for a tiny net
     monkeypatch.setattr(
         harvesting,
@@ -448,6 +451,30 @@ def test_a_training_run_yields_more_than_one_candidate(finished, tmp_path, monke
         assert trial.recipe["training"]["recovery_epochs"] == 0
         assert 0 < trial.params["sparsity"] < parent.params["sparsity"]
         assert "left after epoch" in recipe_in_short(trial.recipe)
+
+
+class Stopped(Follower):
+    """What a worker that was told to stop follows with."""
+
+    def batch(self):
+        raise KeyboardInterrupt
+
+
+def test_who_is_told_to_stop_begins_no_trial_and_harvests_nothing(copied, monkeypatch):
+    study, objective = open_bench(copied, worker=1, follower=Stopped())
+    before = len(study.trials)
+    with pytest.raises(KeyboardInterrupt):
+        optimize(study, objective, 1, None, "test")
+    assert len(study.trials) == before
+    offshoots = [Offshoot(Recipe())]
+    monkeypatch.setattr(harvesting, "leads", lambda *_: True)
+    monkeypatch.setattr(harvesting, "lower_ranks", lambda *_: offshoots)
+    parent, made = study.trials[0], SimpleNamespace(plan=None, curve=())
+    crop = Crop(0, Recipe(), {}, {}, made, 0.0)
+    objective.harvester.keep(crop, trial_s=1000)
+    with pytest.raises(KeyboardInterrupt):
+        objective.harvester.gather(study, parent)
+    assert len(study.trials) == before
 
 
 def test_economies_can_be_left_out(tmp_path):
