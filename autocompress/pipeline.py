@@ -187,6 +187,7 @@ class _Job:
     def shrink(self, model: nn.Module) -> tuple[nn.Module, Curve]:
         """Prune, factorize, recover; the same for a trunk just trained and for one kept."""
         recipe, batches, example = self.recipe, self._seeded(self.seed + 1), self.batches.example
+        before = plan_of(model)
 
         if recipe.pruning is not None:
             with self.log.stage("prune"):
@@ -202,7 +203,9 @@ class _Job:
 
         with self.log.stage("recover"):
             curve = self._fit(model, batches, recipe.training.recovery, [HoldZeros()])
-            if recipe.training.recovery_epochs == 0:
+            touched = recipe.sparsification is not None or recipe.training.epochs > 0
+            touched = touched or plan_of(model) != before
+            if touched and recipe.training.recovery_epochs == 0:
                 reestimate_batch_norms(model, batches.train)
         self.log.note("recover", model, _end_of(curve))
         return model.eval(), curve
