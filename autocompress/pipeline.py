@@ -271,8 +271,8 @@ def draft(
     """Return the structure that a recipe leads to, without training, in about a second.
 
     One-shot masks on the baseline's weights, then surgery. With a local scope the widths are
-    those of the trained candidate; with a global one they are close to them. Its accuracy means
-    nothing; its size and speed tell whether training is worth it.
+    those of the trained candidate; with a global one it may be several times larger. Its accuracy
+    means nothing; its size and speed tell whether training is worth it.
     """
     model, units = copy.deepcopy(baseline), anatomy.units.groups
     with failing_as("draft"):

@@ -229,7 +229,7 @@ def test_a_folder_that_holds_something_else_is_refused_and_kept(tmp_path):
 
 GIVEN = [
     {"sparsity": sparsity, "linear_sparsity": 0.5, "distillation": "none", "rank": 1.0}
-    for sparsity in (0.3, 0.5)
+    for sparsity in (0.4, 0.5)
 ]
 
 
