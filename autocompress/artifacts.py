@@ -1,5 +1,6 @@
 """Files that are either whole or absent: written aside, flushed to disk, then renamed."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -44,30 +45,49 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} is not valid JSON: {error}") from error
 
 
-def write_folder(path: Path, contents: Mapping[str, Any]) -> str:
+def write_folder(path: Path, contents: Mapping[str, Any], *, replace: bool = True) -> str:
     """Write a folder of files that appears whole or not at all.
 
     Args:
-        path: the folder; one that is already there is replaced.
+        path: the folder.
         contents: file name to bytes (written as they are) or plain data (written as JSON).
+        replace: whether one that is there is replaced, whatever it holds.
 
     Returns:
         sha256, in hexadecimal, over names and contents.
+
+    Raises:
+        OSError: the folder holds something and is not to be replaced.
     """
     aside = _beside(path)
     shutil.rmtree(aside, ignore_errors=True)
-    digest = hashlib.sha256()
     try:
         aside.mkdir(parents=True)
         for name, content in sorted(contents.items()):
             raw = content if isinstance(content, bytes) else _json_bytes(content)
-            digest.update(name.encode() + b"\0" + raw)
             write_bytes(aside / name, raw)
-        shutil.rmtree(path, ignore_errors=True)
+        digest = digest_of_folder(aside)
+        if replace:
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):  # it is not there, or not empty
+                path.rmdir()
         aside.rename(path)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+    return digest
+
+
+def digest_of_folder(path: Path) -> str:
+    """Return the sha256, in hexadecimal, over names and contents of a folder's files.
+
+    Hidden files, which file managers leave, do not count.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(path.iterdir(), key=lambda file: file.name):
+        if not file.name.startswith("."):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 

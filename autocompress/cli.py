@@ -146,7 +146,10 @@ def _search(folder: Path, search: Callable[[Listener], "Run"], *, as_json: bool)
     if counts["complete"] or counts["pruned"]:
         for line in views.miss_lines(finished.misses()):
             say(line)
-        say("no trial met the limits; loosen [limits], or widen [search] and resume")
+        say(
+            f"no trial met the limits; loosen [limits] in {folder}/study.toml, which `front` and "
+            "`resume` follow, or widen [search] in a new study"
+        )
         raise typer.Exit(NOTHING_FEASIBLE)
     say(f"no trial was completed; reasons: autocompress status {folder}")
     raise typer.Exit(FAILED)

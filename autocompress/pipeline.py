@@ -98,7 +98,7 @@ def compress(
     return job.finish(model, curve + recovery)
 
 
-def branch(
+def branch(  # noqa: PLR0913 (what compress takes, and a trunk)
     baseline: nn.Module,
     recipe: Recipe,
     trunk: Trunk,
@@ -107,6 +107,7 @@ def branch(
     teacher: nn.Module | None = None,
     anatomy: Anatomy,
     seed: int = 0,
+    follower: Follower | None = None,
 ) -> CompressedModel:
     """Apply what follows the first training run of a recipe to a trunk that was kept from it.
 
@@ -121,13 +122,14 @@ def branch(
         teacher: as for ``compress``.
         anatomy: the baseline's.
         seed: as for ``compress``.
+        follower: as for ``compress``.
 
     Raises:
         TrialError: a stage failed; it names the stage and the reason.
     """
     model, batches, distil = _set_up(baseline, recipe, batches, teacher)
     model.load_state_dict(trunk)
-    job = _Job(recipe, batches, anatomy, seed, distil, Follower(), StageLog())
+    job = _Job(recipe, batches, anatomy, seed, distil, follower or Follower(), StageLog())
     return job.finish(*job.shrink(model))
 
 
@@ -183,6 +185,7 @@ class _Job:
     def shrink(self, model: nn.Module) -> tuple[nn.Module, Curve]:
         """Prune, factorize, recover; the same for a trunk just trained and for one kept."""
         recipe, batches, example = self.recipe, self._seeded(self.seed + 1), self.batches.example
+        before = plan_of(model)
 
         if recipe.pruning is not None:
             with self.log.stage("prune"):
@@ -198,7 +201,9 @@ class _Job:
 
         with self.log.stage("recover"):
             curve = self._fit(model, batches, recipe.training.recovery, [HoldZeros()])
-            if recipe.training.recovery_epochs == 0:
+            touched = recipe.sparsification is not None or recipe.training.epochs > 0
+            touched = touched or plan_of(model) != before
+            if touched and recipe.training.recovery_epochs == 0:
                 reestimate_batch_norms(model, batches.train)
         self.log.note("recover", model, _end_of(curve))
         return model.eval(), curve
@@ -269,8 +274,8 @@ def draft(
     """Return the structure that a recipe leads to, without training, in about a second.
 
     One-shot masks on the baseline's weights, then surgery. With a local scope the widths are
-    those of the trained candidate; with a global one they are close to them. Its accuracy means
-    nothing; its size and speed tell whether training is worth it.
+    those of the trained candidate; with a global one it may be several times larger. Its accuracy
+    means nothing; its size and speed tell whether training is worth it.
     """
     model, units = copy.deepcopy(baseline), anatomy.units.groups
     with failing_as("draft"):

@@ -192,12 +192,13 @@ def _load(run: Run) -> tuple[list[Finished], int, np.ndarray]:
 def _finished(trial: TrialRecord) -> Finished:
     assert trial.folder is not None
     curve = json.loads((trial.folder / "curve.json").read_text())
+    accuracy, latency_ms, parameters = trial.searched
     return Finished(
         number=trial.number,
         curve=by_stage((point["stage"], point["accuracy"]) for point in curve),
-        accuracy=trial.metrics["accuracy"],
-        latency_ms=trial.metrics["latency_ms"],
-        parameters=trial.metrics["parameters"],
+        accuracy=accuracy,
+        latency_ms=latency_ms,
+        parameters=int(parameters),
         feasible=trial.feasible,
     )
 

@@ -9,8 +9,11 @@ import optuna
 import pytest
 
 from autocompress import cli, errors, events
-from autocompress.study import Run
+from autocompress.dashboard.document import overview
+from autocompress.study import Demands, Run
+from autocompress.study.records import WANTED
 from autocompress.study.storage import open_storage
+from autocompress.wording import ratio_interval
 
 from made_up_runs import BASELINE, REASON, made_up_run
 
@@ -132,11 +135,29 @@ def test_front_within_a_budget(call, finished):
     assert "nearest is trial" in err
 
 
+def test_the_latency_of_the_last_word_is_the_one_that_counts(call, finished):
+    member = finished.front()[0]
+    searched, last = (member.metrics[f"{when}_latency_ms"] for when in ("search", "final"))
+    assert last == pytest.approx(1.01 * searched)
+    assert ratio_interval(member.metrics) in call("front", finished.path)[1]
+    told = json.loads(call("front", finished.path, "--json")[1])["front"]
+    assert told == sorted(told, key=lambda other: other["latency_ms"])
+    assert told[0]["latency_ms"] == last
+    assert told[0]["latency_ratio_low"] < told[0]["latency_ratio"] < told[0]["latency_ratio_high"]
+    most = (searched + last) / 2
+    assert call("front", finished.path, "--max-latency-ms", most)[0] == 3
+    with pytest.raises(errors.UsageError, match=f"latency {last:.3f} ms"):
+        finished.pick("fast", Demands(max_latency_ms=most))
+    assert "latency, in the search" in call("show", finished.path, member.number)[1]
+
+
 def test_what_keeps_all_trials_off_the_front_is_told(call, study, tmp_path):
     made_up = made_up_run(tmp_path / "run", complete=0, failed=0, pruned=0, finished=False)
     opened = optuna.load_study(study_name="run", storage=open_storage(made_up.path))
+    (made_up.path / "baseline").mkdir()
+    (made_up.path / "baseline" / "metrics.json").write_text(json.dumps(BASELINE))
     for drop in (0.2, 0.07):
-        metrics = {"accuracy": 0.9, "latency_ms": 1.0, "parameters": 10}
+        metrics = {"accuracy": 0.982 - drop, "latency_ms": 1.0, "parameters": 10}
         opened.add_trial(
             optuna.trial.create_trial(
                 values=list(metrics.values()),
@@ -152,6 +173,10 @@ def test_what_keeps_all_trials_off_the_front_is_told(call, study, tmp_path):
         assert "limit accuracy_drop: broken by 2 of 2 trials, alone by 2" in err
         assert "nearest is trial 1: it breaks accuracy_drop by 0.02" in err
     assert not (tmp_path / "bundle").exists()
+    loosened = (made_up.path / "study.toml").read_text().replace("drop = 0.05", "drop = 0.1")
+    (made_up.path / "study.toml").write_text(loosened)
+    told = json.loads(call("front", made_up.path, "--json")[1])
+    assert [member["trial"] for member in told["front"]] == [1]
 
 
 def test_status_tells_states_and_reasons(call, finished):
@@ -160,6 +185,21 @@ def test_status_tells_states_and_reasons(call, finished):
     assert "8 complete, 3 pruned, 2 failed, of 30 wanted" in out
     assert REASON in out
     assert json.loads(call("status", finished.path, "--json")[1])["trials"]["failed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told", "progress"),
+    [(60, "of 60 wanted", "13 of 60 trials"), (None, "of as many as fit the time", "13 trials")],
+)
+def test_status_tells_how_many_trials_were_asked_for(call, tmp_path, wanted, told, progress):
+    run = made_up_run(tmp_path / "longer", complete=8, finished=False)
+    study = optuna.load_study(study_name="longer", storage=open_storage(run.path))
+    study.set_user_attr(WANTED, wanted)
+    out = call("status", run.path)[1]
+    assert told in out
+    assert ("ETA" in out) is (wanted is not None)
+    assert json.loads(call("status", run.path, "--json")[1])["trials"]["wanted"] == wanted
+    assert overview(run)["state"]["text"] == f"not finished, {progress}"
 
 
 def test_show_tells_recipe_layers_curve_and_latency(call, finished):

@@ -79,6 +79,24 @@ def test_the_baseline_is_not_touched(batches, trained_vgg):
     assert all(torch.equal(before[name], t) for name, t in trained_vgg.state_dict().items())
 
 
+def test_what_nothing_was_asked_of_stays_as_it_is(batches, trained_vgg):
+    nothing = Training(epochs=0, recovery_epochs=0)
+    for more in ({}, {"pruning": Pruning()}, {"factorization": Factorization(rank=1.0)}):
+        made = compress(trained_vgg, Recipe(fold=False, training=nothing, **more), batches).model
+        pairs = zip(trained_vgg.state_dict().values(), made.state_dict().values(), strict=True)
+        assert all(torch.equal(before, after) for before, after in pairs)
+
+
+def test_a_branch_is_followed(batches, trained_vgg):
+    class Stopped(Follower):
+        def batch(self):
+            raise KeyboardInterrupt
+
+    anatomy, trunk = examine(trained_vgg, batches.example), trained_vgg.state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        branch(trained_vgg, FULL, trunk, batches, anatomy=anatomy, follower=Stopped())
+
+
 def test_a_recipe_repeats(batches, trained_vgg, compressed):
     again = compress(trained_vgg, FULL, batches)
     first, second = compressed.model.state_dict(), again.model.state_dict()

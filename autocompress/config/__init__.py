@@ -1,6 +1,6 @@
 """The study file: what may stand in it, how it is read, and how its resolved form is written."""
 
-from autocompress.config.files import load_study, study_from, template, to_toml
+from autocompress.config.files import limits_from, load_study, study_from, template, to_toml
 from autocompress.config.schema import (
     DataSection,
     LatencySection,
@@ -22,6 +22,7 @@ __all__ = [
     "StudyConfig",
     "StudySection",
     "TrainingSection",
+    "limits_from",
     "load_study",
     "parse_duration",
     "study_from",

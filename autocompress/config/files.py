@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from autocompress.config import places
 from autocompress.config.problems import Place, tell
-from autocompress.config.schema import StudyConfig
+from autocompress.config.schema import LimitsSection, StudyConfig
 from autocompress.errors import ConfigurationError
 
 
@@ -68,6 +68,18 @@ def study_from(data: Mapping[str, Any], *, place: Place = lambda _: "") -> Study
         return StudyConfig.model_validate(data)
     except ValidationError as error:
         raise ConfigurationError(tell(error, StudyConfig, place)) from None
+
+
+def limits_from(data: Mapping[str, Any]) -> LimitsSection:
+    """Check the content of ``[limits]`` alone: that needs neither torch nor the other sections.
+
+    Raises:
+        ConfigurationError: everything that is wrong, all at once.
+    """
+    try:
+        return LimitsSection.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(tell(error, LimitsSection, lambda _: "limits.")) from None
 
 
 def to_toml(config: StudyConfig) -> str:

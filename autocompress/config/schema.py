@@ -101,7 +101,7 @@ class DataSection(Section):
         augmentation: what happens to training images.
         train_limit: use at most so many training images.
         valid_limit: the same for ``valid``, which the search sees.
-        test_limit: the same for ``test``, which is opened once.
+        test_limit: the same for ``test``, which is opened at the end.
     """
 
     source: Annotated[str, Field(min_length=1)]

@@ -17,7 +17,6 @@ from autocompress.dashboard.stored import stored_files
 from autocompress.dashboard.tables import (
     controls_table,
     front_table,
-    last_word_of,
     reason_of,
     state_of,
     states_table,
@@ -122,7 +121,7 @@ def details(run: Run, number: int) -> dict[str, Any]:
         "reason": reason_of(trial),
         "harvested_from": trial.harvested_from,
         "words": recipe_in_words(trial.recipe),
-        "numbers": _beside_baseline(last_word_of(trial.metrics), baseline),
+        "numbers": _beside_baseline(trial.metrics, baseline),
         "export": _export_command(run, trial) if trial.folder else None,
         "recipe": _settings(trial.recipe),
         "time": [[stage, duration(spent)] for stage, spent in trial.seconds.items()],
@@ -167,8 +166,8 @@ def _export_command(run: Run, trial: TrialRecord) -> str:
 def _state(status: Data) -> dict[str, Any]:
     trials, eta = status["trials"], status["eta_s"]
     done = trials["complete"] + trials["pruned"] + trials["failed"]
-    wanted = max(trials["wanted"], done)
-    progress = f"{done} of {wanted} trials"
+    wanted = None if trials["wanted"] is None else max(trials["wanted"], done)
+    progress = f"{done} trials" if wanted is None else f"{done} of {wanted} trials"
     found = {"done": done, "wanted": wanted}
     if status["finished"]:
         return {"kind": "finished", "text": f"finished, {progress}", **found}

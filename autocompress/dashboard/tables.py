@@ -48,19 +48,13 @@ def _row(metrics: Data, trial: str, recipe: str) -> dict[str, Cell]:
     return {key: {"text": text, "sort": metrics.get(key, text)} for key, text in texts.items()}
 
 
-def last_word_of(metrics: Data) -> Data:
-    """Return metrics with the latency of the last word in place of the trial's own."""
-    final = {k.removeprefix("final_"): v for k, v in metrics.items() if k.startswith("final_")}
-    return {**metrics, **final}
-
-
 def front_table(front: Sequence[TrialRecord], baseline: Data) -> dict[str, Any]:
-    """Return the baseline and the front, fastest first, with the last word's numbers."""
+    """Return the baseline and the front, in its order."""
     tested = any("test_accuracy" in trial.metrics for trial in front)
     keys = [key for key in _COLUMNS if tested or key != "test_accuracy"]
     rows = [_row(baseline, "baseline", "")] if baseline else []
-    for trial in sorted(front, key=lambda trial: last_word_of(trial.metrics)["latency_ms"]):
-        row = _row(last_word_of(trial.metrics), str(trial.number), trial.in_short)
+    for trial in front:
+        row = _row(trial.metrics, str(trial.number), trial.in_short)
         row["trial"]["sort"] = trial.number
         rows.append(row)
     return _table({key: _COLUMNS[key] for key in keys}, rows)

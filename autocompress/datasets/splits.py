@@ -74,7 +74,7 @@ class Splits:
     Attributes:
         train: what models learn from.
         valid: what the search sees.
-        test: opened once, at the end.
+        test: opened at the end.
         classes: names of the classes; a label is an index into them.
         channels: channels of the images.
         image_size: height and width of the images that models see, in pixels.

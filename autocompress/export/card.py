@@ -137,10 +137,9 @@ def _numbers(card: Card) -> Iterator[str]:
             images = f", {card.images[split]:,} images" if split in card.images else ""
             name = f"accuracy on {split}{images}"
             rows.append((name, percent(before.get(key)), percent(after[key]), ""))
-    latency = _latest(after)
-    if "latency_ms" in latency:
-        times = milliseconds(before.get("latency_ms")), milliseconds(latency["latency_ms"])
-        rows.append(("latency", *times, f"{ratio_interval(latency)}, 95 % interval"))
+    if "latency_ms" in after:
+        times = milliseconds(before.get("latency_ms")), milliseconds(after["latency_ms"])
+        rows.append(("latency", *times, f"{ratio_interval(after)}, 95 % interval"))
     for key, (name, write) in SIZES.items():
         if before.get(key) and after.get(key) is not None:
             of = ratio(after[key] / before[key])
@@ -151,14 +150,6 @@ def _numbers(card: Card) -> Iterator[str]:
         facts = ", ".join(f"{name} {value}" for name, value in card.origin.machine.items())
         n = before.get("latency", {}).get("n")
         yield f"Measured by the study, the baseline over n = {n} calls, on: {facts}.\n"
-
-
-def _latest(metrics: Data) -> Data:
-    """Return the latency of the last word, where it was spoken."""
-    if "final_latency_ms" not in metrics:
-        return metrics
-    begin = "final_"
-    return {k.removeprefix(begin): v for k, v in metrics.items() if k.startswith(begin)}
 
 
 def _what_was_done(card: Card) -> Iterator[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from autocompress.pipeline import CompressedModel
     from autocompress.search.workbench import Workbench
 
-LAST_WORD = "final_"  # begins the names of what a study's last word measured again
+TWICE = ("final_", "search_")  # begin names of what a study measured in its last word and before
 
 
 def reproduce(bundle: str | Path, tell: "Callable[[Event], None]") -> dict[str, Any]:
@@ -108,7 +108,8 @@ def _rows(
     for metric, before in stored.items():
         if isinstance(before, bool) or not isinstance(before, int | float):
             continue
-        now = again.get(metric.removeprefix(LAST_WORD))
+        begin = next((begin for begin in TWICE if metric.startswith(begin)), "")
+        now = again.get(metric.removeprefix(begin))
         drift = None if now is None else now - before
         yield {"of": of, "metric": metric, "bundle": before, "again": now, "drift": drift}
 

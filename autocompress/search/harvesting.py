@@ -1,7 +1,7 @@
 """Finishes a trial's training run in other ways too, and adds what comes out to the study."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,12 +90,13 @@ class Harvester:
             return
         made, start = crop.compressed, time.perf_counter()
         wanted = promising(levels(crop.recipe), made.curve)
-        if leads(study, parent):
+        if leads(study, parent, self.bench.is_feasible):
             wanted = [*lower_ranks(crop.recipe, made.plan, self.space.exclude), *wanted]
         for index, offshoot in enumerate(wanted, 1):
             left_s = self._credit_s - (time.perf_counter() - start)
             if left_s < crop.each_s:
                 break
+            self.bench.follower.batch()  # whoever is told to stop stops here too
             trial = self._finished(parent, crop, offshoot, f"{parent.number:05d}.{index}")
             if trial is not None:
                 study.add_trial(trial)
@@ -131,7 +132,7 @@ class Harvester:
             params=self.space.nearest_of(params, parent.distributions),
             distributions=parent.distributions,
             user_attrs=facts,
-            constraints={**bench.violations(judgement.metrics), **FINISHED},
+            constraints={**bench.constraints(judgement.metrics), **FINISHED},
         )
 
     def _made(self, crop: Crop, offshoot: Offshoot) -> CompressedModel:
@@ -146,18 +147,17 @@ class Harvester:
             teacher=bench.teacher,
             anatomy=bench.anatomy,
             seed=bench.seed,
+            follower=bench.follower,
         )
 
 
-def leads(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Return whether a complete trial keeps all limits, and no other that does beats it."""
+def leads(
+    study: optuna.Study, trial: FrozenTrial, is_feasible: Callable[[FrozenTrial], bool]
+) -> bool:
+    """Return whether a complete trial is feasible, and no other that is beats it."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    rivals = [other for other in complete if _feasible(other)]
-    return _feasible(trial) and not any(_beats(other, trial) for other in rivals)
-
-
-def _feasible(trial: FrozenTrial) -> bool:
-    return all(by <= 0 for by in trial.constraints.values())
+    rivals = [other for other in complete if is_feasible(other)]
+    return is_feasible(trial) and not any(_beats(other, trial) for other in rivals)
 
 
 def _beats(one: FrozenTrial, other: FrozenTrial) -> bool:

@@ -35,7 +35,7 @@ class Objective:
     def __init__(self, space: Space, bench: Workbench) -> None:
         self.space = space
         self.bench = bench
-        self._history = History(bench.folder)
+        self._history = History(bench.folder, bench.is_feasible)
         self.harvester = Harvester(space, bench)
 
     def __call__(self, trial: optuna.Trial) -> tuple[float, float, float]:
@@ -99,22 +99,24 @@ class Objective:
         return dict(judgement.metrics)
 
     def _draft(self, trial: optuna.Trial, recipe: Recipe) -> Draft | None:
-        """Draw the structure, where that may save the training; refuse it if it breaks a limit."""
+        """Draw the structure, where that may save the training; refuse it if it breaks a limit.
+
+        Only one that training cannot change: others may come out several times smaller.
+        """
         bench, start = self.bench, time.perf_counter()
         limits = bench.limits
-        may_stop = bench.economy.early_stopping and is_exact(recipe)
-        may_stop = may_stop and self._history.makes_stopping_pay(trial.study)
-        if not bench.economy.draft or not (may_stop or limits.on_latency or limits.on_size):
+        if not bench.economy.draft or not is_exact(recipe):
+            return None
+        may_stop = bench.economy.early_stopping and self._history.makes_stopping_pay(trial.study)
+        if not (may_stop or limits.on_latency or limits.on_size):
             return None
         ruler = bench.ruler if may_stop or limits.on_latency else None
         made = make_draft(bench.baseline, recipe, bench.batches.example, bench.anatomy, ruler)
         trial.set_user_attr("draft", asdict(made))
         trial.set_user_attr("seconds", {"draft": time.perf_counter() - start})
-        broken = bench.limits.surely_broken(made.metrics, exact=made.exact)
+        broken = limits.surely_broken(made.metrics)
         if broken:
-            about = "" if made.exact else ", an estimate,"
-            reason = f"a draft of it{about} is over the limit: {broken}"
-            self._stop(trial, made.metrics, reason)
+            self._stop(trial, made.metrics, f"a draft of it is over the limit: {broken}")
         return made
 
     def _refuse_duplicate(self, trial: optuna.Trial, recipe: Recipe) -> None:
@@ -147,7 +149,7 @@ class Objective:
     def _constrain(
         self, trial: optuna.Trial, metrics: Mapping[str, Any], end: Mapping[str, float]
     ) -> None:
-        for name, by in {**self.bench.violations(metrics), **end}.items():
+        for name, by in {**self.bench.constraints(metrics), **end}.items():
             trial.set_constraint(name, by)
 
     def _record_failure(self, trial: optuna.Trial, error: TrialError) -> None:

@@ -19,6 +19,7 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState
 
 from autocompress.registry import by_name
+from autocompress.search.limits import is_finished
 
 SETTLING_TRIALS = 8  # as many as there are shipped recipes, which no sampler proposed
 WORTH = 4.0  # asks of the Gaussian process that a trial must last, for its better proposals to pay
@@ -68,7 +69,7 @@ class CostAwareSampler(BaseSampler):
     def prefers_gp(self, study: optuna.Study) -> bool | None:
         """Return whether the Gaussian process pays; ``None`` while the cost is not known."""
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        trained = [t for t in complete if "sha256" in t.user_attrs and not is_harvested(t)]
+        trained = [t for t in complete if was_trained(t)]
         seconds = [t.duration.total_seconds() for t in trained if t.duration is not None]
         if len(seconds) < SETTLING_TRIALS:
             return None
@@ -129,6 +130,11 @@ def wants_flat(study: optuna.Study) -> bool:
     if isinstance(sampler, CostAwareSampler):
         return sampler.prefers_gp(study) is not False
     return isinstance(sampler, GPSampler)
+
+
+def was_trained(trial: FrozenTrial) -> bool:
+    """Return whether a complete trial has a training run of its own, which went to its end."""
+    return is_finished(trial.constraints) and not is_harvested(trial)
 
 
 def is_harvested(trial: FrozenTrial) -> bool:

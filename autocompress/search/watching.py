@@ -1,12 +1,13 @@
 """Watches a trial train, and ends it where it can no longer enter the front."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 from torch import nn
 
 from autocompress.artifacts import read_json
@@ -14,7 +15,7 @@ from autocompress.errors import TrialError
 from autocompress.recipe import Recipe
 from autocompress.search.drafting import Draft
 from autocompress.search.early_stopping import EarlyStopping, Finished, Running, by_stage, judge
-from autocompress.search.samplers import is_harvested
+from autocompress.search.samplers import was_trained
 from autocompress.search.workbench import Workbench
 from autocompress.training.fitting import EpochRecord, Follower
 
@@ -42,10 +43,11 @@ class History:
 
     Args:
         folder: where each trial has a folder.
+        is_feasible: tells whether a complete trial keeps all limits.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, is_feasible: Callable[[FrozenTrial], bool]) -> None:
+        self.folder, self.is_feasible = folder, is_feasible
         self._known: dict[int, Finished] = {}
         self._training_s: dict[int, float] = {}
 
@@ -53,8 +55,7 @@ class History:
         """Return all trials that were trained to the end, but not what was harvested."""
         complete = (optuna.trial.TrialState.COMPLETE,)
         for trial in study.get_trials(deepcopy=False, states=complete):
-            trained = "sha256" in trial.user_attrs and not is_harvested(trial)
-            if trained and trial.number not in self._known:
+            if was_trained(trial) and trial.number not in self._known:
                 self._known[trial.number] = self._read(trial)
                 spent = trial.user_attrs.get("seconds", {})
                 training = (spent.get(stage, 0.0) for stage in ("sparsify", "recover"))
@@ -70,7 +71,7 @@ class History:
         enough = len(self.of(study)) >= EarlyStopping.min_trials
         return enough and statistics.median(self._training_s.values()) >= PAYS_S
 
-    def _read(self, trial: optuna.trial.FrozenTrial) -> Finished:
+    def _read(self, trial: FrozenTrial) -> Finished:
         curve = read_json(self.folder / f"{trial.number:05d}" / "curve.json")
         accuracy, latency_ms, parameters = trial.values
         return Finished(
@@ -79,7 +80,7 @@ class History:
             accuracy=accuracy,
             latency_ms=latency_ms,
             parameters=int(parameters),
-            feasible=all(by <= 0 for by in trial.constraints.values()),
+            feasible=self.is_feasible(trial),
         )
 
 

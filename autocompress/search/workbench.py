@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from optuna.trial import FrozenTrial
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -27,7 +28,7 @@ from autocompress.measurement.size import (
 )
 from autocompress.pipeline import CompressedModel, compress
 from autocompress.recipe import Recipe
-from autocompress.search.limits import Limits
+from autocompress.search.limits import Limits, is_finished
 from autocompress.techniques.anatomy import Anatomy
 from autocompress.training.batches import Batches
 from autocompress.training.evaluation import score
@@ -151,13 +152,7 @@ class Workbench:
             clock.append(time.perf_counter())
         metrics = {
             "accuracy": accuracy,
-            "latency_ms": latency.latency_ms,
-            "latency_ratio": latency.ratio,
-            "latency_ratio_low": latency.ratio_low,
-            "latency_ratio_high": latency.ratio_high,
-            "latency_ms_p10": latency.latency_ms * latency.p10_ms / latency.p50_ms,
-            "latency_ms_p90": latency.latency_ms * latency.p90_ms / latency.p50_ms,
-            "latency_flag": latency.flag,
+            **latency_metrics(latency),
             "parameter_ratio": sizes["parameters"] / self.baseline_metrics["parameters"],
             **sizes,
             "size_bytes": deployed.size_bytes,
@@ -192,9 +187,17 @@ class Workbench:
                 },
             )
 
-    def violations(self, metrics: Mapping[str, Any]) -> dict[str, float]:
-        """Return by how much each limit is broken; 0 or less is kept."""
-        return self.limits.violations(metrics, self.baseline_metrics["accuracy"])
+    def constraints(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        """Return by how much each limit is broken; 0 or less is kept, or not known."""
+        return self.limits.constraints(metrics, self.baseline_metrics["accuracy"])
+
+    def is_feasible(self, trial: FrozenTrial) -> bool:
+        """Return whether a complete trial was trained to its end and keeps the limits.
+
+        The limits as they are now: those of a run may have been edited since the trial ended.
+        """
+        broken = self.constraints(trial.user_attrs.get("metrics", {}))
+        return is_finished(trial.constraints) and all(by <= 0 for by in broken.values())
 
 
 def _stages(
@@ -206,6 +209,19 @@ def _stages(
         rows.append({"stage": precision})
     known = zip(OBJECTIVES, values_of(judgement.metrics), strict=True)
     return [*rows[:-1], {**rows[-1], **dict(known)}]
+
+
+def latency_metrics(latency: Latency) -> dict[str, Any]:
+    """Return the metrics of a measured latency."""
+    return {
+        "latency_ms": latency.latency_ms,
+        "latency_ratio": latency.ratio,
+        "latency_ratio_low": latency.ratio_low,
+        "latency_ratio_high": latency.ratio_high,
+        "latency_ms_p10": latency.latency_ms * latency.p10_ms / latency.p50_ms,
+        "latency_ms_p90": latency.latency_ms * latency.p90_ms / latency.p50_ms,
+        "latency_flag": latency.flag,
+    }
 
 
 def size_metrics(model: nn.Module, example: torch.Tensor) -> dict[str, Any]:

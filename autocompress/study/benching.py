@@ -94,9 +94,7 @@ def _wanted(run: Run, numbers: Sequence[int]) -> list[TrialRecord]:
 
 
 def _stored(record: TrialRecord) -> dict[str, float | None]:
-    """Return the ratio of the last word, or of the trial where it was not spoken."""
-    prefix = "final_" if record.metrics.get("final_latency_ratio") is not None else ""
-    return {key: record.metrics.get(prefix + key) for key in _RATIO}
+    return {key: record.metrics.get(key) for key in _RATIO}
 
 
 def _numbers(latency: Latency) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from autocompress.events import Message
 from autocompress.graph import Plan, rebuild
 from autocompress.graph.plan import Fold
 from autocompress.search.workbench import Workbench
+from autocompress.study.last_word import intact_folder
 from autocompress.study.preparation import (
     TRAINING_FILE,
     Listener,
@@ -154,9 +155,7 @@ def _training_seconds(folder: Path) -> float:
 
 def _fresh(trial: TrialRecord, config: StudyConfig, bench: Workbench) -> tuple[nn.Module, bool]:
     """Return a trial's architecture with fresh weights, and whether norms are to be folded."""
-    if trial.folder is None:
-        raise RunError(f"trial {trial.number} has no folder with a plan")
-    plan = Plan.from_json((trial.folder / "plan.json").read_text(encoding="utf-8"))
+    plan = Plan.from_json((intact_folder(trial) / "plan.json").read_text(encoding="utf-8"))
     shape = Plan(tuple(step for step in plan.steps if not isinstance(step, Fold)))
     seed_everything(config.study.seed)
     model = build_structure(config.model, bench.batches.splits)

@@ -1,4 +1,4 @@
-"""The last word on a front: measured again, and opened on the test split once."""
+"""The last word on a front: measured again, and opened on the test split."""
 
 from pathlib import Path
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from autocompress.artifacts import read_json
+from autocompress.artifacts import digest_of_folder, read_json, write_json
 from autocompress.config import ModelSection, StudyConfig
 from autocompress.datasets import Splits
 from autocompress.deployment import Deployed, deploy, deployed_file
 from autocompress.errors import RunError
-from autocompress.events import LastWord
+from autocompress.events import LastWord, Message
 from autocompress.graph import Plan, rebuild
-from autocompress.search.workbench import INT8_FILE, Workbench, load_tensors
+from autocompress.search.workbench import INT8_FILE, Workbench, latency_metrics, load_tensors
 from autocompress.study.preparation import Listener, build_structure
-from autocompress.study.records import Run
-from autocompress.study.trials import TrialRecord
+from autocompress.study.records import LAST_WORD_FILE, Run
+from autocompress.study.trials import FINAL, TrialRecord
 from autocompress.training.batches import Batches
 from autocompress.training.evaluation import evaluate, score
 
@@ -25,9 +25,9 @@ def reload_trial(record: TrialRecord, section: ModelSection, splits: Splits) -> 
     """Rebuild a trial's model from factory, plan and weights, on the CPU, in eval mode.
 
     Raises:
-        RunError: the trial has no folder (only complete trials have one), or it is damaged.
+        RunError: as ``intact_folder``.
     """
-    folder = _folder(record)
+    folder = intact_folder(record)
     model = build_structure(section, splits)
     rebuild(model, Plan.from_json((folder / "plan.json").read_text(encoding="utf-8")))
     load_tensors(model, folder / "weights.safetensors")
@@ -59,47 +59,62 @@ def deployed_content(record: TrialRecord) -> bytes:
     """Return the content of the int8 file that was judged of a trial.
 
     Raises:
-        RunError: the trial has no folder, or the file is missing.
+        RunError: as ``intact_folder``, or the file is missing.
     """
-    path = _folder(record) / INT8_FILE
+    path = intact_folder(record) / INT8_FILE
     if not path.is_file():
         raise RunError(f"{path} is missing; it is what was measured of this trial")
     return path.read_bytes()
 
 
-def _folder(record: TrialRecord) -> Path:
+def intact_folder(record: TrialRecord) -> Path:
+    """Return the folder of a trial's model, as it was when the trial ended.
+
+    Raises:
+        RunError: it has none (only complete trials have one), or it was changed since.
+    """
     if record.folder is None:
         raise RunError(f"trial {record.number} is {record.state} and has no model")
+    if record.sha256 not in (None, digest_of_folder(record.folder)):
+        raise RunError(
+            f"{record.folder} is damaged: a file was changed, added or removed since trial "
+            f"{record.number} ended (its sha256 differs)"
+        )
     return record.folder
 
 
-def last_word(run: Run, config: StudyConfig, bench: Workbench, tell: Listener) -> dict[str, Any]:
+def speak_last_words(run: Run, config: StudyConfig, bench: Workbench, tell: Listener) -> None:
     """Measure every member of the front again, paired with the baseline, and open it on test.
 
-    Returns:
-        plain data: ``{"baseline": {"test_accuracy"}, "trials": {number: {"test_accuracy",
-        "final_latency_ms", "final_latency_ratio", ..., "stages"}}}``; ``stages`` are rows of
-        ``stage``, ``accuracy``, ``latency_ms`` and ``parameters`` after it.
+    A member that turns out to break a limit on latency leaves the front. Others that only it had
+    beaten may then enter, and are measured too, until all of the front is.
+
+    Writes ``{"baseline": {"test_accuracy"}, "trials": {number: {"test_accuracy",
+    "final_latency_ms", "final_latency_ratio", ..., "stages"}}}`` into the run's folder;
+    ``stages`` are rows of ``stage``, ``accuracy``, ``latency_ms`` and ``parameters`` after it.
     """
-    front = run.front()
-    words: dict[str, Any] = {
-        "baseline": {"test_accuracy": evaluate(bench.baseline, bench.batches.test).accuracy},
-        "trials": {},
+    path = run.path / LAST_WORD_FILE
+    words: dict[str, Any] = read_json(path) if path.exists() else {"baseline": {}, "trials": {}}
+    while silent := [t for t in run.front() if str(t.number) not in words["trials"]]:
+        tell(Message("the last word: measuring the front again, and opening it on test"))
+        if not words["baseline"]:
+            accuracy = evaluate(bench.baseline, bench.batches.test).accuracy
+            words["baseline"] = {"test_accuracy": accuracy}
+        for done, record in enumerate(silent, start=1):
+            words["trials"][str(record.number)] = _word_on(record, config, bench)
+            tell(LastWord(done, len(silent)))
+        write_json(path, words)
+
+
+def _word_on(record: TrialRecord, config: StudyConfig, bench: Workbench) -> dict[str, Any]:
+    device = bench.ruler.settings.torch_device()
+    deployed = reload_deployed(record, config.model, bench.batches, device)
+    latency = latency_metrics(bench.ruler.measure(deployed.artifact))
+    return {
+        "test_accuracy": score(deployed.run, bench.batches.test).accuracy,
+        **{f"{FINAL}{name}": value for name, value in latency.items()},
+        "stages": _stages(record, config, bench),
     }
-    for done, record in enumerate(front, start=1):
-        device = bench.ruler.settings.torch_device()
-        deployed = reload_deployed(record, config.model, bench.batches, device)
-        latency = bench.ruler.measure(deployed.artifact)
-        words["trials"][str(record.number)] = {
-            "test_accuracy": score(deployed.run, bench.batches.test).accuracy,
-            "final_latency_ms": latency.latency_ms,
-            "final_latency_ratio": latency.ratio,
-            "final_latency_ratio_low": latency.ratio_low,
-            "final_latency_ratio_high": latency.ratio_high,
-            "stages": _stages(record, config, bench),
-        }
-        tell(LastWord(done, len(front)))
-    return words
 
 
 def _stages(record: TrialRecord, config: StudyConfig, bench: Workbench) -> list[dict[str, Any]]:

@@ -94,14 +94,10 @@ def undominated(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return the trials that no other beats: at least as good in every objective, better in one.
 
     Args:
-        trials: complete ones; the objectives are accuracy, latency and parameters.
+        trials: complete ones; the objectives are accuracy, latency and parameters, as the search
+            measured them.
     """
-    points = np.array(
-        [
-            [-t.metrics["accuracy"], t.metrics["latency_ms"], t.metrics["parameters"]]
-            for t in trials
-        ]
-    ).reshape(-1, 3)
+    points = np.array([t.searched for t in trials]).reshape(-1, 3) * (-1, 1, 1)
     kept: list[int] = []
     front = np.empty((0, 3))
     for index in np.lexsort(points.T[::-1]):  # whoever beats a point comes before it
@@ -118,14 +114,14 @@ class Misses:
     """Why no trial is feasible.
 
     Attributes:
-        tried: trials of which something is known.
+        tried: limit to the number of trials of which its metric is known.
         broken: limit to the number of trials that break it, most first.
-        alone: limit to the number of trials that break nothing else: loosening it helps.
+        alone: limit to the number of complete trials that break nothing else: loosening it helps.
         nearest: the complete trial that breaks the limits least; ``None`` if none is complete.
         by: limit that it breaks to by how much.
     """
 
-    tried: int
+    tried: Mapping[str, int]
     broken: Mapping[str, int]
     alone: Mapping[str, int]
     nearest: TrialRecord | None
@@ -146,7 +142,12 @@ def misses_of(trials: Sequence[TrialRecord], limits: Mapping[str, float]) -> Mis
     counts = Counter(name for names in broken for name in names)
     if not counts:
         return None
-    alone = Counter(names[0] for names in broken if len(names) == 1)
+    tried = Counter(name for trial in trials for name in trial.violations)
+    alone = Counter(
+        names[0]
+        for trial, names in zip(trials, broken, strict=True)
+        if trial.state == "complete" and len(names) == 1
+    )
 
     def distance(trial: TrialRecord) -> float:
         return sum(
@@ -158,4 +159,4 @@ def misses_of(trials: Sequence[TrialRecord], limits: Mapping[str, float]) -> Mis
     complete = [trial for trial in trials if trial.state == "complete"]
     nearest = min(complete, key=distance, default=None)
     by = {} if nearest is None else {n: v for n, v in nearest.violations.items() if v > 0}
-    return Misses(len(trials), dict(counts.most_common()), dict(alone), nearest, by)
+    return Misses(dict(tried), dict(counts.most_common()), dict(alone), nearest, by)

@@ -3,7 +3,7 @@
 import datetime
 import threading
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import optuna
 import pandas as pd
 
 from autocompress.artifacts import read_json
-from autocompress.errors import RunError, UsageError
+from autocompress.config import limits_from
+from autocompress.errors import ConfigurationError, RunError, UsageError
+from autocompress.search.limits import Limits
 from autocompress.study.importances import COLUMNS, importances
 from autocompress.study.picks import (
     ALL,
@@ -24,12 +26,13 @@ from autocompress.study.picks import (
     undominated,
 )
 from autocompress.study.storage import DATABASE, open_storage
-from autocompress.study.trials import ENDED, TrialRecord, record_of
+from autocompress.study.trials import ENDED, Judge, TrialRecord, record_of
 
 FORMAT = 1  # of a run's folder
 STUDY_FILE, RUN_FILE, LAST_WORD_FILE = "study.toml", "run.json", "last_word.json"
 CONTROLS, SCRATCH_FILE = "controls", "from_scratch.json"
 UNITS_FILE = "units.json"
+WANTED = "wanted"  # attribute of a study: trials in all, ``None`` where only the time is limited
 _FRONT_KEYS = (
     "accuracy",
     "latency_ms",
@@ -44,6 +47,7 @@ _FRONT_KEYS = (
     "test_accuracy",
     "final_latency_ms",
     "final_latency_ratio",
+    "search_latency_ms",
 )
 
 
@@ -52,18 +56,17 @@ class Run:
 
     Attributes:
         path: the folder.
-        config: the resolved study file.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], header: dict[str, Any]) -> None:
         self.path = path
-        self.config = config
+        self._config, self._config_stamp = config, _stamp_of(path / STUDY_FILE)
         self._header = header
         self._opened: optuna.Study | None = None
         self._stamp = ""  # of what was read last
         self._trials: list[TrialRecord] = []
         self._undominated: list[TrialRecord] = []
-        self._final: dict[str, Any] = {}
+        self._judge: Judge | None = None  # whom they were read by
         self._lock = threading.Lock()
 
     @classmethod
@@ -81,11 +84,19 @@ class Run:
         header = read_json(path / RUN_FILE)
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise RunError(f"{path / RUN_FILE} does not have format {FORMAT} of a run")
-        try:
-            config = tomllib.loads((path / STUDY_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path / STUDY_FILE} cannot be read: {error}") from error
-        return cls(path, config, header)
+        return cls(path, _read_study(path), header)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved study file, as it is now: its ``[limits]`` may be edited.
+
+        Raises:
+            RunError: it can't be read any more.
+        """
+        stamp = _stamp_of(self.path / STUDY_FILE)
+        if stamp != self._config_stamp:
+            self._config, self._config_stamp = _read_study(self.path), stamp
+        return self._config
 
     @property
     def name(self) -> str:
@@ -135,21 +146,32 @@ class Run:
             stamp = self.stamp()
             if self._stamp == stamp:
                 return
-            final = self._last_word().get("trials", {})
-            trials = self._read_trials(final)
+            judge = self._judge_now()
+            trials = self._read_trials(judge)
             front = undominated([trial for trial in trials if trial.feasible])
             self._undominated = sorted(front, key=lambda trial: trial.metrics["latency_ms"])
-            self._trials, self._final, self._stamp = trials, final, stamp
+            self._trials, self._judge, self._stamp = trials, judge, stamp
 
-    def _read_trials(self, final: Mapping[str, Any]) -> list[TrialRecord]:
+    def _judge_now(self) -> Judge:
+        try:
+            limits = limits_from(self.config.get("limits", {}))
+        except ConfigurationError as error:
+            raise RunError(f"{self.path / STUDY_FILE}: {error}") from error
+        return Judge(
+            limits=Limits(**limits.model_dump()),
+            baseline_accuracy=self.baseline.get("accuracy"),
+            final=self._last_word().get("trials", {}),
+        )
+
+    def _read_trials(self, judge: Judge) -> list[TrialRecord]:
         study = self._study()
         if study is None:
             return []
-        known = self._trials if final == self._final else []
+        known = self._trials if judge == self._judge else []
         ended = {trial.number: trial for trial in known if trial.state in ENDED}
         folder = self.path / "trials"
         found = study.get_trials(deepcopy=False)
-        return [ended.get(t.number) or record_of(t, folder, final) for t in found]
+        return [ended.get(t.number) or record_of(t, folder, judge) for t in found]
 
     def trial(self, number: int) -> TrialRecord:
         """Return one trial.
@@ -165,6 +187,9 @@ class Run:
 
     def front(self, demands: Demands = ALL) -> list[TrialRecord]:
         """Return the feasible trials that no other feasible trial beats, fastest first.
+
+        Who beats whom is told by what the search measured of all alike. Limits, demands and order
+        go by the latency that counts: the last word's, of those that it was spoken on.
 
         Args:
             demands: leave out what does not meet them.
@@ -224,10 +249,9 @@ class Run:
 
     def stamp(self) -> str:
         """Return a text that changes whenever something of the run may have changed."""
-        names = (DATABASE, f"{DATABASE}-wal", LAST_WORD_FILE, "baseline/metrics.json")
+        names = (DATABASE, f"{DATABASE}-wal", LAST_WORD_FILE, STUDY_FILE, "baseline/metrics.json")
         files = [self.path / name for name in (*names, f"{CONTROLS}/{SCRATCH_FILE}")]
-        stats = [file.stat() if file.exists() else None for file in files]
-        return "-".join("0" if s is None else f"{s.st_mtime_ns:x}.{s.st_size:x}" for s in stats)
+        return "-".join(map(_stamp_of, files))
 
     @property
     def limits(self) -> dict[str, dict[str, float]]:
@@ -246,6 +270,13 @@ class Run:
             bounds["accuracy"] = {"least": baseline["accuracy"] - given["accuracy_drop"]}
         return bounds
 
+    @property
+    def wanted(self) -> int | None:
+        """Trials in all that the last session was to run; ``None``: as many as fit the time."""
+        study, planned = self._study(), int(self.config["study"]["trials"])
+        wanted: int | None = planned if study is None else study.user_attrs.get(WANTED, planned)
+        return wanted
+
     def misses(self) -> Misses | None:
         """Return which limits keep trials off the front, where none keeps all of them."""
         tried = [trial for trial in self.trials() if trial.violations]
@@ -254,14 +285,19 @@ class Run:
         return misses_of(tried, self.config.get("limits", {}))
 
     def status(self) -> dict[str, Any]:
-        """Return trials by state, reasons of failures, the best so far, and time per stage."""
+        """Return trials by state, reasons of failures, the best so far, and time per stage.
+
+        ``wanted`` and ``eta_s`` are None where only the time is limited.
+        """
         trials = self.trials()
         done = [trial for trial in trials if trial.counts]
-        wanted = int(self.config["study"]["trials"])
+        wanted = self.wanted
         durations = [t.duration_s for t in done if t.duration_s is not None]
-        left = max(0, wanted - len(done))
         at_once = max(1, sum(trial.state == "running" for trial in trials))
-        eta = left * sum(durations) / len(durations) / at_once if durations else None
+        eta = None
+        if durations and wanted is not None:
+            left = max(0, wanted - len(done))
+            eta = left * sum(durations) / len(durations) / at_once
         front = self.front()
         best = {how: self.pick(how).number for how in PICKS} if front else {}
         return {
@@ -313,6 +349,20 @@ class Run:
     def _last_word(self) -> dict[str, Any]:
         path = self.path / LAST_WORD_FILE
         return dict(read_json(path)) if path.exists() else {}
+
+
+def _read_study(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads((path / STUDY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path / STUDY_FILE} cannot be read: {error}") from error
+
+
+def _stamp_of(file: Path) -> str:
+    if not file.exists():
+        return "0"
+    stat = file.stat()
+    return f"{stat.st_mtime_ns:x}.{stat.st_size:x}"
 
 
 def _mean_seconds(trials: Sequence[TrialRecord]) -> dict[str, float]:

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifacts import digest_of, read_json, write_bytes, write_json
+from autocompress.artifacts import digest_of, read_json, write_folder
 from autocompress.config import StudyConfig, load_study, to_toml
 from autocompress.errors import RunError
-from autocompress.events import Finished, Message, Started
+from autocompress.events import Finished, Started
 from autocompress.graph import find_units
 from autocompress.measurement.fingerprint import differences, fingerprint
 from autocompress.measurement.size import count_parameters
 from autocompress.search.workbench import OBJECTIVES, Workbench
 from autocompress.study.budget import Amount, Budget
-from autocompress.study.last_word import last_word
+from autocompress.study.last_word import speak_last_words
 from autocompress.study.preparation import (
     Listener,
     build_model,
@@ -31,12 +31,14 @@ from autocompress.study.records import (
     LAST_WORD_FILE,
     RUN_FILE,
     STUDY_FILE,
+    WANTED,
     Run,
 )
 from autocompress.study.searching import (
     bury,
     enqueue,
     ignore,
+    nearest_recipes,
     open_study,
     retry_interrupted,
 )
@@ -78,18 +80,13 @@ def run(
     amount = Amount(trials=trials, timeout_s=timeout_s, workers=workers)
     config = study if isinstance(study, StudyConfig) else load_study(study)
     folder = directory / config.study.name
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(
-            f"{folder} exists; go on with it by `autocompress resume {folder}`, or give this run "
-            "another name by `--set study.name=NAME`"
-        )
+    _refuse_existing(folder)
     batches = load_batches(config)
     check_batch(build_model(config.model, batches.splits, seed=config.study.seed), batches)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / STUDY_FILE, to_toml(config).encode())
-    write_json(folder / RUN_FILE, _header(config, batches))
+    header = {**_header(config, batches), "recipes": nearest_recipes(config, recipes)}
+    contents = {STUDY_FILE: to_toml(config).encode(), RUN_FILE: header}
+    write_folder(folder, contents, replace=False)  # at once: what fails before leaves nothing
     with only_writer(folder):
-        enqueue(open_study(config, folder), config, recipes)
         return _search(config, folder, batches, amount, progress)
 
 
@@ -163,6 +160,15 @@ def check(config: StudyConfig) -> dict[str, Any]:
     }
 
 
+def _refuse_existing(folder: Path) -> None:
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    other = "give this run another name by `--set study.name=NAME`"
+    if not (folder / RUN_FILE).exists():
+        raise RunError(f"{folder} exists and is not a run: move it away, or {other}")
+    raise RunError(f"{folder} exists; go on with it by `autocompress resume {folder}`, or {other}")
+
+
 def _header(config: StudyConfig, batches: Batches) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -175,22 +181,24 @@ def _header(config: StudyConfig, batches: Batches) -> dict[str, Any]:
 
 
 def _digests(config: StudyConfig, batches: Batches) -> dict[str, str]:
-    """Return what must not change while a run is resumed."""
+    """Return what must not change while a run is resumed; ``[limits]`` may.
+
+    Of the data it is the content that counts, wherever it lies.
+    """
     sections = config.model_dump(mode="json")
     frozen = {
-        name: digest_of(sections[name]) for name in ("search", "model", "training", "latency")
+        name: sections[name] for name in ("search", "model", "teacher", "training", "latency")
     }
-    return {
-        **frozen,
-        "teacher": digest_of(sections["teacher"]),
-        "data": data_digest(batches.splits),
-    }
+    frozen |= {f"data.{key}": sections["data"][key] for key in ("batch_size", "augmentation")}
+    frozen["study.seed"] = config.study.seed
+    digests = {name: digest_of(value) for name, value in frozen.items()}
+    return {**digests, "data": data_digest(batches.splits)}
 
 
 def _refuse_changes(old: Run, config: StudyConfig, batches: Batches) -> None:
     header = read_json(old.path / RUN_FILE)
     now = _digests(config, batches)
-    changed = [name for name, digest in header["digests"].items() if now[name] != digest]
+    changed = [name for name, digest in header["digests"].items() if now.get(name) != digest]
     if header["objectives"] != dict(OBJECTIVES):
         changed.append("objectives")
     if changed:
@@ -216,6 +224,8 @@ def _search(
         trials = config.study.trials
     with telling_of_full_disks(folder):
         study = open_study(config, folder)
+        study.set_user_attr(WANTED, trials)
+        enqueue(study, config, read_json(folder / RUN_FILE).get("recipes"))
         retry_interrupted(study)
         done = sum(trial.counts for trial in Run.open(folder).trials())
         tell(Started(config.study.name, str(folder), trials, done))
@@ -232,8 +242,6 @@ def _search(
 
 def _finish(folder: Path, config: StudyConfig, bench: Workbench, tell: Listener) -> Run:
     finished = Run.open(folder)
-    if not finished.finished and finished.front():
-        tell(Message("the last word: measuring the front again, and opening it on test"))
-        write_json(folder / LAST_WORD_FILE, last_word(finished, config, bench, tell))
+    speak_last_words(finished, config, bench, tell)
     tell(Finished(str(folder), finished.front_document()))
     return finished

@@ -63,29 +63,47 @@ def open_study(config: StudyConfig, folder: Path, *, worker: int = 0) -> optuna.
     return study
 
 
-def enqueue(
-    study: optuna.Study, config: StudyConfig, recipes: Sequence[Mapping[str, Any]] | None
-) -> None:
-    """Enqueue the recipes that a fresh study begins with.
+def nearest_recipes(
+    config: StudyConfig, recipes: Sequence[Mapping[str, Any]] | None
+) -> list[dict[str, Any]] | None:
+    """Return the recipes that a study is to begin with, as its space can express them.
 
     Args:
-        study: where they are tried.
         config: its space.
-        recipes: full sets of knobs; ``None``: the shipped ones.
+        recipes: full sets of knobs; ``None``: the shipped ones, which are not returned.
 
     Raises:
         ConfigurationError: a recipe asks for a name that the space does not have.
     """
-    space = config.space()
     if recipes is None:
-        for shipped, params in shipped_params(space):
-            study.enqueue_trial(params, user_attrs={"shipped": shipped})
-        return
+        return None
+    space, found = config.space(), []
     for recipe in recipes:
         nearest = space.nearest(recipe)
         if nearest is None:
             raise ConfigurationError(f"the search space cannot express the recipe {dict(recipe)}")
-        study.enqueue_trial(nearest)
+        found.append(dict(nearest))
+    return found
+
+
+def enqueue(
+    study: optuna.Study, config: StudyConfig, recipes: Sequence[Mapping[str, Any]] | None
+) -> None:
+    """Enqueue what a study begins with, as far as a session that was killed has not done so.
+
+    Args:
+        study: where they are tried; one in which a trial has begun is left as it is.
+        config: its space.
+        recipes: of ``nearest_recipes``; ``None``: the shipped ones.
+    """
+    there = study.get_trials(deepcopy=False)
+    if any(trial.state != TrialState.WAITING for trial in there):
+        return
+    wanted: list[tuple[Mapping[str, Any], dict[str, Any]]] = [(r, {}) for r in recipes or ()]
+    if recipes is None:
+        wanted = [(params, {"shipped": name}) for name, params in shipped_params(config.space())]
+    for params, facts in wanted[len(there) :]:
+        study.enqueue_trial(dict(params), user_attrs=facts)
 
 
 def retry_interrupted(study: optuna.Study) -> None:
@@ -131,7 +149,8 @@ def optimize(
 ) -> None:
     """Run trials in this process, in the name of a worker.
 
-    A ``KeyboardInterrupt`` out of a trial leaves its recipe enqueued.
+    The follower of the bench hears between trials, as between batches. A ``KeyboardInterrupt``
+    out of a trial leaves its recipe enqueued.
 
     Raises:
         DeviceLostError: a trial broke the GPU's state; all others would fail in this process.
@@ -142,6 +161,7 @@ def optimize(
     for _ in range(trials):
         if deadline is not None and time.monotonic() >= deadline:
             break
+        objective.bench.follower.batch()
         with turn:
             trial = study.ask()
         trial.set_user_attr("worker", worker)

@@ -26,9 +26,7 @@ Data = Mapping[str, Any]
 
 def front_rows(document: Data) -> list[Row]:
     """Return the baseline and the front (``Run.front_document``), one row each."""
-    measured = [_measured(member) for member in document["front"]]
-    members = sorted(measured, key=lambda member: member["latency_ms"])
-    tested = any("test_accuracy" in member for member in document["front"])
+    tested = any(member.get("test_accuracy") is not None for member in document["front"])
     rows: list[Row] = [
         {"trial": "baseline", **_numbers(document["baseline"], tested=tested), "recipe": ""},
         *(
@@ -37,19 +35,10 @@ def front_rows(document: Data) -> list[Row]:
                 **_numbers(member, tested=tested),
                 "recipe": recipe_in_short(member["recipe"]),
             }
-            for member in members
+            for member in document["front"]
         ),
     ]
     return rows if document["baseline"] else rows[1:]
-
-
-def _measured(member: Data) -> Data:
-    """Return a member of the front with the latency of the last word, where it was spoken."""
-    last = {
-        key: member.get(f"final_{key}")
-        for key in ("latency_ms", "latency_ratio", "latency_ratio_low", "latency_ratio_high")
-    }
-    return {**member, **last} if last["latency_ms"] is not None else member
 
 
 def _numbers(metrics: Data, *, tested: bool) -> dict[str, str]:
@@ -70,7 +59,8 @@ def status_lines(status: Data) -> Iterator[str]:
     trials = status["trials"]
     states = ", ".join(f"{n} {name}" for name, n in trials.items() if n and name != "wanted")
     yield f"{status['study']}: {'finished' if status['finished'] else 'not finished'}"
-    yield f"trials: {states or 'none yet'}, of {trials['wanted']} wanted"
+    wanted = "as many as fit the time" if trials["wanted"] is None else trials["wanted"]
+    yield f"trials: {states or 'none yet'}, of {wanted} wanted"
     if not status["finished"] and status["eta_s"] is not None:
         yield f"ETA: {duration(status['eta_s'])}"
     yield f"front: {status['front_size']} models"
@@ -87,7 +77,7 @@ def miss_lines(misses: "Misses | None") -> Iterator[str]:
         return
     for name, broken in misses.broken.items():
         alone = misses.alone.get(name, 0)
-        yield f"limit {name}: broken by {broken} of {misses.tried} trials, alone by {alone}"
+        yield f"limit {name}: broken by {broken} of {misses.tried[name]} trials, alone by {alone}"
     if misses.nearest is not None:
         over = ", ".join(f"{name} by {by:,.4g}" for name, by in misses.by.items())
         yield f"nearest is trial {misses.nearest.number}: it breaks {over}"
@@ -112,7 +102,7 @@ def metric_rows(metrics: Data, baseline: Data) -> list[Row]:
         "accuracy": ("accuracy", percent),
         "test accuracy": ("test_accuracy", percent),
         "latency": ("latency_ms", milliseconds),
-        "latency, last word": ("final_latency_ms", milliseconds),
+        "latency, in the search": ("search_latency_ms", milliseconds),
         "parameters": ("parameters", count),
         "nonzero parameters": ("nonzero", count),
         "multiply-adds": ("macs", count),
@@ -120,7 +110,7 @@ def metric_rows(metrics: Data, baseline: Data) -> list[Row]:
     }
     rows: list[Row] = []
     for name, (key, write) in shown.items():
-        value, reference = metrics.get(key), baseline.get(key.removeprefix("final_"))
+        value, reference = metrics.get(key), baseline.get(key.removeprefix("search_"))
         if value is not None:
             of = ratio(value / reference) if reference and "accuracy" not in key else ""
             rows.append(

@@ -1,11 +1,15 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
+import optuna
 import pytest
 
 from autocompress.pipeline import compress
 from autocompress.recipe import Recipe
 from autocompress.search.drafting import is_exact, make_draft
 from autocompress.search.limits import Limits
+from autocompress.search.objective import Objective
+from autocompress.search.workbench import OBJECTIVES, Economy
 from autocompress.techniques.anatomy import examine
 from autocompress.techniques.factorization import Factorization
 from autocompress.techniques.pruning import Pruning
@@ -51,10 +55,30 @@ def test_ranks_by_energy_depend_on_the_weights():
     assert not is_exact(replace(THIN, factorization=Factorization(energy=0.9)))
 
 
-def test_an_estimate_must_break_a_limit_clearly():
+def test_a_latency_must_break_a_limit_clearly():
     limits = Limits(parameter_ratio=0.5, latency_ratio=0.5)
-    assert limits.surely_broken({"parameter_ratio": 0.51}, exact=True)
-    assert not limits.surely_broken({"parameter_ratio": 0.51}, exact=False)
-    assert not limits.surely_broken({"latency_ratio": 0.54}, exact=True)
-    told = limits.surely_broken({"latency_ratio": 0.6, "parameter_ratio": 0.6}, exact=False)
+    assert limits.surely_broken({"parameter_ratio": 0.51})
+    assert not limits.surely_broken({"latency_ratio": 0.54})
+    told = limits.surely_broken({"latency_ratio": 0.6, "parameter_ratio": 0.6})
     assert told == "latency_ratio 0.6 (at most 0.5), parameter_ratio 0.6 (at most 0.5)"
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_only_an_exact_draft_refuses_a_recipe(batches, trained_vgg, scope):
+    recipe = replace(THIN, sparsification=replace(THIN.sparsification, scope=scope))
+    bench = SimpleNamespace(
+        baseline=trained_vgg,
+        batches=batches,
+        anatomy=examine(trained_vgg, batches.example),
+        limits=Limits(parameter_ratio=0.01),
+        economy=Economy(early_stopping=False),
+        folder=None,
+        constraints=lambda metrics: {},
+        is_feasible=None,
+    )
+    trial = optuna.create_study(directions=[*OBJECTIVES.values()]).ask()
+    if scope == "local":
+        with pytest.raises(optuna.TrialPruned, match="a draft of it is over the limit"):
+            Objective(None, bench)._draft(trial, recipe)
+    else:
+        assert Objective(None, bench)._draft(trial, recipe) is None

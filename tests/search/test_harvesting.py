@@ -18,7 +18,8 @@ def study_with(*trials):
 
 def leads_beside(values, constraints=FINISHED, *, others=((BEST, FINISHED),)):
     study = study_with(*others, (values, constraints))
-    return leads(study, study.get_trials(deepcopy=False)[-1])
+    feasible = lambda trial: all(by <= 0 for by in trial.constraints.values())  # noqa: E731
+    return leads(study, study.get_trials(deepcopy=False)[-1], feasible)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ def test_each_limit_is_measured_in_its_own_unit():
     assert broken["parameter_ratio"] == 0
 
 
-def test_an_unknown_metric_keeps_its_limit():
-    broken = Limits(accuracy_drop=0.02, parameters=80).violations({"parameters": 90}, 0.95)
-    assert broken == {"accuracy_drop": 0.0, "parameters": 10.0}
+def test_what_is_not_known_breaks_no_limit_and_is_a_constraint_that_is_kept():
+    limits, drafted = Limits(accuracy_drop=0.02, parameters=80), {"parameters": 90}
+    assert limits.violations(drafted, 0.95) == {"parameters": 10.0}
+    assert limits.constraints(drafted, 0.95) == {"accuracy_drop": 0.0, "parameters": 10.0}

@@ -20,7 +20,7 @@ def study_of(seconds, *, sampler="auto", harvested=0, state=TrialState.COMPLETE)
     study = optuna.create_study(directions=["maximize", "minimize"])
     study.sampler = SAMPLERS[sampler](0)
     for index, cost in enumerate(seconds):
-        facts = {"sha256": "0"} | ({"harvested_from": 0} if index < harvested else {})
+        facts = {"harvested_from": 0} if index < harvested else {}
         trial = create_trial(state=state, values=[0, 0], user_attrs=facts)
         trial.datetime_start = START
         trial.datetime_complete = START + datetime.timedelta(seconds=cost)

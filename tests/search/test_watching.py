@@ -8,7 +8,7 @@ from optuna.trial import create_trial
 from autocompress.recipe import Recipe
 from autocompress.search import watching
 from autocompress.search.drafting import Draft
-from autocompress.search.limits import Limits
+from autocompress.search.limits import UNFINISHED, Limits
 from autocompress.search.watching import History, StoppedEarlyError, TrialWatch
 from autocompress.search.workbench import Economy
 from autocompress.training.fitting import EpochRecord, Follower, Training
@@ -30,10 +30,10 @@ def study(tmp_path):
         curve = points([0.90, 0.90, 0.905, 0.91 + number / 1000])
         (tmp_path / f"{number:05d}" / "curve.json").write_text(json.dumps(curve))
         values = [0.91 + number / 1000, 1.0, 100.0]
-        facts = {"sha256": "0", "seconds": {"sparsify": 15.0 + number, "recover": 2.0}}
+        facts = {"seconds": {"sparsify": 15.0 + number, "recover": 2.0}}
         study.add_trial(create_trial(values=values, user_attrs=facts, constraints={"a": -1.0}))
-    study.add_trial(create_trial(values=[1, 1, 1], user_attrs={"sha256": "", "harvested_from": 0}))
-    study.add_trial(create_trial(values=[1, 1, 1], user_attrs={"reason": "a stand-in"}))
+    study.add_trial(create_trial(values=[1, 1, 1], user_attrs={"harvested_from": 0}))
+    study.add_trial(create_trial(values=[1, 1, 1], constraints=UNFINISHED))  # a stand-in
     return study
 
 
@@ -53,7 +53,11 @@ def watch(study, folder, *, latency_ms=2.0, exact=True, economy=None, **limits):
     )
     ratios = {"parameter_ratio": 0.5, "latency_ratio": 0.5}
     drafted = Draft(parameters=200, latency_ms=latency_ms, exact=exact, **ratios)
-    return TrialWatch(study.ask(), RECIPE, drafted, bench, History(folder))
+    return TrialWatch(study.ask(), RECIPE, drafted, bench, history(folder))
+
+
+def history(folder):
+    return History(folder, lambda trial: all(by <= 0 for by in trial.constraints.values()))
 
 
 def hear(watch, accuracy, epoch=1):
@@ -61,7 +65,7 @@ def hear(watch, accuracy, epoch=1):
 
 
 def test_only_trials_that_trained_to_the_end_are_known(study, tmp_path):
-    known = History(tmp_path).of(study)
+    known = history(tmp_path).of(study)
     assert [trial.number for trial in known] == list(range(10))
     assert known[3].curve == {"sparsify": [0.90, 0.90, 0.905], "recover": [0.913]}
     assert known[3].feasible
@@ -70,12 +74,12 @@ def test_only_trials_that_trained_to_the_end_are_known(study, tmp_path):
 @pytest.mark.parametrize(("least_s", "pays"), [(21.0, True), (22.0, False)])
 def test_drafts_must_cost_less_than_stopping_saves(study, tmp_path, monkeypatch, least_s, pays):
     monkeypatch.setattr(watching, "PAYS_S", least_s)
-    assert History(tmp_path).makes_stopping_pay(study) is pays
+    assert history(tmp_path).makes_stopping_pay(study) is pays
 
 
 def test_drafts_wait_until_enough_is_known(tmp_path):
     fresh = optuna.create_study(directions=["maximize", "minimize", "minimize"])
-    assert not History(tmp_path).makes_stopping_pay(fresh)
+    assert not history(tmp_path).makes_stopping_pay(fresh)
 
 
 def test_a_hopeless_trial_is_stopped_with_what_is_known(study, tmp_path):

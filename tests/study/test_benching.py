@@ -1,10 +1,12 @@
 import json
+import shutil
 
 import pytest
 
 from autocompress.config import load_study
 from autocompress.errors import RunError, UsageError
 from autocompress.study.benching import bench
+from autocompress.study.last_word import intact_folder
 from autocompress.study.records import RUN_FILE, Run
 from autocompress.study.running import run
 
@@ -84,6 +86,18 @@ def test_trials_are_measured_as_named_and_other_hardware_is_told(finished):
     assert [row["trial"] for row in found["trials"]] == [complete]
     (difference,) = found["differences"]
     assert difference.startswith("cpu: 'Another' before, ")
+
+
+def test_a_folder_that_was_changed_is_told(finished, tmp_path):
+    copied = Run.open(shutil.copytree(finished.path, tmp_path / "benched"))
+    trial = copied.front()[0]
+    (trial.folder / ".DS_Store").write_text("left by a file manager")
+    assert intact_folder(trial) == trial.folder
+    with (trial.folder / "weights.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    with pytest.raises(RunError, match=rf"{trial.folder} is damaged: .* sha256 differs"):
+        bench(copied, [trial.number], lambda event: None)
 
 
 def test_trials_without_a_model_are_refused_before_anything_is_measured(tmp_path):

@@ -11,18 +11,25 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import optuna
 import pytest
 
 from autocompress.config import load_study
 from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.events import Finished, LastWord, Started, TrialDone
+from autocompress.recipe import Recipe
 from autocompress.search import harvesting
+from autocompress.search.harvesting import Crop
 from autocompress.search.offshoots import Offshoot
+from autocompress.search.shipped import shipped_params
+from autocompress.study import running
 from autocompress.study.picks import Demands
 from autocompress.study.records import Run
 from autocompress.study.running import check, resume, run
-from autocompress.study.searching import open_bench, optimize
+from autocompress.study.searching import enqueue, open_bench, optimize
+from autocompress.study.storage import open_storage
 from autocompress.techniques.factorization import Factorization
 from autocompress.training.fitting import Follower
 from autocompress.wording import recipe_in_short
@@ -198,11 +205,63 @@ def test_a_second_run_of_the_same_name_is_refused(finished):
         run(config, directory=finished.path.parent)
 
 
+def test_what_fails_before_the_first_trial_leaves_no_folder(tmp_path, monkeypatch):
+    def fail(settings):
+        raise ConfigurationError("latency.device: there is no such device here")
+
+    config = load_study(study_file(tmp_path), [])
+    with pytest.raises(ConfigurationError, match="cannot express the recipe"):
+        run(config, directory=tmp_path / "runs", recipes=[{"granularity": "kernel"}])
+    monkeypatch.setattr(running, "fingerprint", fail)
+    with pytest.raises(ConfigurationError, match="no such device"):
+        run(config, directory=tmp_path / "runs")
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_kept(tmp_path):
+    mine = tmp_path / "micro" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(RunError, match="is not a run: move it away"):
+        run(load_study(study_file(tmp_path), []), directory=tmp_path)
+    assert mine.read_text() == "mine"
+
+
+GIVEN = [
+    {"sparsity": sparsity, "linear_sparsity": 0.5, "distillation": "none", "rank": 1.0}
+    for sparsity in (0.4, 0.5)
+]
+
+
+@pytest.mark.parametrize("given", [None, GIVEN], ids=["shipped", "given"])
+def test_recipes_that_a_kill_left_out_are_enqueued_by_resume(tmp_path, monkeypatch, given):
+    class Killed(BaseException):
+        pass
+
+    def enqueue_one(study, config, recipes):
+        for recipe in (recipes or [])[:1]:
+            study.enqueue_trial(recipe)
+        raise Killed
+
+    config = load_study(study_file(tmp_path), ["study.trials=1"])
+    monkeypatch.setattr(running, "enqueue", enqueue_one)
+    with pytest.raises(Killed):
+        run(config, directory=tmp_path / "runs", recipes=given)
+    monkeypatch.undo()
+    done = resume(tmp_path / "runs" / "micro")
+    wanted = given or [params for _, params in shipped_params(config.space())]
+    study = optuna.load_study(study_name="micro", storage=open_storage(done.path))
+    enqueued = [trial.system_attrs["fixed_params"] for trial in study.trials]
+    assert enqueued == wanted
+    enqueue(study, config, None)
+    assert len(study.trials) == len(wanted)
+
+
 def test_resume_adds_trials_and_speaks_the_last_word_again(copied):
     before = Run.open(copied)
     kept = {t.number: t.metrics["accuracy"] for t in ended(before)}
     after = resume(copied, trials=6)
-    assert len(ended(after)) == 6
+    assert len(ended(after)) == after.status()["trials"]["wanted"] == 6
     assert all(after.trial(number).metrics["accuracy"] == a for number, a in kept.items())
     assert after.finished
     assert all("test_accuracy" in trial.metrics for trial in after.front())
@@ -220,6 +279,9 @@ def test_a_finished_run_has_nothing_to_do(copied):
         ("high = 0.8", "high = 0.7", "search"),
         ("hidden = 32", "hidden = 40", "model"),
         ("valid_limit = 150", "valid_limit = 140", "data"),
+        ("batch_size = 50", "batch_size = 40", r"data\.batch_size"),
+        ('augmentation = "none"', 'augmentation = "shift"', r"data\.augmentation"),
+        ("seed = 1\n", "seed = 2\n", r"study\.seed"),
         ("recovery_epochs = 1", "recovery_epochs = 2", "training"),
     ],
 )
@@ -230,6 +292,20 @@ def test_resuming_with_something_changed_is_refused(copied, old, new, section):
     path.write_text(text.replace(old, new))
     with pytest.raises(RunError, match=section):
         resume(copied, trials=6)
+
+
+def test_limits_may_be_edited_and_hold_at_once(copied):
+    opened, path = Run.open(copied), copied / "study.toml"
+    assert len(opened.front()) > 1
+    smallest = min(trial.metrics["parameters"] for trial in opened.front())
+    text = path.read_text()
+    path.write_text(text.replace("[limits]", f"[limits]\nparameters = {smallest}"))
+    assert [trial.metrics["parameters"] for trial in opened.front()] == [smallest]
+    assert opened.limits == {"parameters": {"most": smallest}}
+    assert resume(copied).front_document()["front"][0]["parameters"] == smallest
+    path.write_text(text.replace("[limits]", "[limits]\nparameter = 1"))
+    with pytest.raises(RunError, match=r"study.toml.*limits\.parameter: unknown key"):
+        opened.front()
 
 
 def test_resuming_on_other_hardware_is_refused(copied):
@@ -360,7 +436,7 @@ def test_limits_stop_drafts_and_mark_the_infeasible(tmp_path):
 def test_a_training_run_yields_more_than_one_candidate(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(harvesting, "SHARE", 1000)
     monkeypatch.setattr(harvesting, "promising", lambda found, curve: found)
-    monkeypatch.setattr(harvesting, "leads", lambda study, trial: True)
+    monkeypatch.setattr(harvesting, "leads", lambda *_: True)
     settings = Factorization(energy=0.9, convolution_energy=0.9, min_rank=1)  # for a tiny net
     monkeypatch.setattr(
         harvesting,
@@ -392,6 +468,30 @@ def test_a_training_run_yields_more_than_one_candidate(finished, tmp_path, monke
         assert trial.recipe["training"]["recovery_epochs"] == 0
         assert 0 < trial.params["sparsity"] < parent.params["sparsity"]
         assert "left after epoch" in recipe_in_short(trial.recipe)
+
+
+class Stopped(Follower):
+    """What a worker that was told to stop follows with."""
+
+    def batch(self):
+        raise KeyboardInterrupt
+
+
+def test_who_is_told_to_stop_begins_no_trial_and_harvests_nothing(copied, monkeypatch):
+    study, objective = open_bench(copied, worker=1, follower=Stopped())
+    before = len(study.trials)
+    with pytest.raises(KeyboardInterrupt):
+        optimize(study, objective, 1, None, "test")
+    assert len(study.trials) == before
+    offshoots = [Offshoot(Recipe())]
+    monkeypatch.setattr(harvesting, "leads", lambda *_: True)
+    monkeypatch.setattr(harvesting, "lower_ranks", lambda *_: offshoots)
+    parent, made = study.trials[0], SimpleNamespace(plan=None, curve=())
+    crop = Crop(0, Recipe(), {}, {}, made, 0.0)
+    objective.harvester.keep(crop, trial_s=1000)
+    with pytest.raises(KeyboardInterrupt):
+        objective.harvester.gather(study, parent)
+    assert len(study.trials) == before
 
 
 def test_economies_can_be_left_out(tmp_path):
