@@ -13,6 +13,7 @@ from autocompress.errors import AutocompressError, ConfigurationError, UsageErro
 from autocompress.terminal import views
 from autocompress.terminal.bundles import export, reproduce
 from autocompress.terminal.interrupts import INTERRUPTED, stop_cleanly_first
+from autocompress.terminal.notices import notices_told_once
 from autocompress.terminal.options import (
     AsJson,
     Controls,
@@ -209,7 +210,8 @@ def main() -> None:
     # anything else uses a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        with notices_told_once():
+            app()
     except UsageError as error:
         say(f"autocompress: {error}")
         raise SystemExit(MISUSED) from None

@@ -12,7 +12,7 @@ from autocompress import cli, errors, events
 from autocompress.dashboard.document import overview
 from autocompress.study import Demands, Run
 from autocompress.study.records import WANTED
-from autocompress.study.storage import open_storage
+from autocompress.study.storage import only_writer, open_storage
 from autocompress.wording import ratio_interval
 
 from made_up_runs import BASELINE, REASON, made_up_run
@@ -195,11 +195,15 @@ def test_status_tells_how_many_trials_were_asked_for(call, tmp_path, wanted, tol
     run = made_up_run(tmp_path / "longer", complete=8, finished=False)
     study = optuna.load_study(study_name="longer", storage=open_storage(run.path))
     study.set_user_attr(WANTED, wanted)
-    out = call("status", run.path)[1]
-    assert told in out
-    assert ("ETA" in out) is (wanted is not None)
+    with only_writer(run.path):
+        out = call("status", run.path)[1]
+        assert told in out
+        assert ("ETA" in out) is (wanted is not None)
+        assert overview(run)["state"]["text"].startswith(f"running, {progress}")
     assert json.loads(call("status", run.path, "--json")[1])["trials"]["wanted"] == wanted
-    assert overview(run)["state"]["text"] == f"not finished, {progress}"
+    assert overview(run)["state"]["text"] == f"interrupted, {progress}; resume goes on"
+    assert "interrupted; `autocompress resume` goes on" in call("status", run.path)[1]
+    assert "ETA" not in call("status", run.path)[1]
 
 
 def test_show_tells_recipe_layers_curve_and_latency(call, finished):

@@ -169,14 +169,14 @@ def _state(status: Data) -> dict[str, Any]:
     wanted = None if trials["wanted"] is None else max(trials["wanted"], done)
     progress = f"{done} trials" if wanted is None else f"{done} of {wanted} trials"
     found = {"done": done, "wanted": wanted}
-    if status["finished"]:
-        return {"kind": "finished", "text": f"finished, {progress}", **found}
     if done and done == trials["failed"]:
         return {"kind": "failed", "text": f"no trial succeeded, {progress}", **found}
-    if trials["running"]:
+    if status["finished"]:
+        return {"kind": "finished", "text": f"finished, {progress}", **found}
+    if status["active"]:
         left = f", about {duration(eta)} left" if eta else ""
         return {"kind": "running", "text": f"running, {progress}{left}", **found}
-    return {"kind": "unfinished", "text": f"not finished, {progress}", **found}
+    return {"kind": "unfinished", "text": f"interrupted, {progress}; resume goes on", **found}
 
 
 def _facts(run: Run, status: Data, trials: Sequence[TrialRecord]) -> list[str]:

@@ -35,7 +35,6 @@ _STATE_COLOURS = {
     "complete": BLUE,
     "pruned": ORANGE,
     "failed": VERMILLION,
-    "interrupted": GREY,
     "running": GREEN,
 }
 _MOST_TICKS = 12  # categories that an axis can name

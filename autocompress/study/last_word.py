@@ -104,6 +104,8 @@ def speak_last_words(run: Run, config: StudyConfig, bench: Workbench, tell: List
             words["trials"][str(record.number)] = _word_on(record, config, bench)
             tell(LastWord(done, len(silent)))
         write_json(path, words)
+    if not path.exists():  # there is no front to speak of
+        write_json(path, words)
 
 
 def _word_on(record: TrialRecord, config: StudyConfig, bench: Workbench) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import datetime
 import threading
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from autocompress.study.picks import (
     misses_of,
     undominated,
 )
+from autocompress.study.progress import counts_of, status_of
 from autocompress.study.storage import DATABASE, open_storage
 from autocompress.study.trials import ENDED, Judge, TrialRecord, record_of
 
@@ -287,33 +287,10 @@ class Run:
     def status(self) -> dict[str, Any]:
         """Return trials by state, reasons of failures, the best so far, and time per stage.
 
-        ``wanted`` and ``eta_s`` are None where only the time is limited.
+        ``active`` tells whether a process is running trials now; ``eta_s`` is None where none
+        is, or where only the time is limited, as is ``wanted``.
         """
-        trials = self.trials()
-        done = [trial for trial in trials if trial.counts]
-        wanted = self.wanted
-        durations = [t.duration_s for t in done if t.duration_s is not None]
-        at_once = max(1, sum(trial.state == "running" for trial in trials))
-        eta = None
-        if durations and wanted is not None:
-            left = max(0, wanted - len(done))
-            eta = left * sum(durations) / len(durations) / at_once
-        front = self.front()
-        best = {how: self.pick(how).number for how in PICKS} if front else {}
-        return {
-            "study": self.name,
-            "finished": self.finished,
-            "trials": {**self._counts(trials), "wanted": wanted},
-            "eta_s": eta,
-            "seconds_per_stage": _mean_seconds(done),
-            "best": best,
-            "front_size": len(front),
-            "reasons": [
-                {"trial": t.number, "state": t.state, "stage": t.stage, "reason": t.reason}
-                for t in trials
-                if t.reason
-            ],
-        }
+        return status_of(self)
 
     def front_document(self, demands: Demands = ALL) -> dict[str, Any]:
         """Return baseline and front as plain data: what ``autocompress front --json`` prints."""
@@ -330,14 +307,8 @@ class Run:
                 }
                 for trial in self.front(demands)
             ],
-            "trials": self._counts(self.trials()),
+            "trials": counts_of(self.trials()),
         }
-
-    def _counts(self, trials: Sequence[TrialRecord]) -> dict[str, int]:
-        states = (*ENDED, "interrupted", "running", "waiting")
-        own: list[str] = [trial.state for trial in trials if trial.harvested_from is None]
-        counts = {state: own.count(state) for state in states}
-        return {**counts, "harvested": len(trials) - len(own)}
 
     def _study(self) -> optuna.Study | None:
         if self._opened is None and (self.path / DATABASE).exists():
@@ -363,12 +334,3 @@ def _stamp_of(file: Path) -> str:
         return "0"
     stat = file.stat()
     return f"{stat.st_mtime_ns:x}.{stat.st_size:x}"
-
-
-def _mean_seconds(trials: Sequence[TrialRecord]) -> dict[str, float]:
-    stages = dict.fromkeys(stage for trial in trials for stage in trial.seconds)
-    means = {}
-    for stage in stages:
-        values = [trial.seconds[stage] for trial in trials if stage in trial.seconds]
-        means[stage] = sum(values) / len(values)
-    return means

@@ -40,12 +40,14 @@ from autocompress.study.searching import (
     ignore,
     nearest_recipes,
     open_study,
-    retry_interrupted,
+    put_back,
 )
 from autocompress.study.storage import only_writer, telling_of_full_disks
 from autocompress.study.watching import Watch
 from autocompress.study.workers import Crew
 from autocompress.training.batches import Batches
+
+ASKED = "asked"  # attribute of a study: the trials that a session was last asked for
 
 
 def run(
@@ -100,11 +102,12 @@ def resume(
 ) -> Run:
     """Go on with an interrupted or finished run, until it has the wanted number of trials.
 
-    Trials that were interrupted are tried again with the same recipe.
+    Trials that were interrupted come first, with the same recipe.
 
     Args:
         path: the run's folder.
-        trials: total number of trials, instead of the study's.
+        trials: total number of trials, instead of what the last session was asked for, or else
+            the study's.
         timeout_s: seconds after which no new trial starts, instead of the study's.
         workers: processes that run trials at the same time, each with its share of the cores.
         progress: hears what happens.
@@ -220,13 +223,15 @@ def _search(
 ) -> Run:
     timeout_s = config.study.timeout_s if amount.timeout_s is None else amount.timeout_s
     trials = amount.trials
-    if trials is None and amount.timeout_s is None:  # else as many as fit into the time
-        trials = config.study.trials
     with telling_of_full_disks(folder):
         study = open_study(config, folder)
+        if trials is None and amount.timeout_s is None:  # else as many as fit into the time
+            trials = study.user_attrs.get(ASKED, config.study.trials)
+        if amount.trials is not None:
+            study.set_user_attr(ASKED, amount.trials)
         study.set_user_attr(WANTED, trials)
         enqueue(study, config, read_json(folder / RUN_FILE).get("recipes"))
-        retry_interrupted(study)
+        put_back(study)
         done = sum(trial.counts for trial in Run.open(folder).trials())
         tell(Started(config.study.name, str(folder), trials, done))
         bench = prepare(config, folder, batches, tell)

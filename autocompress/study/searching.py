@@ -20,7 +20,6 @@ from autocompress.search.workbench import OBJECTIVES
 from autocompress.study.preparation import load_batches, prepare
 from autocompress.study.records import STUDY_FILE
 from autocompress.study.storage import open_storage
-from autocompress.study.trials import INTERRUPTED
 from autocompress.training.fitting import Follower
 
 
@@ -106,26 +105,15 @@ def enqueue(
         study.enqueue_trial(dict(params), user_attrs=facts)
 
 
-def retry_interrupted(study: optuna.Study) -> None:
-    """Close trials that a dead process left running, and enqueue their recipes again."""
+def put_back(study: optuna.Study) -> None:
+    """Let trials that a dead process left running wait again; they are the next to run."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        live = optuna.trial.Trial(study, trial._trial_id)
-        mark_interrupted(live)
-        study.tell(trial.number, state=TrialState.FAIL)
-        _try_again(study, trial.number)
+        _wait_again(study, trial._trial_id)
 
 
-def mark_interrupted(trial: optuna.Trial) -> None:
-    """Write into a trial that it ended from outside, not by a fault of its own."""
-    trial.set_user_attr("stage", INTERRUPTED)
-    trial.set_user_attr("reason", "the run was interrupted; resume tries this recipe again")
-
-
-def _try_again(study: optuna.Study, number: int) -> None:
-    """Enqueue a trial's recipe, also if it was enqueued itself and ended before it had it all."""
-    trial = study.get_trials(deepcopy=False)[number]
-    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    study.enqueue_trial(params, user_attrs={"retry_of": number})
+def _wait_again(study: optuna.Study, trial_id: int) -> None:
+    """Queue a trial that was interrupted, with the knobs that it has; it keeps its number."""
+    study._storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
 
 def bury(study: optuna.Study, worker: str, how: str) -> int:
@@ -150,7 +138,7 @@ def optimize(
     """Run trials in this process, in the name of a worker.
 
     The follower of the bench hears between trials, as between batches. A ``KeyboardInterrupt``
-    out of a trial leaves its recipe enqueued.
+    out of a trial lets it wait again.
 
     Raises:
         DeviceLostError: a trial broke the GPU's state; all others would fail in this process.
@@ -185,10 +173,10 @@ def _attempt(
         if isinstance(error, DeviceLostError):
             raise
         return ended
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            mark_interrupted(trial)
-            _try_again(study, trial.number)
+    except KeyboardInterrupt:
+        _wait_again(study, trial._trial_id)
+        raise
+    except BaseException:
         study.tell(trial, state=TrialState.FAIL)
         raise
 

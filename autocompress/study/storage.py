@@ -14,8 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autocompress.errors import AutocompressError, RunError
 
-DATABASE = "study.db"
+DATABASE, LOCK = "study.db", ".lock"
 _BUSY_TIMEOUT_S = 60
+_LOOK_S = 1.0  # longer than ``is_being_run`` holds the lock
 
 
 def _sync_at_checkpoints(connection: Any, _: Any) -> None:
@@ -71,9 +72,9 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises:
         RunError: another process is running this run.
     """
-    lock = filelock.FileLock(folder / ".lock")
+    lock = filelock.FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_LOOK_S)
     except filelock.Timeout:
         raise RunError(
             f"{folder} is being run by another process; wait for it or stop it"
@@ -82,3 +83,16 @@ def only_writer(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_being_run(folder: Path) -> bool:
+    """Return whether a process is running trials of a run, on this machine."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with filelock.FileLock(folder / LOCK, timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+    except OSError:  # of another user, whose run it is
+        return True

@@ -13,8 +13,7 @@ from autocompress.conversion.precision import Precision
 from autocompress.search.limits import Limits, is_finished
 from autocompress.wording import recipe_in_short
 
-State = Literal["complete", "pruned", "failed", "interrupted", "running", "waiting"]
-INTERRUPTED = "interrupted"
+State = Literal["complete", "pruned", "failed", "running", "waiting"]
 FINAL, SEARCHED = "final_", "search_"  # begin names of what the last word and the search measured
 ENDED = ("complete", "pruned", "failed")
 _STATES: Mapping[optuna.trial.TrialState, State] = {
@@ -32,7 +31,7 @@ class TrialRecord:
 
     Attributes:
         number: its number in the study, from 0.
-        state: how far it is; ``interrupted`` trials are tried again by ``resume``.
+        state: how far it is; one that was interrupted is waiting again.
         reason: why it failed or was stopped.
         stage: the stage in which that happened.
         metrics: accuracy, latency and sizes; after the last word also ``test_accuracy``. Latency
@@ -148,8 +147,6 @@ def record_of(trial: optuna.trial.FrozenTrial, folder: Path, judge: Judge) -> Tr
     violations = judge.violations(metrics)
     own = folder / attributes.get("folder", f"{trial.number:05d}")
     state = _STATES[trial.state]
-    if state == "failed" and attributes.get("stage") == INTERRUPTED:
-        state = "interrupted"
     if not is_finished(trial.constraints):
         state = "pruned"
     return TrialRecord(
@@ -162,7 +159,7 @@ def record_of(trial: optuna.trial.FrozenTrial, folder: Path, judge: Judge) -> Tr
         recipe=attributes.get("recipe", {}),
         params=attributes.get("params", trial.params),
         seconds=attributes.get("seconds", {}),
-        started=trial.datetime_start,
+        started=None if state == "waiting" else trial.datetime_start,
         finished=trial.datetime_complete,
         feasible=state == "complete" and all(by <= 0 for by in violations.values()),
         folder=own if own.is_dir() else None,

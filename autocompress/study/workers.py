@@ -1,5 +1,6 @@
 """Trials run in processes of their own: several at once, and one that dies takes none with it."""
 
+import logging
 import os
 import secrets
 import signal
@@ -123,6 +124,7 @@ def work(arguments: Sequence[str]) -> None:
     """Run one worker's share of trials: what the processes of a ``Crew`` do."""
     folder, name, index, quota, parent, deadline = arguments
     _follow(int(parent))
+    logging.getLogger("autocompress").setLevel(logging.ERROR)  # our parent said what there is
     from autocompress.study.searching import open_bench, optimize
     from autocompress.study.storage import telling_of_full_disks
     from autocompress.training.fitting import Follower

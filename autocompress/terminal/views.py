@@ -58,17 +58,24 @@ def status_lines(status: Data) -> Iterator[str]:
     """Return what ``Run.status`` says, without the table of reasons."""
     trials = status["trials"]
     states = ", ".join(f"{n} {name}" for name, n in trials.items() if n and name != "wanted")
-    yield f"{status['study']}: {'finished' if status['finished'] else 'not finished'}"
+    yield f"{status['study']}: {_how_far(status)}"
     wanted = "as many as fit the time" if trials["wanted"] is None else trials["wanted"]
     yield f"trials: {states or 'none yet'}, of {wanted} wanted"
-    if not status["finished"] and status["eta_s"] is not None:
+    if status["eta_s"] is not None:
         yield f"ETA: {duration(status['eta_s'])}"
-    yield f"front: {status['front_size']} models"
+    size = status["front_size"]
+    yield f"front: {size} model{'' if size == 1 else 's'}"
     if status["best"]:
         yield "best: " + ", ".join(f"{how} is trial {n}" for how, n in status["best"].items())
     if status["seconds_per_stage"]:
         spent = status["seconds_per_stage"].items()
         yield "mean time: " + ", ".join(f"{stage} {duration(s)}" for stage, s in spent)
+
+
+def _how_far(status: Data) -> str:
+    if status["active"]:
+        return "running"
+    return "finished" if status["finished"] else "interrupted; `autocompress resume` goes on"
 
 
 def miss_lines(misses: "Misses | None") -> Iterator[str]:
