@@ -206,6 +206,30 @@ def test_status_tells_how_many_trials_were_asked_for(call, tmp_path, wanted, tol
     assert "ETA" not in call("status", run.path)[1]
 
 
+def test_front_says_which_latency_was_measured_under_load(call, tmp_path):
+    run = made_up_run(tmp_path / "loud", complete=8)
+    number = run.front()[0].number
+    path = run.path / "last_word.json"
+    words = json.loads(path.read_text())
+    words["trials"][str(number)]["final_latency_flag"] = "other processes took 31 % of the time"
+    path.write_text(json.dumps(words))
+    code, _, err = call("front", run.path)
+    assert code == 0
+    assert err == (
+        f"read the latency of trial {number} with care: other processes took 31 % of the time\n"
+    )
+    assert json.loads(call("front", run.path, "--json")[1])["front"][0]["latency_flag"]
+
+
+def test_show_tells_whose_training_a_trial_shares(call, tmp_path):
+    run = made_up_run(tmp_path / "shared", complete=4, harvested=1)
+    (number, parent) = next(
+        (t.number, t.harvested_from) for t in run.trials() if t.harvested_from is not None
+    )
+    told = f"trial {number}: complete, harvested from the training of trial {parent}"
+    assert told in call("show", run.path, number)[1]
+
+
 def test_show_tells_recipe_layers_curve_and_latency(call, finished):
     number = finished.front()[0].number
     code, out, _ = call("show", finished.path, number)

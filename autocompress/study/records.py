@@ -39,6 +39,7 @@ _FRONT_KEYS = (
     "latency_ratio",
     "latency_ratio_low",
     "latency_ratio_high",
+    "latency_flag",
     "parameters",
     "parameter_ratio",
     "nonzero",

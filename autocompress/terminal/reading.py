@@ -212,7 +212,10 @@ def show_front(document: dict[str, Any], *, as_json: bool) -> None:
         return
     show_table(views.front_rows(document), title=f"{document['study']}: the Pareto front")
     if not document["front"]:
-        show_line("no finished trial that meets the limits yet")
+        show_line("nothing is on it: no finished trial meets all that is asked")
+    for member in document["front"]:
+        if member["latency_flag"]:
+            say(f"read the latency of trial {member['trial']} with care: {member['latency_flag']}")
 
 
 def say(text: str) -> None:

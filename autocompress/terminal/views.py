@@ -206,7 +206,10 @@ def _shape(sizes: Sequence[int]) -> str:
 
 def trial_lines(record: "TrialRecord", measurement: Data) -> Iterator[str]:
     """Return how a trial ended, and the distribution of its latency."""
-    yield f"trial {record.number}: {record.state}{f' in {record.stage}' if record.stage else ''}"
+    source = record.harvested_from
+    shared = "" if source is None else f", harvested from the training of trial {source}"
+    stage = f" in {record.stage}" if record.stage else ""
+    yield f"trial {record.number}: {record.state}{stage}{shared}"
     if record.reason:
         yield f"reason: {record.reason}"
     if measurement:
