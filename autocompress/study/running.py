@@ -77,12 +77,14 @@ def run(
 
     Raises:
         RunError: there is a run of this name already.
-        ConfigurationError: data or model do not exist or do not fit.
+        ConfigurationError: data or model do not exist or do not fit, or this machine cannot
+            measure as the study wants.
     """
     amount = Amount(trials=trials, timeout_s=timeout_s, workers=workers)
     config = study if isinstance(study, StudyConfig) else load_study(study)
     folder = directory / config.study.name
     _refuse_existing(folder)
+    latency_settings(config).require()
     batches = load_batches(config)
     check_batch(build_model(config.model, batches.splits, seed=config.study.seed), batches)
     header = {**_header(config, batches), "recipes": nearest_recipes(config, recipes)}
