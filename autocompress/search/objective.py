@@ -62,7 +62,10 @@ class Objective:
             metrics = self._run(trial, recipe, params, drafted)
         except StoppedEarlyError as stopped:
             trial.set_user_attr("stopped", stopped.facts)
-            self._stop(trial, stopped.metrics, stopped.reason, stage=stopped.stage)
+            at_best = {**stopped.metrics, "accuracy": stopped.facts["bound"]}
+            self._stop(
+                trial, stopped.metrics, stopped.reason, stage=stopped.stage, at_best=at_best
+            )
         except TrialError as error:
             self._record_failure(trial, error)
             raise
@@ -72,10 +75,27 @@ class Objective:
     def stand_in(self, trial: optuna.Trial) -> tuple[float, float, float]:
         """Return values for a trial that was stopped, where a sampler ignores those without.
 
+        Its accuracy is the best that it could still reach, for that in the middle of training
+        would look like a recipe that ruins the model; its latency and size are those of a draft.
         What is not known is the baseline's. The constraint ``unfinished`` keeps it off the front.
         """
-        known = {**self.bench.baseline_metrics, **trial.user_attrs.get("metrics", {})}
-        return values_of(known)
+        facts = trial.user_attrs
+        known = dict(facts.get("metrics", {}))
+        if "bound" in facts.get("stopped", {}):
+            known["accuracy"] = facts["stopped"]["bound"]
+        if "recipe" in facts and not {"latency_ms", "parameters"} <= known.keys():
+            known |= self._estimate(Recipe.from_dict(facts["recipe"]))
+        return values_of({**self.bench.baseline_metrics, **known})
+
+    def _estimate(self, recipe: Recipe) -> dict[str, Any]:
+        """Return what a draft tells of latency and size, though it may be an estimate."""
+        bench = self.bench
+        try:
+            return make_draft(
+                bench.baseline, recipe, bench.batches.example, bench.anatomy, bench.ruler
+            ).metrics
+        except TrialError:  # such a recipe cannot be applied to this model
+            return {}
 
     def _run(
         self, trial: optuna.Trial, recipe: Recipe, params: Mapping[str, Any], drafted: Draft | None
@@ -137,13 +157,19 @@ class Objective:
                 self._stop(trial, {}, str(error))
 
     def _stop(
-        self, trial: optuna.Trial, known: Mapping[str, Any], reason: str, *, stage: str = "draft"
+        self,
+        trial: optuna.Trial,
+        known: Mapping[str, Any],
+        reason: str,
+        *,
+        stage: str = "draft",
+        at_best: Mapping[str, Any] | None = None,
     ) -> NoReturn:
-        """End a trial that is not worth its time."""
+        """End a trial that is not worth its time; its limits are judged by its best outcome."""
         trial.set_user_attr("metrics", dict(known))
         trial.set_user_attr("stage", stage)
         trial.set_user_attr("reason", reason)
-        self._constrain(trial, known, UNFINISHED)
+        self._constrain(trial, known if at_best is None else at_best, UNFINISHED)
         raise optuna.TrialPruned(reason)
 
     def _constrain(

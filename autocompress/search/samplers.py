@@ -36,7 +36,29 @@ def tpe(seed: int) -> BaseSampler:
 
 def gp(seed: int) -> BaseSampler:
     """Gaussian process on the flat space; an ask takes a second or two of a CPU core."""
-    return GPSampler(seed=seed, n_startup_trials=SETTLING_TRIALS)
+    return FreshGPSampler(seed)
+
+
+class FreshGPSampler(GPSampler):
+    """Optuna's, but the kernels are fitted from scratch at every ask.
+
+    Optuna starts each fit from the kernels of the ask before. With as few trials as ours that is
+    often a poor local optimum which no fit leaves again: in a study of Fashion-MNIST it went on
+    to propose sparsities of 85 and 90 % after ten of them had failed, where kernels fitted from
+    scratch to the same trials propose 60 to 70 %.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=SETTLING_TRIALS)
+        self._asks_from = seed
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Ask a sampler that knows nothing of earlier asks."""
+        seed = self._asks_from + trial.number
+        fresh = GPSampler(seed=seed, n_startup_trials=SETTLING_TRIALS)
+        return fresh.sample_relative(study, trial, search_space)
 
 
 def nsga2(seed: int) -> BaseSampler:
