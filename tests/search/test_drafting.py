@@ -63,19 +63,39 @@ def test_a_latency_must_break_a_limit_clearly():
     assert told == "latency_ratio 0.6 (at most 0.5), parameter_ratio 0.6 (at most 0.5)"
 
 
-@pytest.mark.parametrize("scope", ["local", "global"])
-def test_only_an_exact_draft_refuses_a_recipe(batches, trained_vgg, scope):
-    recipe = replace(THIN, sparsification=replace(THIN.sparsification, scope=scope))
-    bench = SimpleNamespace(
+@pytest.fixture
+def bench(batches, trained_vgg):
+    """As much of a workbench as drafts need."""
+    return SimpleNamespace(
         baseline=trained_vgg,
+        baseline_metrics={"accuracy": 0.95, "latency_ms": 2.0, "parameters": 10_000},
         batches=batches,
         anatomy=examine(trained_vgg, batches.example),
+        ruler=None,
         limits=Limits(parameter_ratio=0.01),
         economy=Economy(early_stopping=False),
         folder=None,
         constraints=lambda metrics: {},
         is_feasible=None,
     )
+
+
+def test_a_stopped_trial_stands_for_the_best_that_it_could_reach(bench):
+    recipe = replace(THIN, sparsification=replace(THIN.sparsification, scope="global"))
+    size = make_draft(
+        bench.baseline, recipe, bench.batches.example, bench.anatomy, None
+    ).parameters
+    facts = {
+        "recipe": recipe.to_dict(), "metrics": {"accuracy": 0.2}, "stopped": {"bound": 0.7}
+    }  # fmt: skip
+    stands_for = Objective(None, bench).stand_in(SimpleNamespace(user_attrs=facts))
+    assert stands_for == (0.7, 2.0, size)  # nothing measured a latency
+    assert size < 10_000
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_only_an_exact_draft_refuses_a_recipe(bench, scope):
+    recipe = replace(THIN, sparsification=replace(THIN.sparsification, scope=scope))
     trial = optuna.create_study(directions=[*OBJECTIVES.values()]).ask()
     if scope == "local":
         with pytest.raises(optuna.TrialPruned, match="a draft of it is over the limit"):

@@ -1,7 +1,9 @@
 import datetime
+import random
 
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from autocompress.search.samplers import (
@@ -71,3 +73,26 @@ def test_asks_of_the_gaussian_process_are_measured(monkeypatch):
     study.set_user_attr(ASK_S, 0.0)
     study.ask().suggest_float("x", 0, 1)
     assert study.user_attrs[ASK_S] == 0  # the least of all
+
+
+def grown(study, count):
+    """Add complete trials of two knobs, the same ones for every study."""
+    space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+    generator = random.Random(0)
+    for _ in range(count):
+        x, y = generator.random(), generator.random()
+        study.add_trial(
+            create_trial(params={"x": x, "y": y}, distributions=space, values=[x - y, x * y])
+        )
+    return study.ask(space).params
+
+
+def test_an_ask_of_the_gaussian_process_depends_on_no_other():
+    directions = ["maximize", "minimize"]
+    used, new = SAMPLERS["gp"](0), SAMPLERS["gp"](0)
+    grown(optuna.create_study(directions=directions, sampler=used), 10)
+    asked = [
+        grown(optuna.create_study(directions=directions, sampler=sampler), 14)
+        for sampler in (used, new)
+    ]
+    assert asked[0] == asked[1]
