@@ -89,6 +89,7 @@ class Harvester:
         if crop is None or crop.number != parent.number:
             return
         made, start = crop.compressed, time.perf_counter()
+        sizes = {int(parent.values[SIZE])}
         wanted = promising(levels(crop.recipe), made.curve)
         if leads(study, parent, self.bench.is_feasible):
             wanted = [*lower_ranks(crop.recipe, made.plan, self.space.exclude), *wanted]
@@ -97,15 +98,19 @@ class Harvester:
             if left_s < crop.each_s:
                 break
             self.bench.follower.batch()  # whoever is told to stop stops here too
-            trial = self._finished(parent, crop, offshoot, f"{parent.number:05d}.{index}")
+            name = f"{parent.number:05d}.{index}"
+            trial = self._finished(parent, crop, offshoot, name, sizes)
             if trial is not None:
                 study.add_trial(trial)
         self._credit_s -= time.perf_counter() - start
 
     def _finished(
-        self, parent: FrozenTrial, crop: Crop, offshoot: Offshoot, name: str
+        self, parent: FrozenTrial, crop: Crop, offshoot: Offshoot, name: str, sizes: set[int]
     ) -> FrozenTrial | None:
-        """Finish it, judge and save what comes out; ``None`` for the parent's own size."""
+        """Finish it, judge and save what comes out; ``None`` for a size that is there already.
+
+        So it is where no layer is worth a factorization, or where the lowest rank is reached.
+        """
         bench, recipe = self.bench, offshoot.recipe
         params = self.space.harvested(crop.params, recipe, offshoot.fraction)
         facts: dict[str, Any] = {
@@ -116,8 +121,10 @@ class Harvester:
         }
         try:
             compressed = self._made(crop, offshoot)
-            if count_parameters(compressed.model) == parent.values[SIZE]:
-                return None  # where no layer is worth a factorization
+            size = count_parameters(compressed.model)
+            if size in sizes:
+                return None
+            sizes.add(size)
             judgement = bench.judge(compressed.model, recipe.precision)
             facts["sha256"] = bench.save(name, recipe, compressed, judgement)
         except DeviceLostError:

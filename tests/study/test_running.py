@@ -438,10 +438,13 @@ def test_a_training_run_yields_more_than_one_candidate(finished, tmp_path, monke
     monkeypatch.setattr(harvesting, "promising", lambda found, curve: found)
     monkeypatch.setattr(harvesting, "leads", lambda *_: True)
     settings = Factorization(energy=0.9, convolution_energy=0.9, min_rank=1)  # for a tiny net
+    alike = replace(settings, energy=0.9 + 1e-9)  # leads to the same ranks
     monkeypatch.setattr(
         harvesting,
         "lower_ranks",
-        lambda recipe, plan, exclude: [Offshoot(replace(recipe, late_factorization=settings))],
+        lambda recipe, plan, exclude: [
+            Offshoot(replace(recipe, late_factorization=late)) for late in (settings, alike)
+        ],
     )
     folder = shutil.copytree(finished.path, tmp_path / "micro")
     edited = (folder / "study.toml").read_text().replace("epochs = 1\n", "epochs = 4\n")
@@ -454,7 +457,7 @@ def test_a_training_run_yields_more_than_one_candidate(finished, tmp_path, monke
     assert Run.open(folder).front_document()["trials"]["harvested"] == len(harvested)
     late = [trial for trial in harvested if trial.recipe["late_factorization"]]
     levels = [trial for trial in harvested if trial.recipe["training"]["stop_after"]]
-    assert late
+    assert len(late) == 1
     assert levels
     for trial in harvested:
         assert trial.state == "complete"
