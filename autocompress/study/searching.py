@@ -45,7 +45,6 @@ def open_study(config: StudyConfig, folder: Path, *, worker: int = 0) -> optuna.
 
     The sampler's seed derives from the study's, the worker, and the trials that are there.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage, name = open_storage(folder), config.study.name
     fresh = name not in optuna.get_all_study_names(storage)
     study = optuna.create_study(

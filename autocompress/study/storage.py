@@ -32,6 +32,7 @@ def open_storage(folder: Path) -> optuna.storages.RDBStorage:
     Raises:
         RunError: the file is there but is not an Optuna database.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # we tell what there is to tell
     path = folder / DATABASE
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection:
