@@ -47,6 +47,7 @@ from autocompress.study.watching import Watch
 from autocompress.study.workers import Crew
 from autocompress.training.batches import Batches
 
+FROZEN_DATA = ("mean", "std", "batch_size", "augmentation")  # keys of [data], besides its content
 ASKED = "asked"  # attribute of a study: the trials that a session was last asked for
 
 
@@ -194,7 +195,7 @@ def _digests(config: StudyConfig, batches: Batches) -> dict[str, str]:
     frozen = {
         name: sections[name] for name in ("search", "model", "teacher", "training", "latency")
     }
-    frozen |= {f"data.{key}": sections["data"][key] for key in ("batch_size", "augmentation")}
+    frozen |= {f"data.{key}": sections["data"][key] for key in FROZEN_DATA}
     frozen["study.seed"] = config.study.seed
     digests = {name: digest_of(value) for name, value in frozen.items()}
     return {**digests, "data": data_digest(batches.splits)}

@@ -280,6 +280,7 @@ def test_a_finished_run_has_nothing_to_do(copied):
         ("hidden = 32", "hidden = 40", "model"),
         ("valid_limit = 150", "valid_limit = 140", "data"),
         ("batch_size = 50", "batch_size = 40", r"data\.batch_size"),
+        ("train_limit", "mean = [0.5]\nstd = [0.5]\ntrain_limit", r"data\.mean, data\.std"),
         ('augmentation = "none"', 'augmentation = "shift"', r"data\.augmentation"),
         ("seed = 1\n", "seed = 2\n", r"study\.seed"),
         ("recovery_epochs = 1", "recovery_epochs = 2", "training"),
