@@ -1,0 +1,106 @@
+"""An executor is a value: it takes jobs, runs each somewhere, and returns the results."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from autocompress.results import EpochRecord, Estimates, TrialResult
+
+if TYPE_CHECKING:
+    from autocompress.context import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """A complete trial, as a running one is compared with it.
+
+    Attributes:
+        number: of the trial.
+        values: of its objectives, by the name of their metric.
+        feasible: whether it keeps all limits.
+        curve: of its training; empty where it has none of its own.
+    """
+
+    number: int
+    values: Mapping[str, float]
+    feasible: bool
+    curve: tuple[EpochRecord, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One trial to run; it goes to JSON and back.
+
+    Attributes:
+        number: of the trial.
+        recipe: all that it decides, as ``Recipe.to_dict`` writes it.
+        start: number of the trial whose trainable weights it starts from; ``None``: the baseline.
+        rivals: the complete trials so far, for early stopping and derived candidates.
+        derive_s: seconds that derived candidates may take.
+    """
+
+    number: int
+    recipe: Mapping[str, Any]
+    start: int | None = None
+    rivals: tuple[Rival, ...] = ()
+    derive_s: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` returned."""
+        rivals = tuple(
+            Rival(**{**row, "curve": tuple(EpochRecord(**point) for point in row["curve"])})
+            for row in data["rivals"]
+        )
+        return cls(**{**data, "rivals": rivals})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A job that has ended.
+
+    Attributes:
+        number: of the trial.
+        result: what it returned; of a worker that died, a failure that says how.
+    """
+
+    number: int
+    result: TrialResult
+
+
+class Executor(Protocol):
+    """Runs jobs.
+
+    Attributes:
+        capacity: how many jobs run at the same time.
+    """
+
+    capacity: int
+
+    def start(self, folder: Path, context: "Context") -> None:
+        """Get ready, before the first job.
+
+        Args:
+            folder: of the run, from which another process rebuilds the context.
+            context: what all trials share, for an executor that runs them in this process.
+        """
+
+    def submit(self, job: Job) -> None:
+        """Take a job; at most ``capacity`` are there at the same time."""
+
+    def wait(self, timeout_s: float) -> Sequence[Done]:
+        """Return jobs that have ended, at least one if there is any within the time."""
+
+    def cancel(self, number: int) -> None:
+        """End a job soon; it is returned by ``wait`` as interrupted."""
+
+    def close(self) -> None:
+        """End all jobs and free what is held."""
+
+
+__all__ = ["Done", "Estimates", "Executor", "Job", "Rival"]

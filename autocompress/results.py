@@ -1,0 +1,138 @@
+"""What a trial returns, as typed and versioned documents that cross processes and disks.
+
+Nothing here loads torch: whoever reads a run needs no network.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+from autocompress.errors import RunError
+from autocompress.metrics import Estimate
+
+VERSION = 2  # of a trial's document; release 0.1 had none
+State = Literal["complete", "pruned", "failed", "interrupted"]
+Estimates = Mapping[str, Estimate]
+"""Estimates by the name of their metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One epoch of one stage: a point of the training curve.
+
+    Attributes:
+        stage: what was trained.
+        epoch: how many had ended, from 1.
+        train_loss: mean over the epoch.
+        valid_loss: mean over ``valid``.
+        score: the task's first score on ``valid``.
+    """
+
+    stage: str
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """What a model was after a stage.
+
+    Attributes:
+        stage: its name.
+        seconds: wall-clock time.
+        score: the task's first score on ``valid``; ``None`` where it was not evaluated.
+        parameters: elements of the tensors that are there, zeros included.
+        steps: how many steps of the plan were taken by then.
+        report: what was done, what was not, and why, in sentences.
+    """
+
+    stage: str
+    seconds: float
+    score: float | None
+    parameters: int
+    steps: int
+    report: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a trial did not complete: it failed, was not worth training, or was stopped early.
+
+    Attributes:
+        stage: in which it happened.
+        reason: in one line.
+        traceback: where an exception was raised.
+        bound: the best score that a stopped trial could still reach.
+        dominated_by: number of the trial that is better even then.
+        epoch: after which it was stopped.
+    """
+
+    stage: str
+    reason: str
+    traceback: str | None = None
+    bound: float | None = None
+    dominated_by: int | None = None
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """All that a trial returns.
+
+    Attributes:
+        state: how it ended.
+        recipe: all that it decided, as ``Recipe.to_dict`` writes it.
+        metrics: what is known of the model; of a trial that was not trained, what an estimate of
+            its structure tells.
+        curve: of every training run, in order.
+        stages: what each stage led to, in order.
+        seconds: wall-clock time by stage, evaluation and measurement included.
+        failure: why it is not complete.
+        folder: name of its folder in the run, with weights, plan and samples; ``None`` without.
+        sha256: of that folder.
+        threads: of the CPU that it was trained with.
+        derived: other candidates of the same training run, each a complete trial of its own.
+    """
+
+    state: State
+    recipe: Mapping[str, Any]
+    metrics: Estimates = field(default_factory=dict)
+    curve: tuple[EpochRecord, ...] = ()
+    stages: tuple[StageResult, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    failure: Failure | None = None
+    folder: str | None = None
+    sha256: str | None = None
+    threads: int | None = None
+    derived: "tuple[TrialResult, ...]" = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        plain = asdict(self)
+        plain["metrics"] = {name: found.to_dict() for name, found in self.metrics.items()}
+        plain["derived"] = [result.to_dict() for result in self.derived]
+        return {"version": VERSION, **plain}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` returned.
+
+        Raises:
+            RunError: it is of another version, or no result of a trial.
+        """
+        known = dict(data)
+        if known.pop("version", None) != VERSION:
+            raise RunError(f"a trial's result of version {data.get('version')!r}, not {VERSION}")
+        try:
+            known["metrics"] = {n: Estimate.from_dict(v) for n, v in known["metrics"].items()}
+            known["curve"] = tuple(EpochRecord(**row) for row in known["curve"])
+            known["stages"] = tuple(
+                StageResult(**{**row, "report": tuple(row["report"])}) for row in known["stages"]
+            )
+            known["failure"] = Failure(**known["failure"]) if known["failure"] else None
+            known["derived"] = tuple(cls.from_dict(entry) for entry in known["derived"])
+            return cls(**known)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"not the result of a trial: {error!r}") from error
