@@ -93,7 +93,8 @@ class TrialResult:
         folder: name of its folder in the run, with weights, plan and samples; ``None`` without.
         sha256: of that folder.
         threads: of the CPU that it was trained with.
-        derived: other candidates of the same training run, each a complete trial of its own.
+        derived: other candidates of the same training run, each a trial of its own.
+        fraction: of a derived one: the share of the other's sparsity that it has, in [0, 1].
     """
 
     state: State
@@ -107,6 +108,7 @@ class TrialResult:
     sha256: str | None = None
     threads: int | None = None
     derived: "tuple[TrialResult, ...]" = ()
+    fraction: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -136,3 +138,22 @@ class TrialResult:
             return cls(**known)
         except (KeyError, TypeError, AttributeError) as error:
             raise RunError(f"not the result of a trial: {error!r}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """A complete trial, as a running one is compared with it.
+
+    Attributes:
+        number: of the trial.
+        score: the task's first score, on ``valid``.
+        values: of its objectives, by the name of their metric.
+        feasible: whether it keeps all limits.
+        curve: of its training; empty where it has none of its own.
+    """
+
+    number: int
+    score: float
+    values: Mapping[str, float]
+    feasible: bool
+    curve: tuple[EpochRecord, ...] = ()

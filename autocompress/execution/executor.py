@@ -5,27 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from autocompress.results import EpochRecord, Estimates, TrialResult
+from autocompress.results import EpochRecord, Rival, TrialResult
 
 if TYPE_CHECKING:
     from autocompress.context import Context
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rival:
-    """A complete trial, as a running one is compared with it.
-
-    Attributes:
-        number: of the trial.
-        values: of its objectives, by the name of their metric.
-        feasible: whether it keeps all limits.
-        curve: of its training; empty where it has none of its own.
-    """
-
-    number: int
-    values: Mapping[str, float]
-    feasible: bool
-    curve: tuple[EpochRecord, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +17,24 @@ class Job:
 
     Attributes:
         number: of the trial.
-        recipe: all that it decides, as ``Recipe.to_dict`` writes it.
-        start: number of the trial whose trainable weights it starts from; ``None``: the baseline.
+        recipe: all that it decides, as ``Recipe.to_dict`` writes it; its ``start`` names the
+            trial whose trainable weights it starts from.
+        start_folder: folder of that trial in the run; ``None``: it starts from the baseline.
         rivals: the complete trials so far, for early stopping and derived candidates.
-        derive_s: seconds that derived candidates may take.
+        stop_early: whether it may be stopped early.
+        estimate: whether its structure is estimated also where that saves nothing, for samplers
+            that need values of every trial.
+        derive: whether other candidates of its training run are wanted.
+        derive_s: seconds that they may take, besides a share of the trial's own time.
     """
 
     number: int
     recipe: Mapping[str, Any]
-    start: int | None = None
+    start_folder: str | None = None
     rivals: tuple[Rival, ...] = ()
+    stop_early: bool = False
+    estimate: bool = False
+    derive: bool = False
     derive_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,20 +58,20 @@ class Done:
     Attributes:
         number: of the trial.
         result: what it returned; of a worker that died, a failure that says how.
+        derive_s: seconds that derived candidates took less than they were allowed.
     """
 
     number: int
     result: TrialResult
+    derive_s: float = 0.0
 
 
 class Executor(Protocol):
-    """Runs jobs.
+    """Runs jobs."""
 
-    Attributes:
-        capacity: how many jobs run at the same time.
-    """
-
-    capacity: int
+    @property
+    def capacity(self) -> int:
+        """How many jobs run at the same time."""
 
     def start(self, folder: Path, context: "Context") -> None:
         """Get ready, before the first job.
@@ -102,5 +93,3 @@ class Executor(Protocol):
     def close(self) -> None:
         """End all jobs and free what is held."""
 
-
-__all__ = ["Done", "Estimates", "Executor", "Job", "Rival"]

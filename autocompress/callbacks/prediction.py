@@ -1,11 +1,11 @@
 """Pareto-aware early stopping: can a running trial still enter the feasible front?
 
-The most that a trial may end with is foretold from the complete trials of the same study: which
+The most that a trial may end with is predicted from the complete trials of the same study: which
 share of the errors that a candidate makes at this point of its training is left at the end. Where
-even that accuracy, at the drafted latency and number of parameters, is dominated by a feasible
-complete trial, or breaks the limit on accuracy, the rest of the training is wasted.
+even that score, at the drafted latency and number of parameters, is dominated by a feasible
+complete trial, or breaks the limit on score, the rest of the training is wasted.
 
-Accuracies may fall while masks grow and come back in recovery, so the share is always taken at
+Scores may fall while masks grow and come back in recovery, so the share is always taken at
 the same point: the same stage, and the same share of its epochs.
 """
 
@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 
 from autocompress.errors import ConfigurationError
 
-Curve = Mapping[str, Sequence[float]]  # stage to accuracies, in the order in which they ran
+Curve = Mapping[str, Sequence[float]]  # stage to scores, in the order in which they ran
 _ROUNDING = 1e-9
 
 
@@ -27,8 +27,8 @@ class EarlyStopping:
     """When a running trial is stopped.
 
     Attributes:
-        min_trials: complete trials that must tell of the point that is judged, at least 3.
-        confidence: probability, in (0.5, 1), that the accuracy at the end is below the bound,
+        min_trials: complete trials that must tell of the point that is decided about, at least 3.
+        confidence: probability, in (0.5, 1), that the score at the end is below the bound,
             were the logarithms of the shares of errors left normally distributed.
         latency_margin: fraction by which the latency may come out below the draft's, in [0, 1):
             noise of either measurement.
@@ -57,19 +57,17 @@ class Finished:
     """A complete trial.
 
     Attributes:
-        number: its number in the study.
-        curve: accuracy after each epoch, by stage.
-        accuracy: what was measured at the end, in [0, 1].
-        latency_ms: milliseconds per batch, measured.
-        parameters: their number.
+        number: of the trial.
+        curve: score after each epoch, by stage.
+        score: what was measured at the end, in [0, 1].
+        costs: the other objectives, as numbers of which less is better, by the metric's name.
         feasible: whether it keeps all limits.
     """
 
     number: int
     curve: Curve
-    accuracy: float
-    latency_ms: float
-    parameters: int
+    score: float
+    costs: Mapping[str, float]
     feasible: bool
 
 
@@ -78,29 +76,29 @@ class Running:
     """A trial whose training has not ended.
 
     Attributes:
-        curve: accuracy after each epoch so far, by stage; the last stage may be incomplete.
+        curve: score after each epoch so far, by stage; the last stage may be incomplete.
         planned: epochs of every stage that trains, in order; stages of 0 epochs do not count.
-        latency_ms: milliseconds per batch of its draft, or of the model itself after surgery;
-            ``None`` if that is not known: nothing is then known to dominate it.
-        parameters: their number in the same model, or ``None``. A draft's are exact with a local
-            scope; with a global one a draft may have several times those of the trained candidate
-            (3.6 times was seen), and it is not known.
+        costs: the other objectives as far as they are known, as numbers of which less is better;
+            where one is missing, nothing is known to dominate the trial. Sizes that an estimate
+            tells are exact with a local scope; with a global one an estimate may have several
+            times those of the trained candidate (3.6 times was seen), and they are not known.
+        measured: names of the costs that were measured, with noise.
     """
 
     curve: Curve
     planned: Mapping[str, int]
-    latency_ms: float | None
-    parameters: int | None
+    costs: Mapping[str, float]
+    measured: frozenset[str] = frozenset({"latency_ms"})
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """What was decided after an epoch.
 
     Attributes:
         stop: whether the trial can no longer enter the feasible front.
         epoch: epochs trained so far, over all stages.
-        bound: the highest accuracy that it may still reach, in [0, 1]; 1 if too little is known.
+        bound: the highest score that it may still reach, in [0, 1]; 1 if too little is known.
         dominated_by: number of the complete trial that dominates it even then.
         reason: one sentence.
     """
@@ -113,21 +111,21 @@ class Verdict:
 
 
 def by_stage(points: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
-    """Return a curve from (stage, accuracy) of one epoch after the other."""
+    """Return a curve from (stage, score) of one epoch after the other."""
     curve: dict[str, list[float]] = {}
-    for stage, accuracy in points:
-        curve.setdefault(stage, []).append(accuracy)
+    for stage, score in points:
+        curve.setdefault(stage, []).append(score)
     return curve
 
 
-def judge(
+def decide(
     running: Running,
     finished: Sequence[Finished],
     *,
-    images: int,
-    lowest_accuracy: float | None = None,
+    items: int,
+    lowest_score: float | None = None,
     settings: EarlyStopping | None = None,
-) -> Verdict:
+) -> Decision:
     """Decide after an epoch whether a trial can still enter the feasible front.
 
     A trial that has trained to its end is never stopped: it only needs to be measured.
@@ -135,71 +133,71 @@ def judge(
     Args:
         running: the trial, with at least one epoch.
         finished: the complete trials of the same study.
-        images: number of images that accuracies are measured on, at least 1.
-        lowest_accuracy: the limit on accuracy, in [0, 1]; ``None`` is no limit.
+        items: number of items that scores are measured on, at least 1.
+        lowest_score: the limit on the score, in [0, 1]; ``None`` is no limit.
         settings: how sure it must be.
     """
     settings = settings or EarlyStopping()
-    epoch = sum(len(accuracies) for accuracies in running.curve.values())
+    epoch = sum(len(scores) for scores in running.curve.values())
     planned = sum(running.planned.values())
 
-    def go_on(bound: float, reason: str) -> Verdict:
+    def go_on(bound: float, reason: str) -> Decision:
         reason = f"{reason} after epoch {epoch} of {planned}"
-        return Verdict(stop=False, epoch=epoch, bound=bound, dominated_by=None, reason=reason)
+        return Decision(stop=False, epoch=epoch, bound=bound, dominated_by=None, reason=reason)
 
     if epoch >= planned:
         return go_on(1.0, "trained to its end")
-    shares = errors_left(running, finished, images)
+    shares = errors_left(running, finished, items)
     if len(shares) < settings.min_trials:
         return go_on(
             1.0, f"{len(shares)} of {settings.min_trials} complete trials to compare with"
         )
     errors = 1 - _last(running.curve)
-    bound = optimistic_accuracy(errors, shares, images, settings.confidence)
-    foretold = f"after epoch {epoch} of {planned} it may reach {bound:.4f} at most"
-    if lowest_accuracy is not None and bound < lowest_accuracy - _ROUNDING:
-        reason = f"{foretold}, below the limit of {lowest_accuracy:.4f}"
-        return Verdict(stop=True, epoch=epoch, bound=bound, dominated_by=None, reason=reason)
+    bound = optimistic_score(errors, shares, items, settings.confidence)
+    predicted = f"after epoch {epoch} of {planned} it may reach {bound:.4f} at most"
+    if lowest_score is not None and bound < lowest_score - _ROUNDING:
+        reason = f"{predicted}, below the limit of {lowest_score:.4f}"
+        return Decision(stop=True, epoch=epoch, bound=bound, dominated_by=None, reason=reason)
     better = _dominator(running, finished, bound, settings.latency_margin)
     if better is not None:
         reason = (
-            f"{foretold}, and trial {better.number} has {better.accuracy:.4f} "
-            "with less latency and no more parameters"
+            f"{predicted}, and trial {better.number} has {better.score:.4f} "
+            f"with no more {' and '.join(name.replace('_', ' ') for name in running.costs)}"
         )
-        return Verdict(
+        return Decision(
             stop=True, epoch=epoch, bound=bound, dominated_by=better.number, reason=reason
         )
     return go_on(bound, f"it may reach {bound:.4f} and enter the front")
 
 
-def errors_left(running: Running, finished: Iterable[Finished], images: int) -> list[float]:
+def errors_left(running: Running, finished: Iterable[Finished], items: int) -> list[float]:
     """Return final errors / errors then, of each trial that tells of the running one's point.
 
     Those are the trials with the same stages, each seen from its last epoch that is not later, as
     a share of its stage's epochs, than the running one's: with fewer epochs to the end the share
-    would be too high. Half an image is added to all errors, for there may be none. Shares foretell
-    better than differences, which shrink as accuracy nears 1.
+    would be too high. Half an item is added to all errors, for there may be none. Shares predict
+    better than differences, which shrink as score nears 1.
     """
     stages = [stage for stage, epochs in running.planned.items() if epochs]
     now = _positions(running.curve, running.planned)[-1]
-    half = 0.5 / images
+    half = 0.5 / items
     shares = []
     for trial in finished:
-        curve = {stage: accuracies for stage, accuracies in trial.curve.items() if accuracies}
+        curve = {stage: scores for stage, scores in trial.curve.items() if scores}
         if list(curve) != stages:
             continue
         positions = _positions(curve, {stage: len(curve[stage]) for stage in curve})
         known = sum(position <= now + _ROUNDING for position in positions)
         if known:
-            then = [accuracy for stage in stages for accuracy in curve[stage]][known - 1]
-            shares.append((1 - trial.accuracy + half) / (1 - then + half))
+            then = [score for stage in stages for score in curve[stage]][known - 1]
+            shares.append((1 - trial.score + half) / (1 - then + half))
     return shares
 
 
-def optimistic_accuracy(
-    errors: float, shares: Sequence[float], images: int, confidence: float
+def optimistic_score(
+    errors: float, shares: Sequence[float], items: int, confidence: float
 ) -> float:
-    """Return the highest accuracy that a trial may end with, in [0, 1].
+    """Return the highest score that a trial may end with, in [0, 1].
 
     The lowest share of errors left that was seen so far is undercut by the next of n trials with
     probability 1 / (n + 1), too often while n is small. So the share is the lower of that and of
@@ -210,33 +208,44 @@ def optimistic_accuracy(
     Args:
         errors: the trial's share of wrong answers now, in [0, 1].
         shares: errors left at the end, of at least two other trials, above 0.
-        images: number of images that accuracies are measured on.
+        items: number of items that scores are measured on.
         confidence: of the prediction bound, in (0.5, 1).
     """
     logs = np.log(np.asarray(shares, dtype=np.float64))
     spread = float(logs.std(ddof=1)) * math.sqrt(1 + 1 / len(logs))
     predicted = float(logs.mean()) - float(stdtrit(len(logs) - 1, confidence)) * spread
     share = math.exp(min(0.0, predicted, float(logs.min())))
-    half = 0.5 / images
+    half = 0.5 / items
     return min(1.0, 1 - ((errors + half) * share - half))
 
 
 def _dominator(
     running: Running, finished: Iterable[Finished], bound: float, margin: float
 ) -> Finished | None:
-    """Return the most accurate feasible trial that beats the running one at its best."""
-    if running.latency_ms is None or running.parameters is None:
+    """Return the best feasible trial that is better than the running one at its best.
+
+    Measured costs must be less by the margin, exact ones no more.
+    """
+    if not running.costs:
         return None
-    latency_ms = running.latency_ms * (1 - margin)
-    better = [
-        trial
-        for trial in finished
-        if trial.feasible
-        and trial.accuracy >= bound
-        and trial.latency_ms < latency_ms
-        and trial.parameters <= running.parameters
-    ]
-    return max(better, key=lambda trial: trial.accuracy, default=None)
+
+    def cheaper(trial: Finished) -> bool:
+        if not trial.costs.keys() <= running.costs.keys():
+            return False
+        return all(
+            cost < _lowered(running.costs[name], margin)
+            if name in running.measured
+            else cost <= running.costs[name]
+            for name, cost in trial.costs.items()
+        )
+
+    better = [t for t in finished if t.feasible and t.score >= bound and cheaper(t)]
+    return max(better, key=lambda trial: trial.score, default=None)
+
+
+def _lowered(cost: float, margin: float) -> float:
+    """Return a cost that is better by a margin, whatever its sign."""
+    return cost - margin * abs(cost)
 
 
 def _positions(curve: Curve, planned: Mapping[str, int]) -> list[float]:
@@ -253,4 +262,4 @@ def _positions(curve: Curve, planned: Mapping[str, int]) -> list[float]:
 
 
 def _last(curve: Curve) -> float:
-    return [accuracy for accuracies in curve.values() for accuracy in accuracies][-1]
+    return [score for scores in curve.values() for score in scores][-1]

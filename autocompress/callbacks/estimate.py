@@ -1,0 +1,124 @@
+"""What a recipe leads to, before any training: its size, exactly or nearly, and its latency."""
+
+from dataclasses import dataclass
+
+from autocompress.context import Context
+from autocompress.errors import failing_as
+from autocompress.evaluation import size_metrics
+from autocompress.pipeline import State, compress
+from autocompress.recipe import Recipe
+from autocompress.results import Estimates, Failure
+from autocompress.techniques.sparsification import Sparsification
+from autocompress.trial import PrunedError, TrialCallback
+
+BUDGET_S = 0.5  # of the measurement: latencies need to be right within some 10 % only
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureEstimate:
+    """A candidate's structure, known before it is trained.
+
+    Attributes:
+        metrics: its sizes, and its latency where it was measured.
+        exact: whether training cannot change the structure. Local ranking of whole units takes
+            as many of each layer whatever the weights are; global ranking and ranks by energy
+            depend on them.
+    """
+
+    metrics: Estimates
+    exact: bool
+
+
+def estimate_structure(
+    recipe: Recipe, context: Context, *, latency: bool, start: State | None = None
+) -> StructureEstimate:
+    """Make a recipe's structure from the weights that it starts from, and measure it briefly.
+
+    Args:
+        recipe: what would be done.
+        context: what all trials share.
+        latency: whether its latency is measured too. On targets that take many seconds to
+            prepare a model, and at other precisions than float32 and float16, it stays unknown.
+        start: what it starts from; ``None``: the baseline.
+
+    Raises:
+        TrialError: the structure cannot be made.
+    """
+    with failing_as("estimate"):
+        made = compress(start or context.start, recipe, context.work(dry=True))
+        metrics = dict(size_metrics(made.model, context.problem.data.example[:1]))
+        if latency and context.problem.target.quick and recipe.precision != "int8":
+            evaluator = context.evaluator
+            session = evaluator.open(evaluator.prepare(made.model, recipe.precision))
+            try:
+                measured = evaluator.latency(session, budget_s=BUDGET_S)
+            finally:
+                session.close()
+            metrics["latency_ms"] = measured.estimate
+    return StructureEstimate(metrics=metrics, exact=is_exact(recipe))
+
+
+def is_exact(recipe: Recipe) -> bool:
+    """Tell whether a recipe's structure does not depend on the weights that training finds."""
+    by_energy = any(
+        ranks is not None and (ranks.energy, ranks.convolution_energy) != (None, None)
+        for ranks in (recipe.factorization, recipe.late_factorization)
+    )
+    sparse = recipe.sparsification
+    unknown = by_energy or bool(recipe.extra)
+    return not unknown and (sparse is None or recipe.pruning is None or _takes_units(sparse))
+
+
+def _takes_units(settings: Sparsification) -> bool:
+    return (
+        settings.scope == "local"
+        and (not settings.zeroes_convolutions or settings.granularity == "filter")
+        and (not settings.zeroes_linear_layers or settings.linear_granularity == "row")
+    )
+
+
+class EstimateStructure(TrialCallback):
+    """Estimates the structure before training, and ends a trial that surely breaks a limit.
+
+    Only an estimate that training cannot change ends a trial: others may come out several times
+    smaller.
+
+    Attributes:
+        found: the estimate; ``None`` where none was made.
+    """
+
+    def __init__(
+        self, context: Context, start: State, *, always: bool, for_stopping: bool
+    ) -> None:
+        """Keep what is needed; nothing is estimated yet.
+
+        Args:
+            context: what all trials share.
+            start: what the trial starts from.
+            always: whether it is estimated also where that saves nothing.
+            for_stopping: whether early stopping needs it.
+        """
+        self.context, self.start = context, start
+        self.always, self.for_stopping = always, for_stopping
+        self.found: StructureEstimate | None = None
+
+    def begin(self, recipe: Recipe) -> None:
+        """Estimate the structure where that may save the training.
+
+        Raises:
+            PrunedError: it breaks a limit.
+        """
+        limits, on_latency = self.context.limits, self.context.limits.concern("latency_ms")
+        exact = is_exact(recipe)
+        saves = exact and (self.for_stopping or on_latency or limits.concern("parameters"))
+        if not (saves or self.always):
+            return
+        latency = self.always or self.for_stopping or on_latency
+        self.found = estimate_structure(recipe, self.context, latency=latency, start=self.start)
+        if not exact:
+            return
+        metrics = self.found.metrics
+        broken = limits.surely_broken(metrics, self.context.baseline_metrics)
+        if broken:
+            reason = f"an estimate of its structure is over the limit: {broken}"
+            raise PrunedError(Failure(stage="estimate", reason=reason), metrics)
