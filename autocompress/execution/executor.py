@@ -66,6 +66,11 @@ class Done:
     derive_s: float = 0.0
 
 
+def interrupted(job: Job) -> Done:
+    """Return the end of a job that was not finished: it waits to be run again."""
+    return Done(number=job.number, result=TrialResult(state="interrupted", recipe=job.recipe))
+
+
 class Executor(Protocol):
     """Runs jobs."""
 

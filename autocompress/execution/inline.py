@@ -5,9 +5,8 @@ from pathlib import Path
 
 from autocompress.context import Context
 from autocompress.errors import UsageError
-from autocompress.execution.executor import Done, Job
+from autocompress.execution.executor import Done, Job, interrupted
 from autocompress.execution.jobs import run_job
-from autocompress.results import TrialResult
 
 
 class InlineExecutor:
@@ -42,7 +41,7 @@ class InlineExecutor:
         """
         if self._cancelled:
             gone, self._cancelled = self._cancelled, []
-            return [_interrupted(job) for job in gone]
+            return [interrupted(job) for job in gone]
         if not self._jobs:
             return []
         if self._context is None:
@@ -61,7 +60,3 @@ class InlineExecutor:
     def close(self) -> None:
         """Forget all jobs."""
         self._jobs, self._cancelled, self._context = [], [], None
-
-
-def _interrupted(job: Job) -> Done:
-    return Done(number=job.number, result=TrialResult(state="interrupted", recipe=job.recipe))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autocompress.errors import AutocompressError, ConfigurationError
-from autocompress.execution.executor import Done, Job
+from autocompress.execution.executor import Done, Job, interrupted
 from autocompress.execution.worker import DEVICE_LOST, READY
 from autocompress.results import Failure, TrialResult
 from autocompress.targets import usable_cores
@@ -59,6 +59,7 @@ class LocalPool:
         self.capacity = workers
         self._folder: Path | None = None
         self._workers: list[_Worker] = []
+        self._lost: list[Job] = []  # of processes that could not open the run
         self._selector = selectors.DefaultSelector()
 
     def start(self, folder: Path, context: "Context") -> None:
@@ -90,7 +91,10 @@ class LocalPool:
         Raises:
             AutocompressError: a process could not open the run.
         """
-        ended: list[Done] = []
+        ended = [interrupted(job) for job in self._lost]
+        self._lost = []
+        if ended:
+            return ended
         for key, _ in self._selector.select(timeout_s):
             worker: _Worker = key.data
             chunk = os.read(worker.results, 1 << 20)
@@ -157,6 +161,7 @@ class LocalPool:
         self._workers.remove(worker)
         code, job = worker.process.wait(), worker.job
         if not worker.ready and code > 0:
+            self._lost += [] if job is None else [job]
             raise AutocompressError(
                 f"a worker ended with exit code {code} before its first trial; what is finished "
                 f"is kept: autocompress resume {self._folder}"

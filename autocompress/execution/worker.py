@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from autocompress.errors import AutocompressError, DeviceLostError
-from autocompress.execution.executor import Job
-from autocompress.results import TrialResult
+from autocompress.execution.executor import Job, interrupted
 
 DEVICE_LOST = 75  # exit code of a worker whose GPU needs a new process
 UNUSABLE = 2  # exit code of a worker that cannot open the run
@@ -34,7 +33,8 @@ def main(arguments: Sequence[str]) -> None:
     from autocompress.context import prepare
     from autocompress.events import ignore
     from autocompress.problem import problem_from
-    from autocompress.runs.study import load_run_study
+    from autocompress.config import load_study
+    from autocompress.runs import layout
     from autocompress.training.fitting import Monitor
 
     asked = threading.Event()
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
                 raise KeyboardInterrupt
 
     try:
-        problem = problem_from(load_run_study(Path(folder)))
+        problem = problem_from(load_study(Path(folder) / layout.STUDY))
         context = prepare(problem, Path(folder), ignore, monitor=StopWhenAsked())
     except AutocompressError as error:
         sys.stderr.write(f"autocompress: a worker cannot open {folder}: {error}\n")
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str]) -> None:
         try:
             done = run_job(job, context)
         except KeyboardInterrupt:
-            interrupted = TrialResult(state="interrupted", recipe=job.recipe)
-            _write(results, {"number": job.number, "result": interrupted.to_dict()})
+            ended = interrupted(job)
+            _write(results, {"number": job.number, "result": ended.result.to_dict()})
             asked.clear()
             continue
         except DeviceLostError as error:

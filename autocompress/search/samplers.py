@@ -19,9 +19,8 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState
 
 from autocompress.registry import by_name
-from autocompress.search.limits import is_finished
 
-SETTLING_TRIALS = 8  # as many as there are shipped recipes, which no sampler proposed
+SETTLING_TRIALS = 8  # about as many as there are initial recipes, which no sampler proposed
 WORTH = 4.0  # asks of the Gaussian process that a trial must last, for its better proposals to pay
 ASK_S = "gp_ask_s"  # attribute of a study: the least seconds that an ask of the process took
 
@@ -80,7 +79,7 @@ class CostAwareSampler(BaseSampler):
     """Asks the Gaussian process while a trial lasts much longer than such an ask, else TPE.
 
     What a trial costs follows from the last complete ones of the study; what an ask costs is
-    measured, and noted in the study for all workers. Until the cost of a trial is known TPE is
+    measured, and noted in the study. Until the cost of a trial is known TPE is
     asked, on the flat space.
     """
 
@@ -154,11 +153,15 @@ def wants_flat(study: optuna.Study) -> bool:
     return isinstance(sampler, GPSampler)
 
 
+UNFINISHED = "unfinished"  # constraint of what was not trained to its end: it is on no front
+PARENT = "parent"  # attribute of a trial that shares the training run of another
+
+
 def was_trained(trial: FrozenTrial) -> bool:
     """Return whether a complete trial has a training run of its own, which went to its end."""
-    return is_finished(trial.constraints) and not is_harvested(trial)
+    return trial.constraints.get(UNFINISHED, -1.0) <= 0 and not is_derived(trial)
 
 
-def is_harvested(trial: FrozenTrial) -> bool:
+def is_derived(trial: FrozenTrial) -> bool:
     """Return whether a trial shares another's training run."""
-    return "harvested_from" in trial.user_attrs
+    return PARENT in trial.user_attrs

@@ -1,0 +1,171 @@
+"""Ablation baselines: what the search is worth beside chance, and pruning beside new training."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from autocompress.artifacts import read_json, write_json
+from autocompress.config import StudyConfig, load_study, study_from
+from autocompress.context import Context, prepare
+from autocompress.errors import RunError
+from autocompress.events import Message, Progress, ignore
+from autocompress.graph import Plan, rebuild
+from autocompress.graph.plan import Fold
+from autocompress.problem import problem_from
+from autocompress.results import EpochRecord
+from autocompress.runs import layout
+from autocompress.runs.reading import Run
+from autocompress.runs.records import TrialRecord
+from autocompress.runs.store import intact, read_plan
+from autocompress.search.budget import Amount
+from autocompress.search.run import resume_run, run_study
+from autocompress.techniques.folding import Folding, fold_batch_norms
+from autocompress.training.fitting import Fit, fit, seed_everything
+from autocompress.trial import TRAINING_STAGES
+
+
+def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) -> None:
+    """Run what a finished run is to be compared with, into its folder ``controls``.
+
+    - ``random``: random recipes for as long as the search took; a run of its own.
+    - ``random_criterion``: the front's recipes, with units chosen at random; a run of its own.
+    - ``from_scratch.json``: the architecture of the smallest model on the front, with fresh
+      weights, trained for as long as that model and its baseline were.
+
+    What is there already is left as it is, or gone on with where it was interrupted.
+
+    Args:
+        done: a run with a front.
+        workers: as for the search.
+        progress: receives what happens.
+
+    Raises:
+        RunError: the front is empty.
+    """
+    front = [trial for trial in done.front() if trial.parent is None]
+    if not front:
+        raise RunError(f"{done.path} has no front that controls could be compared with")
+    config = load_study(done.path / layout.STUDY)
+    home = done.path / layout.CONTROLS
+    spent_s = _spent_seconds(done, workers)
+    epochs = _epochs(front[-1], config)
+    chance = _changed(config, done.path, {"name": "random", "sampler": "random"}, epochs)
+    if not _begun(home / "random"):
+        progress(Message(f"control: random recipes for {spent_s:.0f} s"))
+        amount = Amount(timeout_s=spent_s, workers=workers)
+        run_study(chance, directory=home, amount=amount, progress=progress)
+    off = {"estimate": False, "early_stopping": False, "derive": False}
+    study = {"name": "random_criterion", "trials": len(front), **off}
+    unguided = _changed(config, done.path, study, {"criterion": "random", **epochs})
+    recipes = [trial.params for trial in front]
+    amount = Amount(workers=workers)
+    progress(Message("control: the front's recipes, with units chosen at random"))
+    if _begun(home / "random_criterion"):
+        resume_run(home / "random_criterion", amount=amount, progress=progress)
+    else:
+        run_study(unguided, directory=home, amount=amount, recipes=recipes, progress=progress)
+    if not (home / layout.SCRATCH).exists():
+        smallest = min(front, key=lambda trial: trial.metrics["parameters"].value)
+        progress(Message(f"control: the architecture of trial {smallest.number} from scratch"))
+        context = prepare(problem_from(config), done.path, ignore)
+        write_json(home / layout.SCRATCH, from_scratch(smallest, context, done.path))
+
+
+def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> dict[str, Any]:
+    """Train a trial's architecture from fresh weights, for the time that the trial had.
+
+    That is its own training and, where the study trained the baseline, the baseline's too. Batch
+    norms are folded after training, as in the trial.
+
+    Args:
+        trial: complete.
+        context: what the study's trials share.
+        folder: of the run.
+
+    Returns:
+        plain data: ``trial``, ``budget_s``, ``seconds``, ``epochs``, ``metrics``, ``curve``.
+    """
+    budget_s = sum(trial.seconds.get(stage, 0.0) for stage in TRAINING_STAGES)
+    budget_s += _training_seconds(folder)
+    model, folds = _fresh(trial, context)
+    seconds, _ = _train(_fresh(trial, context)[0], context, 1)
+    epochs = max(1, round(budget_s / seconds))
+    seconds, curve = _train(model, context, epochs)
+    if folds:
+        model, _ = fold_batch_norms(model, Folding(), example=context.problem.data.example)
+    evaluation = context.evaluator(model.eval(), trial.precision)
+    return {
+        "trial": trial.number,
+        "budget_s": budget_s,
+        "seconds": seconds,
+        "epochs": epochs,
+        "metrics": {name: value.to_dict() for name, value in evaluation.metrics.items()},
+        "curve": [asdict(record) for record in curve],
+    }
+
+
+def _changed(
+    config: StudyConfig, folder: Path, study: Mapping[str, Any], search: Mapping[str, Any]
+) -> StudyConfig:
+    """Return the study with other settings, on the baseline and teacher that the run has."""
+    data = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data["study"] = {**data["study"], **study}
+    data["search"] = {**data["search"], **search}
+    data["study"].pop("timeout", None)
+    for section, home in (("model", layout.BASELINE), ("teacher", layout.TEACHER)):
+        if section in data:
+            weights = (folder / home / layout.WEIGHTS).resolve()
+            data[section] |= {"weights": str(weights), "epochs": 0}
+    return study_from(data)
+
+
+def _epochs(trial: TrialRecord, config: StudyConfig) -> dict[str, int]:
+    """Return the epochs of the run's trials as constants, so that a control plans none itself."""
+    names = {"epochs", "recovery_epochs"} - config.search.params.keys()
+    return {name: trial.recipe["training"][name] for name in names}
+
+
+def _spent_seconds(done: Run, workers: int) -> float:
+    """Return how long the search took, its start included, but not the baseline's training."""
+    trials = [trial for trial in done.trials() if trial.counts]
+    first = min(trial.started for trial in trials if trial.started is not None)
+    starting_s = (first - done.created).total_seconds() - _training_seconds(done.path)
+    return starting_s + sum(trial.duration_s or 0.0 for trial in trials) / workers
+
+
+def _begun(folder: Path) -> bool:
+    return (folder / layout.HEADER).exists()
+
+
+def _training_seconds(folder: Path) -> float:
+    path = folder / layout.BASELINE / layout.TRAINING
+    return float(read_json(path)["seconds"]) if path.exists() else 0.0
+
+
+def _fresh(trial: TrialRecord, context: Context) -> tuple[nn.Module, bool]:
+    """Return a trial's architecture with fresh weights, and whether norms are to be folded."""
+    plan = read_plan(intact(trial.folder, trial.sha256, f"trial {trial.number}"))
+    shape = Plan(tuple(step for step in plan.steps if not isinstance(step, Fold)))
+    seed_everything(context.seed)
+    model = context.problem.model.structure()
+    rebuild(model, shape)
+    for module in model.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None:
+            reset()
+    return model.to(context.problem.data.device), len(shape.steps) < len(plan.steps)
+
+
+def _train(
+    model: nn.Module, context: Context, epochs: int
+) -> tuple[float, tuple[EpochRecord, ...]]:
+    config, problem = context.problem.config, context.problem
+    rate, decay = config.model.learning_rate, config.training.weight_decay
+    start = time.perf_counter()
+    run = Fit("from scratch", epochs, rate, decay)
+    curve = fit(model, problem.data, problem.task, run, seed=context.seed)
+    return time.perf_counter() - start, curve

@@ -1,0 +1,386 @@
+"""Run a study, resume it, check it: from a study file, or from Python objects."""
+
+import datetime
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autocompress.artifacts import read_json, write_folder
+from autocompress.config import StudyConfig, load_study, to_toml
+from autocompress.context import prepare, unit_facts
+from autocompress.errors import ConfigurationError, RunError
+from autocompress.events import Finished, Progress, Started, ignore
+from autocompress.execution import Executor
+from autocompress.execution.pool import LocalPool
+from autocompress.graph import find_units
+from autocompress.metrics import Metric
+from autocompress.problem import Problem, check_model, digests, problem_from
+from autocompress.runs import layout
+from autocompress.runs.journal import Journal, Session, now, read_events
+from autocompress.runs.lock import only_writer
+from autocompress.runs.reading import Run
+from autocompress.search.budget import Amount, Budget
+from autocompress.search.final import evaluate_front
+from autocompress.search.initial import initial_params
+from autocompress.search.loop import SearchLoop
+from autocompress.search.proposer import Proposer
+from autocompress.search.space import Space
+from autocompress.targets import count_parameters, differences
+
+RECIPES = "recipes"  # key of run.json: parameters of the recipes that a study begins with
+
+
+def run_study(
+    study: StudyConfig | str | Path,
+    *,
+    directory: Path = Path("runs"),
+    amount: Amount | None = None,
+    recipes: Sequence[Mapping[str, Any]] | None = None,
+    executor: Executor | None = None,
+    progress: Progress = ignore,
+) -> Run:
+    """Run a study from the start.
+
+    Args:
+        study: the study, or the file where it stands.
+        directory: where the run's folder, named like the study, is made.
+        amount: trials, time and processes, instead of the study's.
+        recipes: search parameters of recipes to begin with, instead of those that every study
+            begins with; numbers are moved to the nearest that the space allows.
+        executor: runs the trials; by default a pool of processes on this machine.
+        progress: receives what happens.
+
+    Returns:
+        the finished run.
+
+    Raises:
+        RunError: there is a run of this name already.
+        ConfigurationError: data or model do not exist or do not fit, or this machine cannot
+            measure as the study wants.
+    """
+    config = study if isinstance(study, StudyConfig) else load_study(study)
+    _refuse_existing(directory / config.study.name)
+    return begin(
+        problem_from(config),
+        directory=directory,
+        amount=amount or Amount(),
+        recipes=recipes,
+        executor=executor,
+        progress=progress,
+    )
+
+
+def begin(
+    problem: Problem,
+    *,
+    directory: Path,
+    amount: Amount,
+    recipes: Sequence[Mapping[str, Any]] | None,
+    executor: Executor | None,
+    progress: Progress,
+) -> Run:
+    """Run a problem from the start, as ``run_study`` does."""
+    config = problem.config
+    folder = directory / config.study.name
+    _refuse_existing(folder)
+    problem.target.check()
+    check_model(problem.model.initial(), problem.data, problem.task)
+    header = {**_header(problem), RECIPES: nearest_recipes(config.space(), recipes)}
+    contents = {layout.STUDY: to_toml(config).encode(), layout.HEADER: header}
+    write_folder(folder, contents, replace=False)  # at once: what fails before leaves nothing
+    with only_writer(folder):
+        return _search(problem, folder, amount, executor, progress)
+
+
+def resume_run(
+    path: str | Path,
+    *,
+    amount: Amount | None = None,
+    executor: Executor | None = None,
+    progress: Progress = ignore,
+) -> Run:
+    """Go on with an interrupted or finished run, until it has the wanted number of trials.
+
+    Trials that were interrupted come first, with the same recipe.
+
+    Args:
+        path: the run's folder.
+        amount: trials in all, time and processes, instead of what the last session was asked
+            for, or else the study's.
+        executor: as for ``run_study``.
+        progress: receives what happens.
+
+    Raises:
+        RunError: the folder is not a run, or its space, objectives, data, model or hardware
+            changed since the run began, or release 0.1 wrote it.
+    """
+    old = Run.open(path)
+    _refuse_old_format(old.path)
+    problem = problem_from(load_study(old.path / layout.STUDY))
+    return go_on(problem, old, amount=amount or Amount(), executor=executor, progress=progress)
+
+
+def go_on(
+    problem: Problem, old: Run, *, amount: Amount, executor: Executor | None, progress: Progress
+) -> Run:
+    """Go on with a run of a problem, as ``resume_run`` does."""
+    _refuse_old_format(old.path)
+    _refuse_changes(old, problem)
+    with only_writer(old.path):
+        return _search(problem, old.path, amount, executor, progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What ``plan`` finds out about a study, without training.
+
+    Attributes:
+        study: its name.
+        trials: how many recipes are tried.
+        data: source, shapes and sizes of the splits.
+        model: factory, parameters and shape of the outputs.
+        units: the groups that can be removed, and why others cannot.
+        fixed: layers that stay, and why.
+        space: values of each search parameter, as text.
+        device: where training runs.
+    """
+
+    study: str
+    trials: int
+    data: Mapping[str, Any]
+    model: Mapping[str, Any]
+    units: Sequence[Mapping[str, Any]]
+    fixed: Mapping[str, str]
+    space: Mapping[str, str]
+    device: str
+
+
+def check(config: StudyConfig) -> Check:
+    """Validate a study against its data and model, without training: ``autocompress plan``.
+
+    Raises:
+        ConfigurationError: data or model do not exist or do not fit, or this machine cannot
+            measure as the study wants.
+    """
+    problem = problem_from(config)
+    problem.target.check()
+    data = problem.data
+    model = problem.model.initial()
+    outputs = check_model(model, data, problem.task)
+    facts = unit_facts(find_units(model, data.example[:2]))
+    return Check(
+        study=config.study.name,
+        trials=config.study.trials,
+        data={
+            "source": config.data.source,
+            **data.describe(),
+            "inputs": list(data.example.shape[1:]),
+            **data.sizes,
+        },
+        model={
+            "factory": config.model.factory,
+            "parameters": count_parameters(model),
+            "output_shape": list(outputs.shape) if isinstance(outputs, torch.Tensor) else None,
+        },
+        units=facts["units"],
+        fixed=facts["fixed"],
+        space={name: repr(d) for name, d in config.space().dimensions.items()},
+        device=str(data.device),
+    )
+
+
+def nearest_recipes(
+    space: Space, recipes: Sequence[Mapping[str, Any]] | None
+) -> list[dict[str, Any]] | None:
+    """Return the recipes that a study is to begin with, as its space can express them.
+
+    Args:
+        space: of the study.
+        recipes: full sets of parameters; ``None``: those that every study begins with, which are
+            not returned.
+
+    Raises:
+        ConfigurationError: a recipe asks for a name that the space does not have.
+    """
+    if recipes is None:
+        return None
+    found = []
+    for recipe in recipes:
+        nearest = space.nearest(recipe)
+        if nearest is None:
+            raise ConfigurationError(f"the search space cannot express the recipe {dict(recipe)}")
+        found.append(dict(nearest))
+    return found
+
+
+def _refuse_existing(folder: Path) -> None:
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    other = "give this run another name by `--set study.name=NAME`"
+    if not (folder / layout.HEADER).exists():
+        raise RunError(f"{folder} exists and is not a run: move it away, or {other}")
+    raise RunError(f"{folder} exists; go on with it by `autocompress resume {folder}`, or {other}")
+
+
+def _refuse_old_format(folder: Path) -> None:
+    if read_json(folder / layout.HEADER).get("format") != layout.FORMAT:
+        raise RunError(
+            f"{folder} was written by autocompress 0.1, which kept its trials in another way: it "
+            "can be read, reported and exported, but not gone on with; start a new run from its "
+            f"{layout.STUDY}"
+        )
+
+
+def _header(problem: Problem) -> dict[str, Any]:
+    config = problem.config
+    scores = [score.metric for score in problem.task.scores]
+    return {
+        "format": layout.FORMAT,
+        "name": config.study.name,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "objectives": [metric.name for metric in problem.objectives],
+        "score": problem.task.score.name,
+        "metrics": [metric.to_dict() for metric in (*problem.metrics, *map(on_test, scores))],
+        "task": problem.task.name,
+        "sizes": problem.data.sizes,
+        "fingerprint": dict(problem.target.fingerprint()),
+        "digests": digests(problem),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("autocompress", "torch", "optuna")},
+        },
+    }
+
+
+def on_test(score: Metric) -> Metric:
+    """Return the description of a score on the test split, which steers nothing."""
+    from dataclasses import replace
+
+    name = f"test_{score.name}"
+    return replace(
+        score,
+        name=name,
+        title=f"{score.title} on test",
+        pick=name,
+        ratio_name=f"{name}_ratio",
+        drop_name=f"{name}_drop",
+    )
+
+
+def _refuse_changes(old: Run, problem: Problem) -> None:
+    header = read_json(old.path / layout.HEADER)
+    found = digests(problem)
+    changed = [name for name, digest in header["digests"].items() if found.get(name) != digest]
+    if changed:
+        raise RunError(
+            f"{old.path}: {', '.join(changed)} changed since this run began, so that old and new "
+            f"trials could not be compared; undo the change in {layout.STUDY} or the data, or "
+            "start a new run"
+        )
+    moved = differences(old.fingerprint, problem.target.fingerprint())
+    if moved:
+        raise RunError(
+            f"{old.path}: its latencies were measured on other hardware or software "
+            f"({'; '.join(moved)}); start a new run here"
+        )
+
+
+def _search(
+    problem: Problem,
+    folder: Path,
+    amount: Amount,
+    executor: Executor | None,
+    progress: Progress,
+) -> Run:
+    config, run = problem.config, Run.open(folder)
+    with _explained(folder):
+        journal = Journal(folder / layout.JOURNAL)
+        trials, timeout_s = _asked(config, amount, folder)
+        session = Session(
+            time=now(), trials=trials, asked=amount.trials is not None, timeout_s=timeout_s
+        )
+        journal.append(session)
+        done = sum(trial.counts for trial in run.trials())
+        progress(Started(config.study.name, str(folder), trials, done, problem.objectives))
+        context = prepare(problem, folder, progress)
+        budget = Budget(trials, timeout_s, amount.workers, done)
+        if budget.trials > done:
+            (folder / layout.FINAL).unlink(missing_ok=True)
+            proposer = Proposer(
+                config.space(),
+                problem.objectives,
+                context.limits,
+                context.baseline_metrics,
+                sampler=config.study.sampler,
+                seed=config.study.seed + len(run.trials()),
+            )
+            proposer.restore(run.trials())
+            proposer.fidelity = _fidelity(folder)
+            _enqueue_initial(proposer, run, config.space())
+            runner = executor or LocalPool(amount.workers)
+            runner.start(folder, context)
+            try:
+                SearchLoop(context, proposer, runner, journal, budget, progress).search()
+            finally:
+                runner.close()
+        finished = Run.open(folder)
+        evaluate_front(finished, context, progress)
+        progress(Finished(str(folder), finished.front_document()))
+        return finished
+
+
+def _asked(config: StudyConfig, amount: Amount, folder: Path) -> tuple[int | None, float | None]:
+    """Return the trials in all and the seconds of a session; ``None`` is no limit."""
+    timeout_s = config.study.timeout_s if amount.timeout_s is None else amount.timeout_s
+    if amount.trials is not None or amount.timeout_s is not None:
+        return amount.trials, timeout_s  # without a number, as many as fit into the time
+    before = [
+        event.trials
+        for event in read_events(folder / layout.JOURNAL)
+        if isinstance(event, Session) and event.asked
+    ]
+    return (before[-1] if before else config.study.trials), timeout_s
+
+
+def _fidelity(folder: Path) -> float:
+    """Return the fraction of the epochs that trials of this run train."""
+    found = [
+        event.fidelity
+        for event in read_events(folder / layout.JOURNAL)
+        if isinstance(event, Session) and event.fidelity is not None
+    ]
+    return found[-1] if found else 1.0
+
+
+def _enqueue_initial(proposer: Proposer, run: Run, space: Space) -> None:
+    """Enqueue what a study begins with, as far as earlier sessions have not tried it."""
+    tried = sum(trial.origin == "initial" for trial in run.trials())
+    given = read_json(run.path / layout.HEADER).get(RECIPES)
+    if given is None:
+        wanted: list[tuple[str, Mapping[str, Any]]] = list(initial_params(space))
+    else:
+        wanted = [(f"given {index}", params) for index, params in enumerate(given)]
+    for name, params in wanted[tried:]:
+        proposer.enqueue(params, name)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn a disk that is full into a message with a way out.
+
+    Raises:
+        RunError: a file of the run could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{folder} could not be written ({error}); nothing that was finished is lost: make "
+            f"room, then go on by `autocompress resume {folder}`"
+        ) from error
