@@ -71,9 +71,7 @@ class Evaluator:
     def prepare(self, model: nn.Module, precision: str = "fp32") -> Artifact:
         """Make what is deployed of a network in evaluation mode."""
         calibration = self.data.calibration(CALIBRATION_ITEMS)
-        return self.target.prepare(
-            model, precision, example=self.example, calibration=calibration
-        )
+        return self.target.prepare(model, precision, example=self.example, calibration=calibration)
 
     def open(self, artifact: Artifact) -> Session:
         """Make a deployed model ready to run."""

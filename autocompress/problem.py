@@ -103,11 +103,11 @@ def problem_from(config: StudyConfig) -> Problem:
     objectives, own = objectives_from(config.study.objectives, task)
     return Problem(
         config=config,
-        model=_network(config.model, data, config.study.seed),
+        model=network_from(config.model, data, config.study.seed),
         teacher=(
             None
             if config.teacher is None
-            else _network(config.teacher, data, config.study.seed)
+            else network_from(config.teacher, data, config.study.seed)
         ),
         data=data,
         task=task,
@@ -215,7 +215,7 @@ def _own_metric(name: str, known: Mapping[str, Metric]) -> Metric:
     return found
 
 
-def _network(section: ModelSection, data: Data, seed: int) -> Network:
+def network_from(section: ModelSection, data: Data, seed: int) -> Network:
     facts = data.describe()
     classes = facts.get("classes")
     options: dict[str, Any] = {
@@ -299,7 +299,9 @@ def digests(problem: Problem) -> dict[str, str]:
     Of the data it is the content that counts, wherever it lies.
     """
     sections = problem.config.model_dump(mode="json")
-    frozen = {name: sections[name] for name in ("search", "model", "teacher", "training", "target")}
+    frozen = {
+        name: sections[name] for name in ("search", "model", "teacher", "training", "target")
+    }
     frozen |= {f"data.{key}": sections["data"].get(key) for key in FROZEN_DATA}
     frozen |= {
         "study.seed": problem.config.study.seed,

@@ -132,11 +132,12 @@ def run_trial(
         spent[stage.stage] = spent.get(stage.stage, 0.0) + stage.seconds
     if callbacks:
         spent["estimate"] = estimating_s
+    score = evaluation.metrics[context.problem.task.score.name].value
     return replace(
         result,
         metrics=evaluation.metrics,
         curve=final.curve,
-        stages=_with_score(final.stages, evaluation.metrics[context.problem.task.score.name].value),
+        stages=_with_score(final.stages, score),
         seconds=spent,
         folder=name,
         sha256=sha256,

@@ -49,9 +49,7 @@ class StopEarly(TrialCallback):
             return  # shares of errors are meant
         known = self._known()
         decision = decide(
-            Running(
-                curve=by_stage(self.points), planned=self.planned, costs=self._costs(known)
-            ),
+            Running(curve=by_stage(self.points), planned=self.planned, costs=self._costs(known)),
             [trial for trial in self.finished if trial.curve],
             items=self.context.problem.data.sizes["valid"],
             lowest_score=self.context.limits.bounds(self.context.baseline_metrics)

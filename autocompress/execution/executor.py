@@ -97,4 +97,3 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End all jobs and free what is held."""
-

@@ -48,9 +48,7 @@ def run_job(job: Job, context: Context) -> Done:
     if not job.derive or result.state != "complete":
         return Done(number=job.number, result=result, derive_s=job.derive_s)
     best = leads(result.metrics, job.rivals, context)
-    derived = tuple(
-        derive(recipe, result, kept, context, name=name, seconds=allowed_s, best=best)
-    )
+    derived = tuple(derive(recipe, result, kept, context, name=name, seconds=allowed_s, best=best))
     left_s = allowed_s - (time.perf_counter() - deriving)
     return Done(number=job.number, result=replace(result, derived=derived), derive_s=left_s)
 

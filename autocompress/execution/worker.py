@@ -30,10 +30,10 @@ def main(arguments: Sequence[str]) -> None:
     _exit_with(int(parent))
     results = os.fdopen(int(descriptor), "w")
     logging.getLogger("autocompress").setLevel(logging.ERROR)  # the parent has reported it
+    from autocompress.config import load_study
     from autocompress.context import prepare
     from autocompress.events import ignore
     from autocompress.problem import problem_from
-    from autocompress.config import load_study
     from autocompress.runs import layout
     from autocompress.training.fitting import Monitor
 

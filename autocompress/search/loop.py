@@ -44,7 +44,7 @@ class SearchLoop:
         progress: receives an event for every trial that ended.
     """
 
-    def __init__(  # noqa: PLR0913 (the parts of a search, put together here)
+    def __init__(
         self,
         context: Context,
         proposer: Proposer,

@@ -55,7 +55,7 @@ class Proposer:
         seed: of the sampler.
     """
 
-    def __init__(  # noqa: PLR0913 (a study, its limits, and what it begins with)
+    def __init__(
         self,
         space: Space,
         objectives: Sequence[Metric],
