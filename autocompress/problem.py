@@ -1,4 +1,4 @@
-"""What a study is about, as Python objects: a study file makes them, or ``search`` is given them."""
+"""What a study is about, as Python objects: made of a study file, or given to ``search``."""
 
 import copy
 import functools
@@ -216,6 +216,7 @@ def _own_metric(name: str, known: Mapping[str, Metric]) -> Metric:
 
 
 def network_from(section: ModelSection, data: Data, seed: int) -> Network:
+    """Return a network that a study file names: built for its data, with the weights it names."""
     facts = data.describe()
     classes = facts.get("classes")
     options: dict[str, Any] = {

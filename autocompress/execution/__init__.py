@@ -1,4 +1,4 @@
-"""Where trials run: in this process, in a pool of processes, or wherever an executor takes them."""
+"""Where trials run: in this process, in a pool of processes, or where an executor takes them."""
 
 from autocompress.execution.executor import Done, Executor, Job
 
