@@ -1,8 +1,10 @@
 """Evaluate and measure one model: the only place where its metrics come from."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from torch import Tensor, nn
@@ -145,8 +147,29 @@ class Evaluator:
             assert metric.measure is not None
             with self.target.exclusive():
                 found = metric.measure(candidate)
-            own[metric.name] = found if isinstance(found, Estimate) else Estimate(value=found)
+            own[metric.name] = _checked(metric, found)
         return {"latency_ms": latency.estimate, **sizes, **own}
+
+
+def _checked(metric: Metric, found: Any) -> Estimate:
+    """Return what a metric of the user's measured, as an estimate.
+
+    Raises:
+        TypeError: it is neither a number nor an estimate.
+        ValueError: it is infinite or no number.
+    """
+    if isinstance(found, Estimate):
+        value = found.value
+    elif isinstance(found, Real):
+        value, found = float(found), Estimate(value=float(found))
+    else:
+        raise TypeError(
+            f"the metric {metric.name!r} returned {type(found).__name__}; expected a number or an "
+            "autocompress.Estimate"
+        )
+    if not math.isfinite(value):
+        raise ValueError(f"the metric {metric.name!r} returned {value}; expected a finite number")
+    return found
 
 
 def size_metrics(model: nn.Module, example: Tensor) -> Estimates:
