@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from autocompress.conversion.precision import Precision, check_precision
+from autocompress.targets.precision import Precision, check_precision
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
 from autocompress.techniques.distillation import Distillation

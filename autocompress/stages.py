@@ -9,7 +9,7 @@ from torch import nn
 
 from autocompress.errors import failing_as
 from autocompress.graph import plan_of
-from autocompress.measurement.size import count_parameters
+from autocompress.targets.size import count_parameters
 
 
 @dataclass(frozen=True)

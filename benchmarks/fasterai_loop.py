@@ -44,7 +44,7 @@ from torch.utils.data import TensorDataset
 
 from autocompress.config import StudyConfig, load_study
 from autocompress.datasets import Images
-from autocompress.measurement.size import count_parameters
+from autocompress.targets.size import count_parameters
 from autocompress.study.preparation import build_model, load_batches, prepare
 from autocompress.study.searching import ignore
 from autocompress.training.batches import Batches

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
-from autocompress.measurement import LatencySettings, Ruler, fingerprint
+from autocompress.targets import LatencySettings, Ruler, fingerprint
 from autocompress.models.networks import resnet_small
 
 RESULTS = Path(__file__).parent / "results"

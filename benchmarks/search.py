@@ -30,7 +30,7 @@ import torch
 
 from autocompress.config import load_study
 from autocompress.errors import AutocompressError
-from autocompress.measurement.fingerprint import fingerprint
+from autocompress.targets.fingerprint import fingerprint
 from autocompress.study import Run
 from autocompress.study.preparation import latency_settings, load_batches, trained
 from autocompress.study.searching import ignore

@@ -31,8 +31,8 @@ from torch.utils.data import TensorDataset
 
 from autocompress import datasets, models
 from autocompress.datasets import Images, Splits
-from autocompress.measurement.fingerprint import fingerprint
-from autocompress.measurement.latency import LatencySettings
+from autocompress.targets.fingerprint import fingerprint
+from autocompress.targets.latency import LatencySettings
 from autocompress.training.batches import BatchSettings, make_batches
 
 RESULTS = Path(__file__).parent / "results"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autocompress.errors import UsageError
 from autocompress.graph import UnitGroup, find_units
-from autocompress.measurement.lock import DeviceLock
+from autocompress.targets.lock import DeviceLock
 from autocompress.techniques.distillation import Distillation, Distiller
 from autocompress.techniques.sparsification import Sparsification, Sparsifier
 

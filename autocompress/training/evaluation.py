@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from autocompress.measurement.lock import DeviceLock
+from autocompress.targets.lock import DeviceLock
 from autocompress.training.batches import Loader
 
 

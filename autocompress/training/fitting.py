@@ -12,7 +12,7 @@ from fastai.losses import CrossEntropyLossFlat
 from torch import Tensor, nn
 
 from autocompress.errors import ConfigurationError, DivergedError
-from autocompress.measurement.lock import DeviceLock
+from autocompress.targets.lock import DeviceLock
 from autocompress.training.batches import Batches
 from autocompress.training.callbacks import Report, ShareDevice, StopAfter, StopOnNaN
 from autocompress.training.layout import LayOut

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from autocompress.measurement import DeviceLock
+from autocompress.targets import DeviceLock
 from autocompress.training import evaluation
 from autocompress.training.evaluation import evaluate, reestimate_batch_norms
 
