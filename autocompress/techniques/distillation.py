@@ -148,7 +148,7 @@ class Distiller:
         student: the network that is trained.
         teacher: any network with the same inputs and outputs.
         settings: which loss, and how much of it.
-        example_inputs: a batch, or a tuple of all positional arguments.
+        example: a batch, or a tuple of all positional arguments.
         seed: of the initial weights of learned projections.
 
     Attributes:
@@ -163,7 +163,7 @@ class Distiller:
         student: nn.Module,
         teacher: nn.Module,
         settings: Distillation,
-        example_inputs: Inputs,
+        example: Inputs,
         *,
         seed: int = 0,
     ) -> None:
@@ -174,12 +174,12 @@ class Distiller:
         self._student, self._teacher = student, teacher
         self._resources: ExitStack | None = None
         if settings.loss in FEATURE_LOSSES:
-            self.pairs = choose_pairs(student, teacher, settings.layers, example_inputs)
+            self.pairs = choose_pairs(student, teacher, settings.layers, example)
         self._student_features = Features(student, [name for name, _ in self.pairs])
         self._teacher_features = Features(teacher, [name for _, name in self.pairs])
         self._projections = [
             _projection(ours, theirs, seed) if settings.loss == "feature" else nn.Identity()
-            for ours, theirs in self._example_maps(example_inputs)
+            for ours, theirs in self._example_maps(example)
         ]
 
     def __enter__(self) -> Self:
@@ -246,15 +246,13 @@ class Distiller:
         losses = [FEATURE_LOSSES[name](p(s.float()), t.float()) for p, s, t in maps]
         return torch.stack(losses).mean()
 
-    def _example_maps(self, example_inputs: Inputs) -> list[tuple[Tensor, Tensor]]:
+    def _example_maps(self, example: Inputs) -> list[tuple[Tensor, Tensor]]:
         with torch.no_grad(), ExitStack() as stack:
             for model in (self._student, self._teacher):
                 stack.enter_context(eval_mode(model))
             ours = stack.enter_context(self._student_features)
             theirs = stack.enter_context(self._teacher_features)
-            outputs = [
-                model(*as_arguments(example_inputs)) for model in (self._student, self._teacher)
-            ]
+            outputs = [model(*as_arguments(example)) for model in (self._student, self._teacher)]
             _check_outputs(*map(logits_of, outputs))
             return list(zip(ours.take(), theirs.take(), strict=True))
 
