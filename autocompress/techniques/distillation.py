@@ -14,14 +14,9 @@ from torch.utils._pytree import tree_leaves
 from autocompress.errors import ConfigurationError, UsageError
 from autocompress.graph.tracing import Inputs, as_arguments
 from autocompress.registry import by_name
+from autocompress.settings import check, setting
 from autocompress.techniques.features import Features, LayerPair, choose_pairs, same_resolution
 from autocompress.techniques.modes import eval_mode
-from autocompress.techniques.validation import (
-    is_number,
-    not_a_fraction,
-    not_registered,
-    raise_if,
-)
 
 
 def soft_target(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -116,26 +111,34 @@ class Distillation:
         ConfigurationError: names everything that is wrong.
     """
 
-    loss: str = "soft_target"
-    weight: float = 0.5
-    temperature: float = 4.0
-    layers: tuple[LayerPair, ...] = ()
+    loss: str = setting(
+        "soft_target",
+        help="the loss that brings in the teacher",
+        names=DISTILLATION_LOSSES,
+        off="none",
+        switch=True,
+    )
+    weight: float = setting(0.5, help="share of the distillation loss", low=0, high=1)
+    temperature: float = setting(
+        4.0,
+        help="softens the outputs of teacher and student",
+        low=0,
+        above=True,
+        active=lambda values: values["loss"] == "soft_target",
+    )
+    layers: tuple[LayerPair, ...] = setting(
+        (), help="pairs of modules whose features are compared; none: chosen by resolution"
+    )
 
     def __post_init__(self) -> None:
         """Check every field."""
-        problems = not_registered("loss", self.loss, DISTILLATION_LOSSES)
-        problems += not_a_fraction("weight", self.weight)
-        if not is_number(self.temperature) or not self.temperature > 0:
-            problems.append(f"temperature: expected a number > 0, got {self.temperature!r}")
-        if not isinstance(self.layers, tuple) or not all(map(_is_pair, self.layers)):
-            problems.append(f"layers: expected pairs of module names, got {self.layers!r}")
-        elif self.layers and self.loss in OUTPUT_LOSSES:
-            problems.append(f"layers: the loss {self.loss!r} looks at outputs, not at layers")
-        raise_if(problems)
+        check(self, _layers_suit_loss)
 
 
-def _is_pair(value: object) -> bool:
-    return isinstance(value, tuple) and list(map(type, value)) == [str, str]
+def _layers_suit_loss(layers: tuple[LayerPair, ...], loss: str) -> str:
+    if not layers or loss not in OUTPUT_LOSSES:
+        return ""
+    return f"layers: the loss {loss!r} looks at outputs, not at layers"
 
 
 class Distiller:
@@ -148,7 +151,7 @@ class Distiller:
         student: the network that is trained.
         teacher: any network with the same inputs and outputs.
         settings: which loss, and how much of it.
-        example_inputs: a batch, or a tuple of all positional arguments.
+        example: a batch, or a tuple of all positional arguments.
         seed: of the initial weights of learned projections.
 
     Attributes:
@@ -163,7 +166,7 @@ class Distiller:
         student: nn.Module,
         teacher: nn.Module,
         settings: Distillation,
-        example_inputs: Inputs,
+        example: Inputs,
         *,
         seed: int = 0,
     ) -> None:
@@ -174,12 +177,12 @@ class Distiller:
         self._student, self._teacher = student, teacher
         self._resources: ExitStack | None = None
         if settings.loss in FEATURE_LOSSES:
-            self.pairs = choose_pairs(student, teacher, settings.layers, example_inputs)
+            self.pairs = choose_pairs(student, teacher, settings.layers, example)
         self._student_features = Features(student, [name for name, _ in self.pairs])
         self._teacher_features = Features(teacher, [name for _, name in self.pairs])
         self._projections = [
             _projection(ours, theirs, seed) if settings.loss == "feature" else nn.Identity()
-            for ours, theirs in self._example_maps(example_inputs)
+            for ours, theirs in self._example_maps(example)
         ]
 
     def __enter__(self) -> Self:
@@ -246,15 +249,13 @@ class Distiller:
         losses = [FEATURE_LOSSES[name](p(s.float()), t.float()) for p, s, t in maps]
         return torch.stack(losses).mean()
 
-    def _example_maps(self, example_inputs: Inputs) -> list[tuple[Tensor, Tensor]]:
+    def _example_maps(self, example: Inputs) -> list[tuple[Tensor, Tensor]]:
         with torch.no_grad(), ExitStack() as stack:
             for model in (self._student, self._teacher):
                 stack.enter_context(eval_mode(model))
             ours = stack.enter_context(self._student_features)
             theirs = stack.enter_context(self._teacher_features)
-            outputs = [
-                model(*as_arguments(example_inputs)) for model in (self._student, self._teacher)
-            ]
+            outputs = [model(*as_arguments(example)) for model in (self._student, self._teacher)]
             _check_outputs(*map(logits_of, outputs))
             return list(zip(ours.take(), theirs.take(), strict=True))
 

@@ -13,25 +13,45 @@ from torch.utils._pytree import tree_leaves
 from autocompress.errors import UsageError
 from autocompress.graph import UnitGroup, Units, find_units
 from autocompress.graph.tracing import Inputs, as_arguments
-from autocompress.registry import Registry
+from autocompress.settings import check, setting
 from autocompress.techniques.criteria import CRITERIA, MEASURE_CHANGE, needs
 from autocompress.techniques.evidence import Evidence
 from autocompress.techniques.granularity import CONVOLUTION_GRANULARITIES, LINEAR_GRANULARITIES
 from autocompress.techniques.layers import Kind
 from autocompress.techniques.masks import Masks, Scope
 from autocompress.techniques.modes import eval_mode
+from autocompress.techniques.report import Report
 from autocompress.techniques.schedules import SCHEDULES, fraction_at
 from autocompress.techniques.selection import Request, Selection
-from autocompress.techniques.validation import (
-    is_number,
-    not_a_fraction,
-    not_patterns,
-    not_registered,
-    not_sparsities,
-    raise_if,
-)
 
-Sparsities = float | tuple[float, float, float]
+Sparsities = float | tuple[float, float, float] | Mapping[str, float]
+_SPARSITY: dict[str, Any] = {
+    "low": 0,
+    "high": 1,
+    "parts": ("early", "middle", "late"),
+    "off": 0.0,
+    "switch": True,
+}
+
+
+def _asks(sparsity: Sparsities) -> bool:
+    """Tell whether a sparsity asks for any zeros."""
+    if isinstance(sparsity, Mapping):
+        return any(sparsity.values())
+    return any(sparsity) if isinstance(sparsity, tuple) else sparsity > 0
+
+
+def _starts_before_end(start: float, end: float) -> str:
+    return "" if start <= end else f"start: expected at most end ({end}), got {start}"
+
+
+def _rewinds_before_end(rewind: float | None, start: float, end: float) -> str:
+    if rewind is None or start > end or rewind < end < 1:
+        return ""
+    return (
+        "rewind: expected a training progress in [0, end) with end < 1, so that training "
+        f"goes on from the rewound weights; got {rewind!r} with end {end}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +63,7 @@ class Sparsification:
     or unit group is always left.
 
     Attributes:
-        sparsity: of convolutions.
+        sparsity: of convolutions; or of each unit group, by its name.
         granularity: a name of ``CONVOLUTION_GRANULARITIES``; ``filter`` works on units.
         linear_sparsity: of linear layers.
         linear_granularity: a name of ``LINEAR_GRANULARITIES``; ``row`` works on units.
@@ -61,48 +81,45 @@ class Sparsification:
         ConfigurationError: names everything that is wrong.
     """
 
-    sparsity: Sparsities = 0.5
-    granularity: str = "filter"
-    linear_sparsity: Sparsities = 0.0
-    linear_granularity: str = "row"
-    scope: Scope = "local"
-    criterion: str = "large_final"
-    schedule: str = "cosine"
-    start: float = 0.0
-    end: float = 1.0
-    exclude: tuple[str, ...] = ()
-    rewind: float | None = None
+    sparsity: Sparsities = setting(
+        0.5, help="fraction of the convolutions' groups to zero", **_SPARSITY
+    )
+    granularity: str = setting(
+        "filter",
+        help="what stands or falls together in a convolution",
+        names=CONVOLUTION_GRANULARITIES,
+        active=lambda values: _asks(values["sparsity"]),
+    )
+    linear_sparsity: Sparsities = setting(
+        0.0, help="fraction of the linear layers' groups to zero", **_SPARSITY
+    )
+    linear_granularity: str = setting(
+        "row",
+        help="what stands or falls together in a linear layer",
+        names=LINEAR_GRANULARITIES,
+        active=lambda values: _asks(values["linear_sparsity"]),
+    )
+    scope: Scope = setting("local", help="rank in each layer, or in all")
+    criterion: str = setting("large_final", help="what counts as unimportant", names=CRITERIA)
+    schedule: str = setting("cosine", help="how sparsity grows in training", names=SCHEDULES)
+    start: float = setting(
+        0.0, help="share of the training after which sparsity begins to grow", low=0, high=1
+    )
+    end: float = setting(
+        1.0, help="share of the training by which sparsity is reached", low=0, high=1
+    )
+    exclude: tuple[str, ...] = setting((), help="patterns of layers to keep out")
+    rewind: float | None = setting(
+        None,
+        help="training progress, before the end, whose weights then return",
+        low=0,
+        high=1,
+        off=1.0,
+    )
 
     def __post_init__(self) -> None:
         """Check every field."""
-        names: list[tuple[str, str, Registry[Any]]] = [
-            ("granularity", self.granularity, CONVOLUTION_GRANULARITIES),
-            ("linear_granularity", self.linear_granularity, LINEAR_GRANULARITIES),
-            ("criterion", self.criterion, CRITERIA),
-            ("schedule", self.schedule, SCHEDULES),
-        ]
-        problems = [p for name, value, known in names for p in not_registered(name, value, known)]
-        problems += not_sparsities("sparsity", self.sparsity)
-        problems += not_sparsities("linear_sparsity", self.linear_sparsity)
-        if self.scope not in ("local", "global"):
-            problems.append(f"scope: expected 'local' or 'global', got {self.scope!r}")
-        problems += not_patterns("exclude", self.exclude)
-        raise_if(problems + self._window_problems())
-
-    def _window_problems(self) -> list[str]:
-        problems = not_a_fraction("start", self.start) + not_a_fraction("end", self.end)
-        if problems:
-            return problems
-        if self.start > self.end:
-            problems.append(f"start: expected at most end ({self.end}), got {self.start}")
-        if self.rewind is not None and not (
-            is_number(self.rewind) and 0 <= self.rewind < self.end < 1
-        ):
-            problems.append(
-                "rewind: expected a training progress in [0, end) with end < 1, so that training "
-                f"goes on from the rewound weights; got {self.rewind!r} with end {self.end}"
-            )
-        return problems
+        check(self, _starts_before_end, _rewinds_before_end)
 
     @property
     def requests(self) -> tuple[Request, Request]:
@@ -114,6 +131,8 @@ class Sparsification:
 
 
 def _by_stage(sparsity: Sparsities) -> tuple[float, float, float]:
+    if isinstance(sparsity, Mapping):
+        raise UsageError("an allocation over unit groups has no sparsity by third")
     return sparsity if isinstance(sparsity, tuple) else (sparsity, sparsity, sparsity)
 
 
@@ -233,6 +252,14 @@ class Sparsifier:
         """Name of each layer or unit group to the fraction of its groups that is zeroed."""
         return self._masks.sparsity()
 
+    @property
+    def report(self) -> "Sparsified":
+        """What is zeroed now, and what is left alone."""
+        percent = {name: 100 * share for name, share in self.sparsity.items()}
+        said = [f"{name}: {share:.3g} % are zero" for name, share in percent.items()]
+        said += [f"{name}: left: {reason}" for name, reason in self.skipped.items()]
+        return Sparsified(sentences=tuple(said), sparsity=self.sparsity, skipped=self.skipped)
+
     def overall_sparsity(self, kind: Kind) -> float:
         """Return the fraction of all groups of convolutions or of linear layers that is zeroed."""
         return self._masks.overall_sparsity(kind)
@@ -259,14 +286,27 @@ class Sparsifier:
             self._ticket = {}  # used up
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sparsified(Report):
+    """What a sparsification without training did. Its steps are empty: zeros are no surgery.
+
+    Attributes:
+        sparsity: name of each layer or unit group to the fraction of its groups that is zero.
+        skipped: name of each layer or unit group that could not follow the settings, to why.
+    """
+
+    sparsity: Mapping[str, float]
+    skipped: Mapping[str, str]
+
+
 def sparsify(
     model: nn.Module,
     settings: Sparsification,
-    units: Units | Sequence[UnitGroup] | None = None,
     *,
-    example_inputs: Inputs | None = None,
+    example: Inputs | None = None,
+    units: Units | Sequence[UnitGroup] | None = None,
     seed: int = 0,
-) -> nn.Module:
+) -> tuple[nn.Module, Sparsified]:
     """Return a copy of a model with the sparsity that the schedule ends at; trains nothing.
 
     Without training there is no movement to measure: a criterion of ``MEASURE_CHANGE`` gives way
@@ -276,35 +316,44 @@ def sparsify(
     Args:
         model: what to copy.
         settings: what to zero; ``start``, ``end`` and ``rewind`` mean nothing here.
-        units: the model's units; found if needed and not given.
-        example_inputs: a batch, or a tuple of all positional arguments; needed by ``taylor`` and
+        example: a batch, or a tuple of all positional arguments; needed by ``taylor`` and
             ``wanda``, and to find units.
+        units: the model's units; found if needed and not given.
         seed: of the criterion ``random``.
+
+    Returns:
+        The sparse model, and what became of each layer or unit group.
 
     Raises:
         ConfigurationError: nothing in the model can follow the settings.
-        UsageError: ``example_inputs`` are needed and missing.
+        UsageError: an ``example`` is needed and missing.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+        >>> sparse, report = sparsify(model, Sparsification(), example=torch.rand(1, 3, 8, 8))
+        >>> report.sentences[0]
+        '0: 50 % are zero'
     """
     if settings.criterion in MEASURE_CHANGE:
         settings = replace(settings, criterion="large_final")
     settings = replace(settings, rewind=None)
     sparse = copy.deepcopy(model)
     if units is None:
-        units = () if example_inputs is None else find_units(sparse, example_inputs)
+        units = () if example is None else find_units(sparse, example)
     with Sparsifier(sparse, settings, units, seed=seed) as sparsifier:
         if {"saliency", "input_norm"} & needs(CRITERIA[settings.criterion]):
-            if example_inputs is None:
-                raise UsageError(f"the criterion {settings.criterion} needs example_inputs")
-            _show(sparse, example_inputs)
+            if example is None:
+                raise UsageError(f"the criterion {settings.criterion} needs an example")
+            _show(sparse, example)
             sparsifier.after_backward()
         sparsifier.update(1.0)
     sparse.zero_grad(set_to_none=True)
-    return sparse
+    return sparse, sparsifier.report
 
 
-def _show(model: nn.Module, example_inputs: Inputs) -> None:
+def _show(model: nn.Module, example: Inputs) -> None:
     """Run a model forward and backward from each sample's largest output."""
     with torch.enable_grad(), eval_mode(model):
-        outputs = [t for t in tree_leaves(model(*as_arguments(example_inputs))) if t.requires_grad]
+        outputs = [t for t in tree_leaves(model(*as_arguments(example))) if t.requires_grad]
         if outputs:
             sum(output.flatten(1).amax(1).sum() for output in outputs).backward()
