@@ -46,8 +46,9 @@ def non_dominated(points: ArrayLike) -> NDArray[np.intp]:
     rows = _rows(points)
     front = np.empty_like(rows)
     kept: list[int] = []
-    order = np.lexsort(rows.T[::-1]) if rows.size else []
-    for index in order:  # what dominates a point comes before it
+    if not rows.size:
+        return np.array([], dtype=np.intp)
+    for index in np.lexsort(rows.T[::-1]):  # what dominates a point comes before it
         point, found = rows[index], front[: len(kept)]
         if not ((found <= point).all(axis=1) & (found < point).any(axis=1)).any():
             front[len(kept)] = point
