@@ -84,7 +84,7 @@ def test_the_contract_is_kept(name):
 
 def test_tasks_are_known_by_name():
     assert list(TASKS) == ["classification", "segmentation", "regression"]
-    with pytest.raises(ConfigurationError, match="unknown task 'segmentaton'.*'segmentation'"):
+    with pytest.raises(ConfigurationError, match=r"unknown task 'segmentaton'.*'segmentation'"):
         TASKS["segmentaton"]
 
 
@@ -152,7 +152,7 @@ def test_weights_and_smoothing_reach_the_cross_entropy():
     [
         (classification(10), torch.zeros(4, 7), torch.arange(4),
          r"for 4 items the model must return class scores of shape \[4, 10\], not \[4, 7\]"),
-        (classification(), torch.zeros(4, 7, 2), torch.arange(4), r"\[4, classes\], not \[4, 7, 2"),
+        (classification(), torch.zeros(4, 7, 2), torch.arange(4), r"\[4, classes\], not"),
         (classification(), (torch.zeros(4, 7),), torch.arange(4), "not a tuple of 1"),
         (classification(), torch.zeros(4, 2), torch.arange(4), "targets from 0 to 3 do not fit"),
         (classification(), torch.zeros(4, 2), torch.zeros(4), r"whole numbers \[batch\], not \[4"),
@@ -204,7 +204,7 @@ def test_an_object_that_computes_several_numbers_is_refused():
 
     score = from_torchmetrics(Pair(), ERROR)
     score.update(numbers(9, 4), some_classes(9))
-    with pytest.raises(ConfigurationError, match="compute.. of Pair to return one number"):
+    with pytest.raises(ConfigurationError, match=r"compute\(\) of Pair to return one number"):
         score.compute()
 
 

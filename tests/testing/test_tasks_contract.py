@@ -80,7 +80,7 @@ def refusing(outputs, targets):
         ({"loss": lambda outputs, _: outputs.square()}, "not a scalar"),
         ({"loss": lambda outputs, _: outputs.detach().sum()}, "no gradient"),
         ({"loss": lambda outputs, _: outputs.sum() / 0}, "the loss is"),
-        ({"loss": lambda outputs, _: float(outputs.sum())}, "float, not a tensor"),
+        ({"loss": lambda outputs, _: outputs.sum().item()}, "float, not a tensor"),
         ({"loss": lambda outputs, _: (outputs * 0).sum().sqrt()}, "gradient that is not finite"),
         ({"check": refusing}, "refuses a batch that fits: no"),
         ({"distilled": lambda outputs: outputs.sum(0)}, "3 rows of 8 items"),
