@@ -6,8 +6,9 @@ import logging
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,75 +20,120 @@ from torch import Tensor, nn
 
 from autocompress.errors import AutocompressError, UsageError, VerificationError
 from autocompress.export.card import model_card
+from autocompress.export.charts import CURVE, LAYERS, curve_svg, layers_svg
+from autocompress.export.checks import Check, check_score
 from autocompress.export.contents import (
     METRICS,
     Card,
-    ModelSpec,
+    Source,
     json_bytes,
     metadata,
-    spec_data,
+    numbers,
     text_files,
     versions,
 )
-from autocompress.export.formats import FORMATS, Exportable, Format, files_of
+from autocompress.export.formats import FORMATS, Batch, Exportable, Format, files_of
 from autocompress.export.loading import (
-    FORMAT,
     GOLDEN,
     INDEX,
     PLAN,
     REJECTED,
-    VERSION,
     WEIGHTS,
+    Index,
     digest_of_file,
     refuse_foreign,
 )
-from autocompress.export.material import Material, plain, write_validation
-from autocompress.export.plots import CURVE, LAYERS, draw_curve, draw_layers
-from autocompress.export.verify import BASELINE, VALIDATION
-from autocompress.graph import plan_of
-from autocompress.targets import compare_layers
-from autocompress.targets.programs import Batch
+from autocompress.export.material import INPUTS, Material, Validation, write_validation
+from autocompress.export.outputs import named, plain
+from autocompress.export.verify import BASELINE, FOUND, VALIDATION
+from autocompress.targets import LayerChange, compare_layers
 
 logger = logging.getLogger(__name__)
 
 CARD, INFER = "README.md", "infer.py"
-GOLDEN_IMAGES = 16
+GOLDEN_INPUTS = 16
+Verifier = Callable[[Path, Path], Mapping[str, Check]]
+"""Checks the files of a bundle, given its folder and that of the material."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A bundle that was written.
+
+    Attributes:
+        path: its folder.
+        files: bytes of each file, by name.
+        checks: what was found of each model file.
+        rejected: files that failed their checks, and why.
+        unwritten: files that could not be written, and why.
+    """
+
+    path: Path
+    files: Mapping[str, int]
+    checks: Mapping[str, Check]
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    unwritten: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "bundle": str(self.path),
+            "files": dict(self.files),
+            "checks": {name: check.to_dict() for name, check in self.checks.items()},
+            "rejected": dict(self.rejected),
+            "unwritten": dict(self.unwritten),
+        }
+
+
+def verify_elsewhere(folder: Path, material: Path) -> dict[str, Check]:
+    """Check the files of a bundle in a fresh process.
+
+    Raises:
+        VerificationError: the process ended without a report.
+    """
+    report = material / "report.json"
+    command = [sys.executable, "-m", "autocompress.export.verify", str(folder)]
+    command += ["--material", str(material), "--report", str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not report.exists():
+        raise VerificationError(
+            f"the bundle was not written, since its files could not be verified in a fresh "
+            f"process (exit code {done.returncode}):\n{done.stderr.strip()}"
+        )
+    found = json.loads(report.read_text(encoding="utf-8"))
+    return {name: Check.from_dict(check) for name, check in found.items()}
 
 
 def export_bundle(
-    model: nn.Module,
+    source: Source,
     output: str | Path,
     *,
-    spec: ModelSpec,
     card: Card,
     material: Material,
     formats: Sequence[str] = ("pt2",),
     force: bool = False,
-) -> dict[str, Any]:
+    verifier: Verifier = verify_elsewhere,
+) -> Bundle:
     """Write a compressed model as a bundle, and check every model file in a fresh process.
 
     The bundle appears whole, or not at all. A file that fails its check is moved to the folder
-    ``rejected`` in it, and is no part of it.
+    ``rejected`` in it, and is no part of it. :func:`autocompress.export` asks for less.
 
     Args:
-        model: what ``spec`` builds, compressed by this package, which keeps the plan with it; it
-            is not changed.
+        source: the model, and how it is rebuilt.
         output: the folder to write.
-        spec: how the uncompressed model is built.
         card: what to tell about the model.
         material: what files are checked against.
         formats: names in ``FORMATS`` to write besides weights and plan.
         force: replace an older bundle.
-
-    Returns:
-        plain data: ``"bundle"`` (path), ``"files"`` (bytes by name), ``"checks"`` (for each model
-        file its ``bytes``, companions included, and what
-        :func:`autocompress.export.verify.verify` found) and ``"rejected"`` (reasons by name).
+        verifier: checks the files.
 
     Raises:
-        UsageError: ``output`` holds something else than a bundle, or one and ``force`` is off.
+        UsageError: ``output`` holds something else than a bundle, or one and ``force`` is off; or
+            there are no inputs to check with.
         ConfigurationError: a format does not exist, or its packages are missing.
-        VerificationError: the weights, reloaded, give other outputs; nothing is left behind.
+        VerificationError: the weights, reloaded, give other outputs, or no model file passes;
+            nothing is left behind.
         OSError: the disk is full; nothing is left behind.
     """
     output = Path(output)
@@ -95,52 +141,210 @@ def export_bundle(
     kinds = {name: FORMATS[name] for name in formats}
     for kind in kinds.values():
         kind.require()
-    own = copy.deepcopy(model).cpu().eval()
     output.parent.mkdir(parents=True, exist_ok=True)
+    own = replace(source, model=copy.deepcopy(source.model).cpu().eval())
     prefix = f".{output.name}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=output.parent) as aside, _telling():
-        folder, extra = Path(aside) / "bundle", Path(aside) / "material"
-        for path in (folder, extra / VALIDATION, extra / BASELINE):
-            path.mkdir(parents=True)
-        example = write_validation(own, material.validation, extra / VALIDATION, GOLDEN_IMAGES)
-        packages = sorted({name for kind in kinds.values() for name in kind.packages})
-        source = Exportable(
-            model=own,
-            example=example,
-            calibration=_calibration(material, kinds),
-            metadata=metadata(card, packages),
-        )
-        _write_core(source, card, folder)
-        batches, unwritten = _write_formats(source, material, kinds, folder)
-        _write_baselines(source, material, kinds, extra / BASELINE)
-        index: dict[str, Any] = {
-            "format": FORMAT,
-            "version": VERSION,
-            "model": spec_data(spec),
-            "versions": versions(packages),
-            "latency": material.timing.to_dict(),
-            "batch": {WEIGHTS: "any", **batches},
-            "expected": {FORMATS[n].filename: m.accuracy for n, m in material.measured.items()},
-            "checks": {},
-            "rejected": {},
-            "unwritten": unwritten,
-        }
-        _write_index(folder, index)
-        _judge(folder, index, _verify_elsewhere(folder, extra))
-        _write_story(folder, card, spec, index, _layers(material, own))
-        sizes = _write_index(folder, index)
-        _put_in_place(folder, output)
-    told = {key: index[key] for key in ("checks", "rejected", "unwritten")}
-    return {"bundle": str(output), "files": sizes, **told}
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=output.parent) as aside, _explained():
+        job = _Job(own, card, material, kinds, Path(aside) / "bundle", Path(aside) / "material")
+        index = job.write()
+        index = job.scored(index, verifier(job.folder, job.extra))
+        job.tell(index)
+        files = job.write_index(index)
+        _put_in_place(job.folder, output)
+    return Bundle(
+        path=output,
+        files=files,
+        checks=index.checks,
+        rejected=index.rejected,
+        unwritten=index.unwritten,
+    )
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
+def _explained() -> Iterator[None]:
     """Turn what safetensors raises on a full disk into an error of ours."""
     try:
         yield
     except SafetensorError as error:
         raise AutocompressError(f"the bundle can't be written: {error}") from error
+
+
+class _Job:
+    """One bundle while it is written: what goes into it, and the two folders beside its place."""
+
+    def __init__(
+        self,
+        source: Source,
+        card: Card,
+        material: Material,
+        kinds: Mapping[str, type[Format]],
+        folder: Path,
+        extra: Path,
+    ) -> None:
+        for path in (folder, extra / VALIDATION, extra / BASELINE):
+            path.mkdir(parents=True)
+        self.source, self.card, self.material, self.kinds = source, card, material, kinds
+        self.folder, self.extra = folder, extra
+        self.packages = sorted({name for kind in kinds.values() for name in kind.packages})
+        self.validation: Validation = write_validation(
+            source.model, material, extra / VALIDATION, GOLDEN_INPUTS
+        )
+
+    def write(self) -> Index:
+        """Write everything that needs no check; return the index so far."""
+        exportable = Exportable(
+            model=self.source.model,
+            example=self.validation.example,
+            calibration=_calibration(self.material, self.kinds),
+            metadata=metadata(self.card, self.packages),
+        )
+        self._write_core()
+        batches, unwritten = self._write_formats(exportable)
+        self._write_baselines(exportable)
+        core: dict[str, Batch] = {} if self.source.spec is None else {WEIGHTS: "any"}
+        index = Index(
+            model=self.source.spec,
+            task=self.card.task,
+            versions=versions(self.packages),
+            latency=self.material.timing,
+            batch={**core, **batches},
+            unwritten=unwritten,
+        )
+        self.write_index(index)
+        return index
+
+    def _write_core(self) -> None:
+        """Write weights, plan, golden outputs and the texts that need no check."""
+        example = self.validation.example
+        with torch.no_grad():
+            outputs = named(self.source.model(example))
+        golden = {INPUTS: example, **{name: plain(t) for name, t in outputs.items()}}
+        save_file(golden, self.folder / GOLDEN)
+        save_model(self.source.model, str(self.folder / WEIGHTS))
+        for name in (GOLDEN, WEIGHTS):  # safetensors hides its files from other users
+            (self.folder / name).chmod(self.folder.stat().st_mode & 0o666)
+        (self.folder / PLAN).write_text(self.source.plan.to_json(), encoding="utf-8")
+        for name, content in text_files(self.card).items():
+            (self.folder / name).write_bytes(content)
+
+    def _write_formats(self, source: Exportable) -> tuple[dict[str, Batch], dict[str, str]]:
+        """Write the model in each format.
+
+        Returns:
+            the batch sizes that each file runs, and why others could not be written.
+        """
+        batches: dict[str, Batch] = {}
+        unwritten: dict[str, str] = {}
+        for name, kind in self.kinds.items():
+            path, measured = self.folder / kind.filename, self.material.measured.get(name)
+            if measured is not None:
+                path.write_bytes(measured.content)
+                batches[kind.filename] = measured.batch
+                continue
+            try:
+                batches[kind.filename] = _written(kind, source, path)
+            except AutocompressError as error:
+                unwritten[kind.filename] = str(error)
+                for half in files_of(kind.filename):
+                    (self.folder / half).unlink(missing_ok=True)
+        return batches, unwritten
+
+    def _write_baselines(self, source: Exportable) -> None:
+        """Write the uncompressed model in the same formats, to be timed beside it."""
+        if self.material.baseline is None:
+            return
+        baseline = copy.deepcopy(self.material.baseline).cpu().eval()
+        uncompressed = replace(source, model=baseline, metadata={})
+        for name in dict.fromkeys(kind.baseline for kind in self.kinds.values()):
+            path = self.extra / BASELINE / FORMATS[name].filename
+            try:
+                _written(FORMATS[name], uncompressed, path)
+            except AutocompressError as error:  # it would only have been timed beside the files
+                logger.warning("the uncompressed model is not timed as %s: %s", name, error)
+
+    def scored(self, index: Index, found: Mapping[str, Check]) -> Index:
+        """Add scores to what was found, and move files that failed; return the index.
+
+        Raises:
+            VerificationError: the weights failed, or nothing passed.
+        """
+        checks: dict[str, Check] = {}
+        rejected: dict[str, str] = {}
+        for name, check in found.items():
+            scored = check if check.failed else self._with_scores(name, check)
+            if scored.failed:
+                rejected[name] = scored.failed
+                continue
+            size = sum((self.folder / file).stat().st_size for file in files_of(name))
+            checks[name] = replace(scored, bytes=size)
+        if WEIGHTS in rejected:
+            raise VerificationError(f"the bundle was not written: {rejected[WEIGHTS]}")
+        if not checks:
+            why = "\n".join([*rejected.values(), *index.unwritten.values()])
+            raise VerificationError(
+                "the bundle was not written: it would hold no model that runs, since no function "
+                f"that builds the model is known.\n{why}".rstrip()
+            )
+        self._move(rejected)
+        batch = {name: size for name, size in index.batch.items() if name in checks}
+        return replace(index, batch=batch, checks=checks, rejected=rejected)
+
+    def _with_scores(self, name: str, check: Check) -> Check:
+        task, outputs = self.material.task, self.extra / FOUND / name
+        if task is None or not check.items:
+            return check
+        scores = self.validation.scores(task, outputs)
+        agreement = self.validation.agreement(task, outputs)
+        check = replace(check, scores=scores, agreement=agreement)
+        kinds = {kind.filename: (key, kind) for key, kind in self.kinds.items()}
+        if name not in kinds or kinds[name][1].exact:
+            return check
+        measured = self.material.measured.get(kinds[name][0])
+        if measured is not None and measured.score is not None:
+            return check_score(name, check, task.score, measured.score, measured=True)
+        own = self.validation.scores(task, self.validation.folder)[task.score.name].value
+        return check_score(name, check, task.score, own, measured=False)
+
+    def _move(self, rejected: Mapping[str, str]) -> None:
+        for name in rejected:
+            (self.folder / REJECTED).mkdir(exist_ok=True)
+            for moved in files_of(name):
+                (self.folder / moved).rename(self.folder / REJECTED / moved)
+
+    def tell(self, index: Index) -> None:
+        """Write what is known after the checks: script, numbers, pictures and model card."""
+        if any(name.endswith(".onnx") for name in index.checks):
+            script = resources.files("autocompress.export").joinpath("assets", INFER)
+            (self.folder / INFER).write_bytes(script.read_bytes())
+        checks = {name: check.to_dict() for name, check in index.checks.items()}
+        found = {**numbers(self.card), "checks": checks}
+        (self.folder / METRICS).write_bytes(json_bytes(found))
+        layers = self._layers()
+        score = self.card.score
+        if self.card.curve and score is not None:
+            baseline = self.card.baseline.get(score.name)
+            drawn = curve_svg(self.card.curve, score, None if baseline is None else baseline.value)
+            (self.folder / CURVE).write_text(drawn, encoding="utf-8")
+        if layers:
+            (self.folder / LAYERS).write_text(layers_svg(layers), encoding="utf-8")
+        files = [path.name for path in self.folder.iterdir()]
+        text = model_card(self.card, index, layers, files)
+        (self.folder / CARD).write_text(text, encoding="utf-8")
+
+    def _layers(self) -> list[LayerChange]:
+        baseline = self.material.baseline
+        return [] if baseline is None else compare_layers(baseline, self.source.model)
+
+    def write_index(self, index: Index) -> dict[str, int]:
+        """Write ``bundle.json``, which lists all other files; return their sizes in bytes."""
+        folder = self.folder
+        paths = sorted(path for path in folder.iterdir() if path.is_file() and path.name != INDEX)
+        files = {
+            path.name: {"sha256": digest_of_file(path), "bytes": path.stat().st_size}
+            for path in paths
+        }
+        (folder / INDEX).write_bytes(json_bytes(replace(index, files=files).to_dict()))
+        return {path.name: path.stat().st_size for path in paths}
 
 
 def _calibration(material: Material, kinds: Mapping[str, type[Format]]) -> Tensor:
@@ -149,50 +353,12 @@ def _calibration(material: Material, kinds: Mapping[str, type[Format]]) -> Tenso
         for name, kind in kinds.items()
         if kind.calibrated and name not in material.measured
     ]
-    images = [plain(batch) for batch in material.calibration] if names else [torch.empty(0)]
-    if not images:
+    inputs = [plain(batch) for batch in material.calibration] if names else [torch.empty(0)]
+    if not inputs:
         raise UsageError(
-            f"{', '.join(names)}: expected training images to calibrate with, got none"
+            f"{', '.join(names)}: expected training inputs to calibrate with, got none"
         )
-    return torch.cat(images)
-
-
-def _write_core(source: Exportable, card: Card, folder: Path) -> None:
-    """Write weights, plan, golden outputs and the texts that need no check."""
-    with torch.no_grad():
-        outputs = plain(source.model(source.example))
-    save_file({"inputs": source.example, "outputs": outputs}, folder / GOLDEN)
-    save_model(source.model, str(folder / WEIGHTS))
-    for name in (GOLDEN, WEIGHTS):  # safetensors hides its files from other users
-        (folder / name).chmod(folder.stat().st_mode & 0o666)
-    (folder / PLAN).write_text(plan_of(source.model).to_json(), encoding="utf-8")
-    for name, content in text_files(card).items():
-        (folder / name).write_bytes(content)
-
-
-def _write_formats(
-    source: Exportable, material: Material, kinds: Mapping[str, type[Format]], folder: Path
-) -> tuple[dict[str, Batch], dict[str, str]]:
-    """Write the model in each format.
-
-    Returns:
-        the batch sizes that each file runs, and why others could not be written.
-    """
-    batches: dict[str, Batch] = {}
-    unwritten: dict[str, str] = {}
-    for name, kind in kinds.items():
-        path, measured = folder / kind.filename, material.measured.get(name)
-        if measured is not None:
-            path.write_bytes(measured.content)
-            batches[kind.filename] = measured.batch
-            continue
-        try:
-            batches[kind.filename] = _written(kind, source, path)
-        except AutocompressError as error:
-            unwritten[kind.filename] = str(error)
-            for half in files_of(kind.filename):
-                (folder / half).unlink(missing_ok=True)
-    return batches, unwritten
+    return torch.cat(inputs)
 
 
 def _written(kind: type[Format], source: Exportable, path: Path) -> Batch:
@@ -207,94 +373,6 @@ def _written(kind: type[Format], source: Exportable, path: Path) -> Batch:
         raise
     except Exception as error:
         raise VerificationError(f"{kind.filename} can't be written: {error}") from error
-
-
-def _write_baselines(
-    source: Exportable, material: Material, kinds: Mapping[str, type[Format]], folder: Path
-) -> None:
-    """Write the uncompressed model in the same formats, to be timed beside it."""
-    if material.baseline is None:
-        return
-    baseline = copy.deepcopy(material.baseline).cpu().eval()
-    uncompressed = Exportable(
-        model=baseline, example=source.example, calibration=source.calibration
-    )
-    for name in dict.fromkeys(kind.baseline for kind in kinds.values()):
-        try:
-            _written(FORMATS[name], uncompressed, folder / FORMATS[name].filename)
-        except AutocompressError as error:  # it would only have been timed beside the files
-            logger.warning("the uncompressed model is not timed as %s: %s", name, error)
-
-
-def _verify_elsewhere(folder: Path, material: Path) -> dict[str, Any]:
-    report = material / "report.json"
-    command = [sys.executable, "-m", "autocompress.export.verify", str(folder)]
-    command += ["--material", str(material), "--report", str(report)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if not report.exists():
-        raise VerificationError(
-            f"the bundle was not written, since its files could not be verified in a fresh "
-            f"process (exit code {done.returncode}):\n{done.stderr.strip()}"
-        )
-    checks: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-    return checks
-
-
-def _judge(folder: Path, index: dict[str, Any], checks: Mapping[str, Any]) -> None:
-    """Put what was found into the index, and files that failed into their folder.
-
-    Raises:
-        VerificationError: the weights failed.
-    """
-    if checks[WEIGHTS]["failed"]:
-        raise VerificationError(f"the bundle was not written: {checks[WEIGHTS]['failed']}")
-    for name, check in checks.items():
-        if check["failed"]:
-            (folder / REJECTED).mkdir(exist_ok=True)
-            for moved in files_of(name):
-                (folder / moved).rename(folder / REJECTED / moved)
-            del index["batch"][name]
-            index["rejected"][name] = check["failed"]
-        else:
-            size = sum((folder / file).stat().st_size for file in files_of(name))
-            index["checks"][name] = {"bytes": size, **check}
-
-
-def _layers(material: Material, model: nn.Module) -> list[dict[str, Any]]:
-    return [] if material.baseline is None else compare_layers(material.baseline, model)
-
-
-def _write_story(
-    folder: Path,
-    card: Card,
-    spec: ModelSpec,
-    index: dict[str, Any],
-    layers: Sequence[Mapping[str, Any]],
-) -> None:
-    """Write what is known after the checks: script, numbers, pictures and model card."""
-    if card.preprocessing.mode and any(name.endswith(".onnx") for name in index["checks"]):
-        script = resources.files("autocompress.export").joinpath("assets", INFER)
-        (folder / INFER).write_bytes(script.read_bytes())
-    numbers = {**card.metrics, "images": dict(card.images), "checks": index["checks"]}
-    (folder / METRICS).write_bytes(json_bytes(numbers))
-    if card.curve:
-        reference = card.metrics.get("baseline", {}).get("accuracy")
-        draw_curve(card.curve, reference, folder / CURVE)
-    if layers:
-        draw_layers(layers, folder / LAYERS)
-    files = [path.name for path in folder.iterdir()]
-    text = model_card(card, spec, index, layers, files)
-    (folder / CARD).write_text(text, encoding="utf-8")
-
-
-def _write_index(folder: Path, index: dict[str, Any]) -> dict[str, int]:
-    """Write ``bundle.json``, which lists all other files; return their sizes in bytes."""
-    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.name != INDEX)
-    files = {
-        path.name: {"sha256": digest_of_file(path), "bytes": path.stat().st_size} for path in paths
-    }
-    (folder / INDEX).write_bytes(json_bytes({**index, "files": files}))
-    return {path.name: path.stat().st_size for path in paths}
 
 
 def _put_in_place(folder: Path, output: Path) -> None:

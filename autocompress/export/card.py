@@ -1,20 +1,23 @@
 """The model card: what a bundle's README says."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from autocompress.export.checks import MOST_DROP, TOLERANCE
-from autocompress.export.contents import Card, Data, ModelSpec
-from autocompress.export.plots import CURVE, LAYERS
-from autocompress.wording import (
+from autocompress.export.charts import CURVE, LAYERS
+from autocompress.export.checks import MOST_LOST, TOLERANCE, Check, Times
+from autocompress.export.contents import CLASSIFICATION, LABELS, PREPROCESS, RECIPE, Card
+from autocompress.export.loading import WEIGHTS, Index
+from autocompress.metrics import Metric
+from autocompress.metrics.formatting import (
     UNKNOWN,
-    count,
-    milliseconds,
+    format_change,
+    format_interval,
+    format_value,
     percent,
-    ratio,
-    ratio_interval,
-    recipe_in_short,
 )
+from autocompress.metrics.metric import LATENCY, PARAMETERS
+from autocompress.recipe_text import recipe_in_short
+from autocompress.targets import LayerChange
 
 NAMED = 12  # classes listed by name
 STAGES = {
@@ -26,24 +29,24 @@ STAGES = {
     "fold": "batch norms were folded into the layers beside them, without changing its outputs",
     "training": "how long and how fast it was trained",
 }
-SIZES: Mapping[str, tuple[str, Callable[[Any], str]]] = {
-    "parameters": ("parameters", count),
-    "nonzero": ("nonzero parameters", count),
-    "macs": ("multiply-adds per image", count),
-    "size_bytes": ("weights", lambda value: count(value, "B")),
-}
 PT2 = """From the exported graph, with PyTorch:
 
 ```python
 import torch
 
 model = torch.export.load("model.pt2").module()
-logits = model(images)  # float32 [n, {channels}, {size}, {size}], prepared as below
+outputs = model(inputs)  # {inputs}
 ```
 """
-ONNX = """A picture, with ONNX Runtime, NumPy and Pillow (`pip install onnxruntime numpy pillow`):
+PICTURE = """A picture, with ONNX Runtime, NumPy and Pillow (`pip install onnxruntime numpy pillow`):
 
-    python infer.py picture.png
+    python infer.py picture.png{more}
+"""
+ARRAY = """Inputs that are prepared, with ONNX Runtime and NumPy (`pip install onnxruntime numpy`):
+
+    python infer.py inputs.npy --output outputs.npy
+
+`inputs.npy` is {inputs}; `outputs.npy` holds the model's raw outputs.
 """
 OPENVINO = """With OpenVINO (`pip install openvino`):
 
@@ -51,17 +54,17 @@ OPENVINO = """With OpenVINO (`pip install openvino`):
 import openvino
 
 model = openvino.Core().compile_model("model.xml", "CPU")
-logits = model(images)[0]  # NumPy, float32 [n, {channels}, {size}, {size}], prepared as below
+outputs = model(inputs)[0]  # NumPy, {inputs}
 ```
 """
-EXECUTORCH = """On phones and other devices, one image at a time, with \
+EXECUTORCH = """On phones and other devices, one input at a time, with \
 [ExecuTorch](https://docs.pytorch.org/executorch/) and its XNNPACK backend; to try it in Python:
 
 ```python
 from executorch.runtime import Runtime
 
 method = Runtime.get().load_program("{file}").load_method("forward")
-logits = method.execute([image])[0]  # float32 [1, {channels}, {size}, {size}], prepared as below
+outputs = method.execute([inputs])[0]  # {inputs}
 ```
 """
 LOAD = """Train on, as an ordinary module with the compressed sizes:
@@ -70,6 +73,15 @@ LOAD = """Train on, as an ordinary module with the compressed sizes:
 import autocompress as ac
 
 model = ac.load("path/to/this/folder")
+```
+"""
+NO_FACTORY = """This bundle does not know which function builds the uncompressed model. Its model \
+files run as they are; to train on, give that function:
+
+```python
+import autocompress as ac
+
+model = ac.load("path/to/this/folder", factory=build_uncompressed_model)
 ```
 """
 RUNTIMES = {
@@ -84,86 +96,101 @@ PRECISIONS = {
 }
 CHECKED = """## Checked
 
-Each file was reloaded in a fresh process. Difference: the largest of the outputs to those of the \
-model that was exported, as a fraction of their standard deviation (allowed: {tolerance:.0e}; \
-int8 may lose up to {points:g} points of accuracy instead). Agreement: how often the top class is \
-the same, ties aside. Latency: median (10th to 90th percentile) of n calls of {batch_size} \
-image(s) with {threads} thread(s) in the file's own runtime, and the uncompressed model in the \
-same runtime.
-"""
-FILES = """## Files
-
-`weights.safetensors` + `plan.json` rebuild the model without pickle; `recipe.toml` is what was \
-done to it; `golden.safetensors` holds inputs and the outputs they must give; `metrics.json` has \
-all numbers; `bundle.json` has the sha256 of every file.
+Each file was reloaded in a fresh process. Difference: the largest of the outputs from those of \
+the model that was exported, as a fraction of their standard deviation (allowed: {tolerance:.0e}; \
+int8 may lose {points:g} % of the score instead). Latency: median (10th to 90th percentile) of n \
+calls of {batch_size} input(s) with {threads} thread(s) in the file's own runtime, and the \
+uncompressed model in the same runtime.
 """
 
 
 def model_card(
-    card: Card, spec: ModelSpec, index: Data, layers: Sequence[Data], files: Sequence[str]
+    card: Card, index: Index, layers: Sequence[LayerChange], files: Sequence[str]
 ) -> str:
     """Return the README of a bundle.
 
     Args:
         card: what to tell.
-        spec: how the uncompressed model is built.
-        index: the bundle's index: checks, files that failed, versions, how latency was measured.
-        layers: what ``compare_layers`` returned; empty: not known.
+        index: of the bundle: checks, files that failed, versions, how latency was measured.
+        layers: before and after; empty: not known.
         files: names of the files of the bundle.
     """
-    names = ", ".join(card.classes[:NAMED]) + (", …" if len(card.classes) > NAMED else "")
     sections = [
         f"# {card.name}\n",
-        f"An image classifier for {len(card.classes)} classes ({names}), compressed by "
-        f"autocompress from `{spec.factory}`.\n",
+        *_introduction(card, index),
         *_numbers(card),
         *_what_was_done(card),
-        *([f"![Accuracy after each epoch]({CURVE})\n"] if CURVE in files else []),
-        *_layers(layers),
-        *_usage(card, files),
-        *_checked(index),
-        FILES,
+        *([f"![Score after each epoch]({CURVE})\n"] if CURVE in files else []),
+        *_layers(layers, files),
+        *_usage(card, index, files),
+        *_checked(card, index),
+        *_files(files),
     ]
     return "\n".join(sections)
 
 
+def _introduction(card: Card, index: Index) -> Iterator[str]:
+    what = "A network" if card.task is None else f"A network for {card.task}"
+    if card.classes:
+        names = ", ".join(card.labels[:NAMED]) + (", …" if len(card.labels) > NAMED else "")
+        what += f" with {len(card.classes)} classes ({names})"
+    source = "" if index.model is None else f" from `{index.model.factory}`"
+    yield f"{what}, compressed by autocompress{source}.\n"
+
+
 def _numbers(card: Card) -> Iterator[str]:
-    before, after = card.metrics.get("baseline"), card.metrics.get("model")
-    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+    rows = [
+        (_title(metric, card), *_beside(metric, card))
+        for metric in card.metrics
+        if metric.name in card.model
+    ]
+    if not rows:
         return
-    rows = []
-    for split, key in (("valid", "accuracy"), ("test", "test_accuracy")):
-        if key in after:
-            images = f", {card.images[split]:,} images" if split in card.images else ""
-            name = f"accuracy on {split}{images}"
-            rows.append((name, percent(before.get(key)), percent(after[key]), ""))
-    if "latency_ms" in after:
-        times = milliseconds(before.get("latency_ms")), milliseconds(after["latency_ms"])
-        rows.append(("latency", *times, f"{ratio_interval(after)}, 95 % interval"))
-    for key, (name, write) in SIZES.items():
-        if before.get(key) and after.get(key) is not None:
-            of = ratio(after[key] / before[key])
-            rows.append((name, write(before[key]), write(after[key]), of))
     yield "## Numbers\n"
-    yield from _table(("", "baseline", "this model", "of baseline"), rows)
+    yield from _table(("", "baseline", "this model", "change"), rows)
     if card.origin is not None:
         facts = ", ".join(f"{name} {value}" for name, value in card.origin.machine.items())
-        n = before.get("latency", {}).get("n")
-        yield f"Measured by the study, the baseline over n = {n} calls, on: {facts}.\n"
+        found = card.baseline.get(LATENCY.name)
+        calls = "" if found is None else f", the baseline over n = {found.n} calls"
+        yield f"Measured by the study{calls}, on: {facts}.\n"
+
+
+def _title(metric: Metric, card: Card) -> str:
+    """Return the title of a row, with the number of items that a score rests on."""
+    n = card.model[metric.name].n
+    items = n is not None and metric.name != LATENCY.name
+    return f"{metric.title}, {n:,} items" if items else metric.title
+
+
+def _beside(metric: Metric, card: Card) -> tuple[str, str, str]:
+    model, baseline = card.model[metric.name], card.baseline.get(metric.name)
+    return (
+        format_value(metric, baseline),
+        format_interval(metric, model),
+        format_change(metric, model, baseline),
+    )
 
 
 def _what_was_done(card: Card) -> Iterator[str]:
-    done = [name for name in STAGES if card.recipe.get(name)]
+    done = [name for name in [*STAGES, *_own_stages(card)] if card.recipe.get(name)]
     if not done:
         return
     yield "## What was done\n"
     yield f"{recipe_in_short(card.recipe)}. Step by step:\n"
     for name in done:
-        yield f"- **{name}**: {STAGES[name]}{_settings(card.recipe[name])}"
+        told = f": {STAGES[name]}" if name in STAGES else ""
+        yield f"- **{name}**{told}{_settings(card.recipe[name])}"
     precision = str(card.recipe.get("precision"))
     if precision in PRECISIONS:
         yield f"- **{precision}**: {PRECISIONS[precision]}."
     yield ""
+
+
+def _own_stages(card: Card) -> Iterator[str]:
+    """Yield the stages that a user added: tables of the recipe that are none of ours."""
+    for name, settings in card.recipe.items():
+        if name not in STAGES and isinstance(settings, Mapping):
+            yield name
 
 
 def _settings(stage: Any) -> str:
@@ -177,20 +204,21 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _layers(layers: Sequence[Data]) -> Iterator[str]:
+def _layers(layers: Sequence[LayerChange], files: Sequence[str]) -> Iterator[str]:
     if not layers:
         return
     yield "## Layers\n"
-    yield f"![Parameters of each layer before and after]({LAYERS})\n"
+    if LAYERS in files:
+        yield f"![Parameters of each layer before and after]({LAYERS})\n"
     rows = [
         (
-            f"`{layer['name']}`",
-            layer["type"],
-            _shape(layer["before"]),
-            " + ".join(_shape(shape) for shape in layer["after"]) or "removed",
-            UNKNOWN if layer["rank"] is None else str(layer["rank"]),
-            count(layer["parameters_after"]),
-            ratio(layer["parameters_after"] / layer["parameters_before"]),
+            f"`{layer.name}`",
+            layer.type,
+            _shape(layer.before),
+            " + ".join(_shape(shape) for shape in layer.after) or "removed",
+            UNKNOWN if layer.rank is None else str(layer.rank),
+            format_value(PARAMETERS, layer.parameters_after),
+            format_change(PARAMETERS, layer.parameters_after, layer.parameters_before),
         )
         for layer in layers
     ]
@@ -202,55 +230,95 @@ def _shape(sizes: Sequence[int]) -> str:
     return "x".join(str(size) for size in sizes)
 
 
-def _usage(card: Card, files: Sequence[str]) -> Iterator[str]:
-    preprocessing = card.preprocessing
-    channels, size = len(preprocessing.mean), preprocessing.image_size
+def _usage(card: Card, index: Index, files: Sequence[str]) -> Iterator[str]:
     yield "## Use it\n"
     if "infer.py" in files:
-        yield ONNX
+        yield _script(card, files)
     for file, text in RUNTIMES.items():
         if file in files:
-            yield text.format(file=file, channels=channels, size=size)
-    yield LOAD
-    yield "## Pictures\n"
+            yield text.format(file=file, inputs=_inputs(card))
+    if WEIGHTS in files:
+        yield NO_FACTORY if index.model is None else LOAD
+    yield from _pictures(card)
+
+
+def _script(card: Card, files: Sequence[str]) -> str:
+    if PREPROCESS not in files:
+        return ARRAY.format(inputs=_inputs(card))
+    more = "" if LABELS in files else " --output outputs.npy   (the model's raw outputs)"
+    return PICTURE.format(more=more)
+
+
+def _inputs(card: Card) -> str:
+    if card.preprocessing is None:
+        return "float32 [n, ...], as in `golden.safetensors`"
+    size, channels = card.preprocessing.image_size, len(card.preprocessing.mean)
+    return f"float32 [n, {channels}, {size}, {size}], prepared as below"
+
+
+def _pictures(card: Card) -> Iterator[str]:
+    preprocessing = card.preprocessing
+    if preprocessing is None:
+        return
+    channels, size = len(preprocessing.mean), preprocessing.image_size
     steps = ", ".join(f"{step.operation} to {step.side}" for step in preprocessing.steps)
+    outputs = f" Outputs are logits in the order of `{LABELS}`." if card.classes else ""
+    yield "## Pictures\n"
     yield (
         f"{size} x {size} pixels, {channels} channel(s). Any picture: {steps}; then "
         f"`(pixels / 255 - mean) / std` with mean {_rounded(preprocessing.mean)} and std "
-        f"{_rounded(preprocessing.std)} (exactly: `preprocess.json`). Outputs are logits in the "
-        f"order of `labels.txt`.\n"
+        f"{_rounded(preprocessing.std)} (exactly: `{PREPROCESS}`)."
+        f"{outputs if card.task == CLASSIFICATION else ''}\n"
     )
 
 
-def _checked(index: Data) -> Iterator[str]:
-    yield CHECKED.format(**index["latency"], tolerance=TOLERANCE, points=100 * MOST_DROP)
+def _checked(card: Card, index: Index) -> Iterator[str]:
+    yield CHECKED.format(
+        **index.latency.to_dict(), tolerance=TOLERANCE, points=100 * MOST_LOST
+    )
+    scores = [m for m in card.metrics if any(m.name in c.scores for c in index.checks.values())]
     rows = [
         (
             f"`{name}`",
-            f"{check['difference']:.1e}",
-            percent(check["agreement"]),
-            percent(check["accuracy"]),
-            f"{check['images']:,}",
-            _timing(check["latency"]),
-            _timing(check["baseline_latency"]),
+            f"{check.difference:.1e}",
+            *(format_value(metric, check.scores.get(metric.name)) for metric in scores),
+            f"{check.items:,}",
+            percent(check.agreement),
+            _timing(check.latency),
+            _timing(check.baseline_latency),
         )
-        for name, check in index["checks"].items()
+        for name, check in index.checks.items()
     ]
-    heads = ("file", "difference", "agreement", "accuracy", "images", "latency", "baseline")
+    titles = [metric.title for metric in scores]
+    heads = ("file", "difference", *titles, "items", "agreement", "latency", "baseline")
     yield from _table(heads, rows)
-    for name, reason in index["rejected"].items():
+    if any(check.agreement is not None for check in index.checks.values()):
+        yield "Agreement: how often a file is right or wrong as the model is.\n"
+    for name, reason in index.rejected.items():
         yield f"Rejected, and moved to `rejected/`: {name}. {reason}\n"
-    for reason in index["unwritten"].values():
+    for reason in index.unwritten.values():
         yield f"Missing: {reason}\n"
-    yield "Made with " + ", ".join(f"{k} {v}" for k, v in index["versions"].items()) + ".\n"
+    yield "Made with " + ", ".join(f"{k} {v}" for k, v in index.versions.items()) + ".\n"
 
 
-def _timing(latency: Data | None) -> str:
-    if latency is None:
+def _timing(times: Times | None) -> str:
+    if times is None:
         return UNKNOWN
-    low, mid, high = (milliseconds(latency[f"p{p}_ms"]) for p in (10, 50, 90))
-    flag = ", not quiet" if latency["flag"] else ""
-    return f"{mid} ({low} to {high}, n = {latency['n']}{flag})"
+    low, mid, high = (
+        format_value(LATENCY, value) for value in (times.p10_ms, times.p50_ms, times.p90_ms)
+    )
+    flag = ", not quiet" if times.flag else ""
+    return f"{mid} ({low} to {high}, n = {times.n}{flag})"
+
+
+def _files(files: Sequence[str]) -> Iterator[str]:
+    yield "## Files\n"
+    recipe = f"`{RECIPE}` is what was done to it; " if RECIPE in files else ""
+    yield (
+        f"`{WEIGHTS}` + `plan.json` rebuild the model without pickle; {recipe}"
+        "`golden.safetensors` holds inputs and the outputs they must give; `metrics.json` has all "
+        "numbers; `bundle.json` has the sha256 of every file.\n"
+    )
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

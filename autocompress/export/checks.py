@@ -1,19 +1,93 @@
-"""What a reloaded model file must give: the outputs, top classes and accuracy of the model."""
+"""What a reloaded model file must give: the outputs and the scores of the model."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from autocompress.errors import VerificationError
 from autocompress.export.formats import Batch, Run
+from autocompress.export.material import INPUTS
+from autocompress.export.outputs import joined, named
+from autocompress.metrics import Estimate, Metric
+from autocompress.results import Estimates
 
 TOLERANCE = 1e-4  # of a reloaded model's outputs, as a fraction of their standard deviation
-MOST_DROP = 0.02  # of the accuracy on the same images, for formats of lower precision
+MOST_LOST = 0.02  # of a score, for formats of lower precision: points, or a fraction of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """How long the calls of a file took.
+
+    Attributes:
+        p10_ms: 10th percentile.
+        p50_ms: median.
+        p90_ms: 90th percentile.
+        n: number of calls.
+        contention: fraction of time that other processes took.
+        flag: why to read them with care; ``None``: they are quiet.
+    """
+
+    p10_ms: float
+    p50_ms: float
+    p90_ms: float
+    n: int
+    contention: float
+    flag: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What was found of a model file.
+
+    Attributes:
+        failed: why it must not be used; ``None``: all is well.
+        batch: the batch sizes that it runs.
+        difference: the largest of its outputs from the model's, as a fraction of their standard
+            deviation.
+        items: on how many of the validation set it was run.
+        scores: of the task, over the validation set.
+        agreement: fraction of items on which it is right or wrong as the model is; ``None``
+            where the task does not know right and wrong.
+        parameters: ``None`` where the format does not tell.
+        bytes: of the file and what belongs to it.
+        latency: in its own runtime; ``None``: not measured.
+        baseline_latency: of the uncompressed model in the same runtime; ``None``: not measured.
+        baseline_failed: why it was not, where that was tried.
+    """
+
+    failed: str | None = None
+    batch: Batch = "any"
+    difference: float | None = None
+    items: int = 0
+    scores: Estimates = field(default_factory=dict)
+    agreement: float | None = None
+    parameters: int | None = None
+    bytes: int = 0
+    latency: Times | None = None
+    baseline_latency: Times | None = None
+    baseline_failed: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        scores = {name: found.to_dict() for name, found in self.scores.items()}
+        return {**asdict(self), "scores": scores}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` returned."""
+        times = {
+            key: Times(**data[key])
+            for key in ("latency", "baseline_latency")
+            if data[key] is not None
+        }
+        scores = {name: Estimate.from_dict(found) for name, found in data["scores"].items()}
+        return cls(**{**data, **times, "scores": scores})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,100 +96,128 @@ class Opened:
 
     Attributes:
         name: of the file.
-        run: from images to outputs.
+        run: from inputs to outputs.
         batch: the batch sizes that it runs.
         exact: whether its outputs must be the model's.
-        expected: accuracy in [0, 1] that it was measured to have, where that was done before; of
-            lower precision, it is compared with this instead of the model's.
     """
 
     name: str
     run: Run
     batch: Batch
     exact: bool
-    expected: float | None = None
 
-    def outputs(self, images: Tensor) -> Tensor:
-        """Return outputs [n, classes], one image at a time where the file needs that."""
+    def outputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return outputs by name, run one input at a time where the file needs that."""
         with torch.no_grad():
             if self.batch == "any":
-                return self.run(images)
-            return torch.cat([self.run(image) for image in torch.split(images, 1)])
+                return named(self.run(inputs))
+            return joined([named(self.run(part)) for part in torch.split(inputs, 1)])
 
 
-def check_golden(model: Opened, golden: dict[str, Tensor]) -> float:
-    """Compare outputs with the golden ones; return the largest difference.
-
-    Returns:
-        the difference as a fraction of the golden outputs' standard deviation.
-
-    Raises:
-        VerificationError: they have another shape, or differ where they must not.
-    """
-    found, expected = model.outputs(golden["inputs"]), golden["outputs"]
-    if found.shape != expected.shape:
-        raise VerificationError(
-            f"{model.name}: expected outputs of shape {list(expected.shape)}, not "
-            f"{list(found.shape)}"
-        )
-    difference = float((found.double() - expected.double()).abs().max()) / _spread(expected)
-    if model.exact and not difference <= TOLERANCE:
-        raise VerificationError(
-            f"{model.name}: reloaded, its outputs differ by {difference:.1e} of their standard "
-            f"deviation from the model's; allowed are {TOLERANCE:.0e}"
-        )
-    return difference
-
-
-def check_accuracy(model: Opened, validation: Path) -> dict[str, Any]:
-    """Compare top classes and accuracy over the validation images.
+def check_outputs(
+    model: Opened, inputs: Tensor, expected: Mapping[str, Tensor], spread: Mapping[str, float]
+) -> tuple[float, dict[str, Tensor]]:
+    """Compare outputs with the model's.
 
     Args:
         model: the file.
-        validation: folder of ``*.safetensors`` files with ``images`` [n, channels, height,
-            width], ``labels`` [n] and ``outputs`` [n, classes] of the model that was exported.
+        inputs: ``[n, ...]``.
+        expected: outputs of the model by name.
+        spread: what differences are fractions of, by name.
 
     Returns:
-        ``agreement`` of the top class, ties aside, and ``accuracy``, as fractions in [0, 1], and
-        the number of ``images``.
+        the largest difference, and the outputs.
 
     Raises:
-        VerificationError: an exact format gives another top class, or one of lower precision
-            loses too much accuracy.
+        VerificationError: they have other names or shapes, or differ where they must not.
     """
-    images, others, right, models = 0, 0, 0, 0
-    for part in _parts(validation):
-        top = model.outputs(part["images"]).argmax(1)
-        images += len(top)
-        others += _disagreements(top, part["outputs"])
-        right += int((top == part["labels"]).sum())
-        models += int((part["outputs"].argmax(1) == part["labels"]).sum())
-    if model.exact and others:
+    found = model.outputs(inputs)
+    if found.keys() != expected.keys():
         raise VerificationError(
-            f"{model.name}: reloaded, it gives another top class for {others} of {images} "
-            f"validation images"
+            f"{model.name}: expected {', '.join(expected)}, not {', '.join(found)}"
         )
-    accuracy = right / images
-    wanted = models / images if model.expected is None else model.expected
-    if not model.exact and round(wanted * images) - right > MOST_DROP * images:
-        of = "of the model" if model.expected is None else "that it was measured to have"
-        raise VerificationError(
-            f"{model.name}: its accuracy on {images} validation images is {accuracy:.2%}, "
-            f"more than {100 * MOST_DROP:g} points below the {wanted:.2%} {of}"
-        )
-    return {"agreement": 1 - others / images, "accuracy": accuracy, "images": images}
+    largest = 0.0
+    for name, tensor in expected.items():
+        if found[name].shape != tensor.shape:
+            raise VerificationError(
+                f"{model.name}: expected {name} of shape {list(tensor.shape)}, not "
+                f"{list(found[name].shape)}"
+            )
+        difference = float((found[name].double() - tensor.double()).abs().max()) / spread[name]
+        if model.exact and not difference <= TOLERANCE:
+            raise VerificationError(
+                f"{model.name}: reloaded, its {name} differ by {difference:.1e} of their standard "
+                f"deviation from the model's; allowed are {TOLERANCE:.0e}"
+            )
+        largest = max(largest, difference)
+    return largest, found
 
 
-def _disagreements(top: Tensor, expected: Tensor) -> int:
-    """Count other top classes, but for ties: where rounding alone may have swapped the two."""
-    of_top = expected.gather(1, top.unsqueeze(1)).squeeze(1)
-    return int((expected.amax(1) - of_top > 2 * TOLERANCE * _spread(expected)).sum())
+def spreads(golden: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the standard deviation of each output over the golden inputs; 1 where it is 0."""
+    outputs = {name: tensor.double() for name, tensor in golden.items() if name != INPUTS}
+    return {n: float(t.std()) or 1.0 if t.numel() > 1 else 1.0 for n, t in outputs.items()}
 
 
-def _spread(outputs: Tensor) -> float:
-    return float(outputs.double().std()) or 1.0
+def check_validation(
+    model: Opened, validation: Path, spread: Mapping[str, float], found: Path
+) -> tuple[float, int]:
+    """Compare outputs over the validation set, and keep them, to be scored.
+
+    Args:
+        model: the file.
+        validation: folder of ``*.safetensors`` files with inputs and the model's outputs.
+        spread: what differences are fractions of, by name.
+        found: folder for the outputs.
+
+    Returns:
+        the largest difference, and the number of items.
+
+    Raises:
+        VerificationError: as ``check_outputs``.
+    """
+    largest, items = 0.0, 0
+    found.mkdir(parents=True, exist_ok=True)
+    for path, part in _parts(validation):
+        inputs = part.pop(INPUTS)
+        difference, outputs = check_outputs(model, inputs, part, spread)
+        save_file({name: t.contiguous() for name, t in outputs.items()}, found / path.name)
+        largest, items = max(largest, difference), items + len(inputs)
+    return largest, items
 
 
-def _parts(folder: Path) -> Iterator[dict[str, Tensor]]:
+def check_score(
+    name: str, check: Check, metric: Metric, expected: float, *, measured: bool
+) -> Check:
+    """Fail a file of lower precision that loses too much of the task's first score.
+
+    Args:
+        name: of the file.
+        check: what was found of it.
+        metric: the score.
+        expected: what the model has, or what the file was measured to have.
+        measured: whether it is the latter.
+    """
+    value = check.scores[metric.name].value
+    lost = metric.sign * (metric.beside(value, expected) - metric.beside(expected, expected))
+    if lost <= MOST_LOST * (1 + 1e-9):
+        return check
+    points = metric.comparison == "difference"
+    much = f"{100 * MOST_LOST:g} points" if points else f"{MOST_LOST:.0%}"
+    of = "that it was measured to have" if measured else "of the model"
+    return replace(
+        check,
+        failed=f"{name}: its {metric.title} on {check.items} items is {_told(metric, value)}, "
+        f"more than {much} worse than the {_told(metric, expected)} {of}",
+    )
+
+
+def _told(metric: Metric, value: float) -> str:
+    if metric.format == "fraction":
+        return f"{value:.2%}"
+    return f"{value:.4g} {metric.unit}".rstrip()
+
+
+def _parts(folder: Path) -> Iterator[tuple[Path, dict[str, Tensor]]]:
     for path in sorted(folder.glob("*.safetensors")):
-        yield load_file(path)
+        yield path, load_file(path)

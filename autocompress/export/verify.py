@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,68 +17,98 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from autocompress.errors import AutocompressError, VerificationError
-from autocompress.export.checks import Opened, check_accuracy, check_golden
+from autocompress.export.checks import (
+    Check,
+    Opened,
+    Times,
+    check_outputs,
+    check_validation,
+    spreads,
+)
 from autocompress.export.formats import FORMATS, Batch, Format
-from autocompress.export.loading import GOLDEN, WEIGHTS, check_files, load, read_index
-from autocompress.targets import DeviceLock, count_parameters
-from autocompress.targets.sampling import Effort, sample
+from autocompress.export.loading import GOLDEN, WEIGHTS, Index, check_files, load, read_index
+from autocompress.export.material import INPUTS
+from autocompress.targets import DeviceLock, Effort, count_parameters
+from autocompress.targets.sampling import sample
 from autocompress.targets.statistics import percentiles_ms
 from autocompress.targets.timing import timed_by_clock
 
-WIDTH, CONTENTION = 0.02, 0.1  # see LatencySettings
-VALIDATION, BASELINE = "validation", "baseline"  # folders in the material
+VALIDATION, BASELINE, FOUND = "validation", "baseline", "found"  # folders in the material
 
 
-def verify(bundle: Path, material: Path | None = None) -> dict[str, dict[str, Any]]:
+def verify(bundle: Path, material: Path | None = None) -> dict[str, Check]:
     """Check every model file of a bundle.
 
     Args:
         bundle: the folder.
-        material: a folder with ``validation/``, see :func:`check_accuracy`, and ``baseline/``,
-            the uncompressed model in some formats. Without it, accuracy and time are left out.
+        material: a folder with ``validation/``, see :func:`check_validation`, and ``baseline/``,
+            the uncompressed model in some formats; outputs go to ``found/FILE``. Without it,
+            files are compared on the golden inputs, and not timed.
 
     Returns:
-        for each model file ``failed``, why it failed or None; where it did not: ``difference``
-        from the golden outputs, as a fraction of their standard deviation, and ``batch``, the
-        batch sizes that it runs; with material also what :func:`check_accuracy` returns, and
-        ``latency`` and ``baseline_latency`` (None: not measured), see :func:`time_calls`, and
-        ``parameters`` (None: the format does not tell).
+        what was found of each model file; scores are not computed here.
 
     Raises:
         UsageError: the bundle is missing, foreign or was changed.
     """
     index = read_index(bundle)
-    check_files(bundle, index, tuple(index["files"]))
-    torch.set_num_threads(index["latency"]["threads"])
+    check_files(bundle, index, tuple(index.files))
+    torch.set_num_threads(index.latency.threads)
     report = {}
-    for name, batch in index["batch"].items():
+    for name, batch in index.batch.items():
         try:
-            report[name] = {"failed": None, **_check(bundle, name, batch, index, material)}
+            report[name] = _check(_File(bundle, name, batch, index), material)
         except AutocompressError as error:
-            report[name] = {"failed": str(error)}
+            report[name] = Check(failed=str(error), batch=batch)
     return report
 
 
-def _check(
-    bundle: Path, name: str, batch: Batch, index: dict[str, Any], material: Path | None
-) -> dict[str, Any]:
-    kind = next((kind for kind in FORMATS.values() if kind.filename == name), None)
-    read = load if kind is None else kind.read
-    path = bundle if name == WEIGHTS else bundle / name
-    run = _guarded(name, "opened", partial(read, path))
-    guarded = lambda images: _guarded(name, "run", partial(run, images))  # noqa: E731
-    exact, expected = kind is None or kind.exact, index["expected"].get(name)
-    model = Opened(name, guarded, batch, exact=exact, expected=expected)
-    golden = load_file(bundle / GOLDEN)
-    found: dict[str, Any] = {"difference": check_golden(model, golden), "batch": batch}
+@dataclass(frozen=True)
+class _File:
+    """A model file of a bundle."""
+
+    bundle: Path
+    name: str
+    batch: Batch
+    index: Index
+
+    @property
+    def kind(self) -> type[Format] | None:
+        """Its format; ``None``: the weights."""
+        return next((kind for kind in FORMATS.values() if kind.filename == self.name), None)
+
+    def open(self) -> Callable[[Tensor], Any]:
+        """Return a function from inputs to outputs."""
+        if self.kind is None:
+            return _guarded(self.name, "opened", partial(load, self.bundle))
+        return _guarded(self.name, "opened", partial(self.kind.read, self.bundle / self.name))
+
+
+def _check(file: _File, material: Path | None) -> Check:
+    run = file.open()
+    guarded = lambda inputs: _guarded(file.name, "run", partial(run, inputs))  # noqa: E731
+    exact = file.kind is None or file.kind.exact
+    model = Opened(file.name, guarded, file.batch, exact=exact)
+    golden = load_file(file.bundle / GOLDEN)
+    inputs, spread = golden.pop(INPUTS), spreads(golden)
+    difference, _ = check_outputs(model, inputs, golden, spread)
+    found = Check(batch=file.batch, difference=difference)
     if material is None:
         return found
-    found |= check_accuracy(model, material / VALIDATION)
-    found["parameters"] = count_parameters(run) if isinstance(run, nn.Module) else None
-    images = _first(golden["inputs"], 1 if batch == 1 else index["latency"]["batch_size"])
-    clock = partial(time_calls, budget_s=index["latency"]["budget_s"])
-    found["latency"] = clock(partial(run, images))
-    return found | _timed_baseline(kind, material, images, clock)
+    over_all, items = check_validation(
+        model, material / VALIDATION, spread, material / FOUND / file.name
+    )
+    timing = file.index.latency
+    call = _first(inputs, 1 if file.batch == 1 else timing.batch_size)
+    clock = partial(time_calls, budget_s=timing.budget_s)
+    found = replace(
+        found,
+        difference=max(difference, over_all),
+        items=items,
+        parameters=count_parameters(run) if isinstance(run, nn.Module) else None,
+        latency=clock(partial(run, call)),
+    )
+    return _with_baseline(found, file.kind, material, call, clock)
 
 
 def _guarded(name: str, what: str, do: Callable[[], Any]) -> Any:
@@ -90,52 +121,53 @@ def _guarded(name: str, what: str, do: Callable[[], Any]) -> Any:
         raise VerificationError(f"{name} can't be {what}: {error}") from error
 
 
-def _timed_baseline(
-    kind: type[Format] | None, material: Path, images: Tensor, clock: Callable[..., Any]
-) -> dict[str, Any]:
+def _with_baseline(
+    found: Check,
+    kind: type[Format] | None,
+    material: Path,
+    call: Tensor,
+    clock: Callable[[Callable[[], Any]], Times],
+) -> Check:
     """Time the uncompressed model in the same runtime, where it was written for that.
 
-    It is there for comparison only: what fails with it is told, and fails no file.
+    It is there for comparison only: what goes wrong with it is noted, and fails no file.
     """
     path = None if kind is None else material / BASELINE / FORMATS[kind.baseline].filename
     if kind is None or path is None or not path.exists():
-        return {"baseline_latency": None}
+        return found
     what = f"the uncompressed model, as {path.name},"
     try:
         run = _guarded(what, "opened", partial(FORMATS[kind.baseline].read, path))
-        return {"baseline_latency": _guarded(what, "timed", lambda: clock(partial(run, images)))}
+        times = _guarded(what, "timed", lambda: clock(partial(run, call)))
     except AutocompressError as error:
-        return {"baseline_latency": None, "baseline_failed": str(error)}
+        return replace(found, baseline_failed=str(error))
+    return replace(found, baseline_latency=times)
 
 
-def time_calls(call: Callable[[], Any], *, budget_s: float) -> dict[str, Any]:
+def time_calls(call: Callable[[], Any], *, budget_s: float) -> Times:
     """Time repeated calls on the CPU: warmed up, in blocks, with the device to itself.
 
     Args:
         call: what to time.
         budget_s: seconds that it may take.
-
-    Returns:
-        plain data: ``p10_ms``, ``p50_ms``, ``p90_ms`` of the calls, ``n``, ``contention``
-        (fraction of time that other processes took) and ``flag``, why to read them with care.
     """
-    effort = Effort(budget_s=budget_s, width=WIDTH, contention=CONTENTION)
     with DeviceLock(torch.device("cpu")).exclusive():
-        outcome = sample(timed_by_clock(call), effort)
+        outcome = sample(timed_by_clock(call), Effort(budget_s=budget_s))
     p10, p50, p90 = percentiles_ms(outcome.candidate)
-    return {
-        "p10_ms": p10,
-        "p50_ms": p50,
-        "p90_ms": p90,
-        "n": sum(len(block.samples_ms) for block in outcome.candidate),
-        "contention": outcome.contention,
-        "flag": outcome.flag,
-    }
+    return Times(
+        p10_ms=p10,
+        p50_ms=p50,
+        p90_ms=p90,
+        n=sum(len(block.samples_ms) for block in outcome.candidate),
+        contention=outcome.contention,
+        flag=outcome.flag,
+    )
 
 
-def _first(images: Tensor, count: int) -> Tensor:
-    """Return ``count`` images, some of them again where there are fewer."""
-    return images.repeat(-(-count // len(images)), 1, 1, 1)[:count].contiguous()
+def _first(inputs: Tensor, count: int) -> Tensor:
+    """Return ``count`` inputs, some of them again where there are fewer."""
+    repeats = -(-count // len(inputs))
+    return inputs.repeat(repeats, *[1] * (inputs.ndim - 1))[:count].contiguous()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,12 +182,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AutocompressError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    text = json.dumps(report, indent=2)
+    text = json.dumps({name: check.to_dict() for name, check in report.items()}, indent=2)
     if options.report is None:
         sys.stdout.write(f"{text}\n")
     else:
         options.report.write_text(text, encoding="utf-8")
-    failed = [check["failed"] for check in report.values() if check["failed"]]
+    failed = [check.failed for check in report.values() if check.failed]
     sys.stderr.writelines(f"{reason}\n" for reason in failed)
     return 1 if failed else 0
 

@@ -22,9 +22,9 @@ class Exportable:
 
     Attributes:
         model: on the CPU, in evaluation mode.
-        example: at least two normalised images [n, channels, height, width].
-        calibration: normalised training images [n, channels, height, width], from which int8
-            formats learn the ranges of activations; may be empty for other formats.
+        example: inputs ``[n, ...]``, at least one.
+        calibration: training inputs ``[n, ...]``, from which int8 formats learn the ranges of
+            activations; may be empty for other formats.
         metadata: texts to put into the file, by name.
     """
 
@@ -41,9 +41,9 @@ class Format(ABC):
         filename: of the file in a bundle.
         companions: names of files beside it that belong to it.
         baseline: name of the format in which the uncompressed model is timed beside it.
-        exact: whether its outputs are the model's to float tolerance; else, only the accuracy
+        exact: whether its outputs are the model's to float tolerance; else only the task's score
             is compared.
-        calibrated: whether it needs training images to be written.
+        calibrated: whether it needs training inputs to be written.
         packages: what must be installed, by import name.
         extra: of autocompress, that installs them.
     """
@@ -85,4 +85,4 @@ class Format(ABC):
     @staticmethod
     @abstractmethod
     def read(path: Path) -> Run:
-        """Return a function from images to outputs, with as many threads as PyTorch has here."""
+        """Return a function from inputs to outputs, with as many threads as PyTorch has here."""

@@ -7,11 +7,12 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from autocompress.export.formats.base import Batch, Exportable, Format, Run
-from autocompress.targets.programs import export_one_image
+from autocompress.export.outputs import one_or_tuple
+from autocompress.targets.programs import export_one_input
 
 
 class ExecuTorch(Format):
-    """A ``.pte`` file in float32, for one image at a time, lowered to XNNPACK."""
+    """A ``.pte`` file in float32, for one input at a time, lowered to XNNPACK."""
 
     filename = "model.pte"
     baseline = "executorch"
@@ -21,7 +22,7 @@ class ExecuTorch(Format):
     @staticmethod
     def write(source: Exportable, path: Path) -> Batch:
         """Lower the exported graph; what XNNPACK can't run is left to portable kernels."""
-        return _lower(export_one_image(source.model, source.example), path)
+        return _lower(export_one_input(source.model, source.example), path)
 
     @staticmethod
     def read(path: Path) -> Run:
@@ -33,15 +34,16 @@ class ExecuTorch(Format):
         program = Runtime.get().load_program(path)
         method = program.load_method("forward")
 
-        def run(images: Tensor) -> Tensor:
-            output: Tensor = method.execute([images.contiguous()])[0]
-            return output.clone()  # the runtime writes the next output to the same place
+        def run(inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+            outputs = method.execute([inputs.contiguous()])
+            # copies, since the runtime writes the next outputs to the same place
+            return one_or_tuple([output.clone() for output in outputs])
 
         return run
 
 
 class ExecuTorchInt8(ExecuTorch):
-    """A ``.pte`` file in 8 bits: static, a scale per channel, calibrated on training images."""
+    """A ``.pte`` file in 8 bits: static, a scale per channel, calibrated on training inputs."""
 
     filename = "model-int8.pte"
     exact = False
@@ -56,13 +58,13 @@ class ExecuTorchInt8(ExecuTorch):
         )
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-        program = export_one_image(source.model, source.example)
+        program = export_one_input(source.model, source.example)
         settings = get_symmetric_quantization_config(is_per_channel=True)
         prepared = prepare_pt2e(program.module(), XNNPACKQuantizer().set_global(settings))
         with torch.no_grad():
-            for image in torch.split(source.calibration, 1):
-                prepared(image)
-        return _lower(export_one_image(convert_pt2e(prepared), source.example), path)
+            for part in torch.split(source.calibration, 1):
+                prepared(part)
+        return _lower(export_one_input(convert_pt2e(prepared), source.example), path)
 
 
 def _lower(program: ExportedProgram, path: Path) -> Batch:

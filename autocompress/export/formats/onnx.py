@@ -9,7 +9,7 @@ from autocompress.export.formats.base import Batch, Exportable, Format, Run
 from autocompress.targets.int8 import quantize
 from autocompress.targets.onnx_files import ONNX_PACKAGES, open_session, runner, write_onnx
 
-CALIBRATED_AT_ONCE = 32  # images, whose activations are all held in memory
+CALIBRATED_AT_ONCE = 32  # inputs, whose activations are all held in memory
 
 
 class Onnx(Format):
@@ -33,7 +33,7 @@ class Onnx(Format):
 
 
 class OnnxInt8(Onnx):
-    """ONNX in 8 bits: static, a scale for each channel, calibrated on training images."""
+    """ONNX in 8 bits: static, a scale for each channel, calibrated on training inputs."""
 
     filename = "model-int8.onnx"
     exact = False

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from autocompress.export.formats.base import Batch, Exportable, Format, Run
+from autocompress.export.outputs import one_or_tuple
 from autocompress.targets.programs import export_program
 
 
@@ -42,7 +43,8 @@ class OpenVino(Format):
         }
         compiled = openvino.Core().compile_model(path, "CPU", settings)
 
-        def run(images: Tensor) -> Tensor:
-            return torch.tensor(compiled(images.numpy())[0])
+        def run(inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+            found = compiled(inputs.numpy())
+            return one_or_tuple([torch.tensor(found[i]) for i in range(len(compiled.outputs))])
 
         return run
