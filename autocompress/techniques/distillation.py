@@ -14,14 +14,9 @@ from torch.utils._pytree import tree_leaves
 from autocompress.errors import ConfigurationError, UsageError
 from autocompress.graph.tracing import Inputs, as_arguments
 from autocompress.registry import by_name
+from autocompress.settings import check, setting
 from autocompress.techniques.features import Features, LayerPair, choose_pairs, same_resolution
 from autocompress.techniques.modes import eval_mode
-from autocompress.techniques.validation import (
-    is_number,
-    not_a_fraction,
-    not_registered,
-    raise_if,
-)
 
 
 def soft_target(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -116,26 +111,34 @@ class Distillation:
         ConfigurationError: names everything that is wrong.
     """
 
-    loss: str = "soft_target"
-    weight: float = 0.5
-    temperature: float = 4.0
-    layers: tuple[LayerPair, ...] = ()
+    loss: str = setting(
+        "soft_target",
+        help="the loss that brings in the teacher",
+        names=DISTILLATION_LOSSES,
+        off="none",
+        switch=True,
+    )
+    weight: float = setting(0.5, help="share of the distillation loss", low=0, high=1)
+    temperature: float = setting(
+        4.0,
+        help="softens the outputs of teacher and student",
+        low=0,
+        above=True,
+        active=lambda values: values["loss"] == "soft_target",
+    )
+    layers: tuple[LayerPair, ...] = setting(
+        (), help="pairs of modules whose features are compared; none: chosen by resolution"
+    )
 
     def __post_init__(self) -> None:
         """Check every field."""
-        problems = not_registered("loss", self.loss, DISTILLATION_LOSSES)
-        problems += not_a_fraction("weight", self.weight)
-        if not is_number(self.temperature) or not self.temperature > 0:
-            problems.append(f"temperature: expected a number > 0, got {self.temperature!r}")
-        if not isinstance(self.layers, tuple) or not all(map(_is_pair, self.layers)):
-            problems.append(f"layers: expected pairs of module names, got {self.layers!r}")
-        elif self.layers and self.loss in OUTPUT_LOSSES:
-            problems.append(f"layers: the loss {self.loss!r} looks at outputs, not at layers")
-        raise_if(problems)
+        check(self, _layers_suit_loss)
 
 
-def _is_pair(value: object) -> bool:
-    return isinstance(value, tuple) and list(map(type, value)) == [str, str]
+def _layers_suit_loss(layers: tuple[LayerPair, ...], loss: str) -> str:
+    if not layers or loss not in OUTPUT_LOSSES:
+        return ""
+    return f"layers: the loss {loss!r} looks at outputs, not at layers"
 
 
 class Distiller:

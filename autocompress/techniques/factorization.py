@@ -15,16 +15,33 @@ from autocompress.errors import UsageError
 from autocompress.graph.plan import LowRank, LowRankKind
 from autocompress.graph.surgery import replace_low_rank
 from autocompress.graph.tracing import Inputs, as_arguments
+from autocompress.settings import check, setting
 from autocompress.techniques.decomposition import FORMS, Spectrum, shrunk_moment, spectrum
 from autocompress.techniques.layers import shares_tensors
 from autocompress.techniques.modes import eval_mode
 from autocompress.techniques.validation import (
     check_patterns,
     matching_pattern,
-    not_a_fraction,
-    not_patterns,
-    raise_if,
 )
+
+_KEPT: dict[str, Any] = {"low": 0, "above": True, "high": 1, "off": 1.0, "switch": True}
+
+
+def _something_is_asked(
+    rank: float | None,
+    energy: float | None,
+    convolution_rank: float | None,
+    convolution_energy: float | None,
+) -> str:
+    if any(kept is not None for kept in (rank, energy, convolution_rank, convolution_energy)):
+        return ""
+    return "nothing to factorize: give one of rank, energy, convolution_rank, convolution_energy"
+
+
+def _not_both(name: str, rank: float | None, energy: float | None) -> str:
+    if rank is None or energy is None:
+        return ""
+    return f"{name}: give either {name} or {name.replace('rank', 'energy')}, not both"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,40 +68,34 @@ class Factorization:
         ConfigurationError: names everything that is wrong.
     """
 
-    rank: float | None = None
-    convolution_rank: float | None = None
-    energy: float | None = None
-    convolution_energy: float | None = None
-    convolution_kind: Literal["channel", "spatial"] = "channel"
-    min_rank: int = 16
-    exclude: tuple[str, ...] = ()
+    rank: float | None = setting(
+        None, help="share of singular values kept in linear layers", yields_to="energy", **_KEPT
+    )
+    convolution_rank: float | None = setting(
+        None, help="the same in convolutions", yields_to="convolution_energy", **_KEPT
+    )
+    energy: float | None = setting(
+        None, help="energy kept in linear layers, instead of rank", **_KEPT
+    )
+    convolution_energy: float | None = setting(None, help="the same in convolutions", **_KEPT)
+    convolution_kind: Literal["channel", "spatial"] = setting(
+        "channel",
+        help="how a convolution is factorized",
+        active=lambda values: (
+            (values["convolution_rank"], values["convolution_energy"]) != (None, None)
+        ),
+    )
+    min_rank: int = setting(16, help="lowest rank to cut to", low=1)
+    exclude: tuple[str, ...] = setting((), help="patterns of layers to keep")
 
     def __post_init__(self) -> None:
         """Check every field."""
-        fractions = {
-            "rank": self.rank,
-            "energy": self.energy,
-            "convolution_rank": self.convolution_rank,
-            "convolution_energy": self.convolution_energy,
-        }
-        asked = {name: value for name, value in fractions.items() if value is not None}
-        problems = [
-            p
-            for name, value in asked.items()
-            for p in not_a_fraction(name, value, above_zero=True)
-        ]
-        if not asked:
-            problems.append(f"nothing to factorize: give one of {', '.join(fractions)}")
-        for rank, energy in (("rank", "energy"), ("convolution_rank", "convolution_energy")):
-            if rank in asked and energy in asked:
-                problems.append(f"give either {rank} or {energy}, not both")
-        if self.convolution_kind not in ("channel", "spatial"):
-            problems.append(
-                f"convolution_kind: expected 'channel' or 'spatial', got {self.convolution_kind!r}"
-            )
-        if not isinstance(self.min_rank, int) or self.min_rank < 1:
-            problems.append(f"min_rank: expected a whole number from 1, got {self.min_rank!r}")
-        raise_if(problems + not_patterns("exclude", self.exclude))
+        check(
+            self,
+            _something_is_asked,
+            lambda: _not_both("rank", self.rank, self.energy),
+            lambda: _not_both("convolution_rank", self.convolution_rank, self.convolution_energy),
+        )
 
     def wants(self, layer: nn.Module) -> bool:
         """Return whether layers of this type are to be factorized."""

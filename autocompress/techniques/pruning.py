@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from autocompress.errors import ConfigurationError, UsageError, VerificationError
+from autocompress.errors import UsageError, VerificationError
 from autocompress.graph.masking import NOT_ZEROED, copy_without
 from autocompress.graph.removal import Choice
 from autocompress.graph.tracing import Inputs, named_tensors
 from autocompress.graph.units import UnitGroup, find_units
 from autocompress.graph.verification import difference, float64_outputs, tolerance_for
+from autocompress.settings import check, setting
 
 TOLERANCE = 1e-9
 
@@ -27,14 +28,11 @@ class Pruning:
             zero units stay for it. 1 removes all of them.
     """
 
-    round_to: int = 1
+    round_to: int = setting(1, help="widths stay multiples of this", low=1)
 
     def __post_init__(self) -> None:
-        """Check the range."""
-        if isinstance(self.round_to, bool) or not isinstance(self.round_to, int):
-            raise ConfigurationError(f"round_to must be a whole number, not {self.round_to!r}")
-        if self.round_to < 1:
-            raise ConfigurationError(f"round_to must be at least 1, not {self.round_to}")
+        """Check every field."""
+        check(self)
 
 
 @dataclass(frozen=True)

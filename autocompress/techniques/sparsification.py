@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from autocompress.errors import UsageError
 from autocompress.graph import UnitGroup, Units, find_units
 from autocompress.graph.tracing import Inputs, as_arguments
-from autocompress.registry import Registry
+from autocompress.settings import check, setting
 from autocompress.techniques.criteria import CRITERIA, MEASURE_CHANGE, needs
 from autocompress.techniques.evidence import Evidence
 from autocompress.techniques.granularity import CONVOLUTION_GRANULARITIES, LINEAR_GRANULARITIES
@@ -22,16 +22,35 @@ from autocompress.techniques.masks import Masks, Scope
 from autocompress.techniques.modes import eval_mode
 from autocompress.techniques.schedules import SCHEDULES, fraction_at
 from autocompress.techniques.selection import Request, Selection
-from autocompress.techniques.validation import (
-    is_number,
-    not_a_fraction,
-    not_patterns,
-    not_registered,
-    not_sparsities,
-    raise_if,
-)
 
-Sparsities = float | tuple[float, float, float]
+Sparsities = float | tuple[float, float, float] | Mapping[str, float]
+_SPARSITY: dict[str, Any] = {
+    "low": 0,
+    "high": 1,
+    "parts": ("early", "middle", "late"),
+    "off": 0.0,
+    "switch": True,
+}
+
+
+def _asks(sparsity: Sparsities) -> bool:
+    """Tell whether a sparsity asks for any zeros."""
+    if isinstance(sparsity, Mapping):
+        return any(sparsity.values())
+    return any(sparsity) if isinstance(sparsity, tuple) else sparsity > 0
+
+
+def _starts_before_end(start: float, end: float) -> str:
+    return "" if start <= end else f"start: expected at most end ({end}), got {start}"
+
+
+def _rewinds_before_end(rewind: float | None, start: float, end: float) -> str:
+    if rewind is None or start > end or rewind < end < 1:
+        return ""
+    return (
+        "rewind: expected a training progress in [0, end) with end < 1, so that training "
+        f"goes on from the rewound weights; got {rewind!r} with end {end}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +62,7 @@ class Sparsification:
     or unit group is always left.
 
     Attributes:
-        sparsity: of convolutions.
+        sparsity: of convolutions; or of each unit group, by its name.
         granularity: a name of ``CONVOLUTION_GRANULARITIES``; ``filter`` works on units.
         linear_sparsity: of linear layers.
         linear_granularity: a name of ``LINEAR_GRANULARITIES``; ``row`` works on units.
@@ -61,48 +80,45 @@ class Sparsification:
         ConfigurationError: names everything that is wrong.
     """
 
-    sparsity: Sparsities = 0.5
-    granularity: str = "filter"
-    linear_sparsity: Sparsities = 0.0
-    linear_granularity: str = "row"
-    scope: Scope = "local"
-    criterion: str = "large_final"
-    schedule: str = "cosine"
-    start: float = 0.0
-    end: float = 1.0
-    exclude: tuple[str, ...] = ()
-    rewind: float | None = None
+    sparsity: Sparsities = setting(
+        0.5, help="fraction of the convolutions' groups to zero", **_SPARSITY
+    )
+    granularity: str = setting(
+        "filter",
+        help="what stands or falls together in a convolution",
+        names=CONVOLUTION_GRANULARITIES,
+        active=lambda values: _asks(values["sparsity"]),
+    )
+    linear_sparsity: Sparsities = setting(
+        0.0, help="fraction of the linear layers' groups to zero", **_SPARSITY
+    )
+    linear_granularity: str = setting(
+        "row",
+        help="what stands or falls together in a linear layer",
+        names=LINEAR_GRANULARITIES,
+        active=lambda values: _asks(values["linear_sparsity"]),
+    )
+    scope: Scope = setting("local", help="rank in each layer, or in all")
+    criterion: str = setting("large_final", help="what counts as unimportant", names=CRITERIA)
+    schedule: str = setting("cosine", help="how sparsity grows in training", names=SCHEDULES)
+    start: float = setting(
+        0.0, help="share of the training after which sparsity begins to grow", low=0, high=1
+    )
+    end: float = setting(
+        1.0, help="share of the training by which sparsity is reached", low=0, high=1
+    )
+    exclude: tuple[str, ...] = setting((), help="patterns of layers to keep out")
+    rewind: float | None = setting(
+        None,
+        help="training progress, before the end, whose weights then return",
+        low=0,
+        high=1,
+        off=1.0,
+    )
 
     def __post_init__(self) -> None:
         """Check every field."""
-        names: list[tuple[str, str, Registry[Any]]] = [
-            ("granularity", self.granularity, CONVOLUTION_GRANULARITIES),
-            ("linear_granularity", self.linear_granularity, LINEAR_GRANULARITIES),
-            ("criterion", self.criterion, CRITERIA),
-            ("schedule", self.schedule, SCHEDULES),
-        ]
-        problems = [p for name, value, known in names for p in not_registered(name, value, known)]
-        problems += not_sparsities("sparsity", self.sparsity)
-        problems += not_sparsities("linear_sparsity", self.linear_sparsity)
-        if self.scope not in ("local", "global"):
-            problems.append(f"scope: expected 'local' or 'global', got {self.scope!r}")
-        problems += not_patterns("exclude", self.exclude)
-        raise_if(problems + self._window_problems())
-
-    def _window_problems(self) -> list[str]:
-        problems = not_a_fraction("start", self.start) + not_a_fraction("end", self.end)
-        if problems:
-            return problems
-        if self.start > self.end:
-            problems.append(f"start: expected at most end ({self.end}), got {self.start}")
-        if self.rewind is not None and not (
-            is_number(self.rewind) and 0 <= self.rewind < self.end < 1
-        ):
-            problems.append(
-                "rewind: expected a training progress in [0, end) with end < 1, so that training "
-                f"goes on from the rewound weights; got {self.rewind!r} with end {self.end}"
-            )
-        return problems
+        check(self, _starts_before_end, _rewinds_before_end)
 
     @property
     def requests(self) -> tuple[Request, Request]:
@@ -114,6 +130,8 @@ class Sparsification:
 
 
 def _by_stage(sparsity: Sparsities) -> tuple[float, float, float]:
+    if isinstance(sparsity, Mapping):
+        raise UsageError("an allocation over unit groups has no sparsity by third")
     return sparsity if isinstance(sparsity, tuple) else (sparsity, sparsity, sparsity)
 
 

@@ -462,7 +462,7 @@ def test_all_problems_of_the_settings_are_told_at_once():
         "'agp'",
         "[0, 1]",
         "three",
-        "'local'",
+        "local, global",
         "at most end",
     ):
         assert hint in told
