@@ -3,37 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from autocompress.search.parameters import path_of
 from autocompress.search.space import Space
 
-_PLAIN: Mapping[str, Any] = {
-    "sparsity": 0.0,
-    "granularity": "filter",
-    "linear_sparsity": 0.0,
-    "linear_granularity": "row",
-    "scope": "local",
-    "criterion": "large_final",
-    "schedule": "cosine",
-    "schedule_end": 0.7,
-    "rewind": 1.0,
-    "distillation": "none",
-    "distillation_weight": 0.5,
-    "temperature": 4.0,
-    "rank": 1.0,
-    "convolution_rank": 1.0,
-    "energy": 1.0,
-    "convolution_energy": 1.0,
-    "convolution_kind": "channel",
-    "prune": True,
-    "round_to": 1,
-    "fold": True,
-    "precision": "fp32",
-}
-_DISTILLED: Mapping[str, Any] = {**_PLAIN, "distillation": "soft_target"}
+_DISTILLED: Mapping[str, Any] = {"distillation": "soft_target"}
 _HALF: Mapping[str, Any] = {**_DISTILLED, "sparsity": 0.5, "linear_sparsity": 0.5}
 
-SHIPPED: Mapping[str, Mapping[str, Any]] = {
-    "folded": _PLAIN,
-    "quantized": {**_PLAIN, "precision": "int8"},
+INITIAL: Mapping[str, Mapping[str, Any]] = {
+    "folded": {},
+    "quantized": {"precision": "int8"},
     "article": {**_DISTILLED, "sparsity": 0.4, "rank": 0.5},
     "half": _HALF,
     "half_quantized": {**_HALF, "precision": "int8"},
@@ -56,23 +34,22 @@ SHIPPED: Mapping[str, Mapping[str, Any]] = {
         "distillation_weight": 0.7,
     },
 }
+"""Values by search parameter; all others have their default."""
 
 
-def shipped_params(space: Space) -> list[tuple[str, dict[str, Any]]]:
-    """Return (name, values to enqueue) of every shipped recipe that the space can express.
+def initial_params(space: Space) -> list[tuple[str, dict[str, Any]]]:
+    """Return (name, values to enqueue) of every initial recipe that the space can express.
 
     Numbers are moved to the nearest allowed ones; two recipes that become the same are one.
     """
-    training = space.training
-    wishes = {
-        "learning_rate": training.learning_rate,
-        "epochs": training.epochs,
-        "recovery_epochs": training.recovery_epochs,
-    }
     found: list[tuple[str, dict[str, Any]]] = []
-    for name, recipe in SHIPPED.items():
-        stages = {f"sparsity_{stage}": recipe["sparsity"] for stage in ("early", "middle", "late")}
-        params = space.nearest({**wishes, **stages, **recipe})
+    for name, recipe in INITIAL.items():
+        thirds = {
+            f"sparsity_{third}": recipe.get("sparsity", 0.0)
+            for third in ("early", "middle", "late")
+        }
+        wish = {path_of(key): value for key, value in {**thirds, **recipe}.items()}
+        params = space.nearest({**space.defaults(), **wish})
         if params is not None and params not in [known for _, known in found]:
             found.append((name, params))
     return found
