@@ -7,7 +7,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from autocompress.conversion.precision import Precision, check_precision
 from autocompress.errors import ConfigurationError
-from autocompress.registry import did_you_mean
+from autocompress.registry import Registry, did_you_mean
 from autocompress.techniques.distillation import Distillation
 from autocompress.techniques.factorization import Factorization
 from autocompress.techniques.pruning import Pruning
@@ -15,6 +15,8 @@ from autocompress.techniques.sparsification import Sparsification
 from autocompress.training.fitting import Training
 
 T = TypeVar("T")
+EXTRA_SETTINGS: Registry[type] = Registry("stage", {})
+"""Settings classes of stages that a user added, by the stage's name; ``add_stage`` fills it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class Recipe:
         late_factorization: the same after the recovery: no training makes up for what it costs.
         fold: whether batch norms are folded into their neighbours at the end.
         training: epochs and learning rates.
+        extra: settings of the stages that ``add_stage`` added, by the stage's name.
         precision: of the deployed model, which ``deploy`` makes; ``compress`` stays in float32.
 
     Raises:
@@ -43,6 +46,7 @@ class Recipe:
     fold: bool = True
     training: Training = field(default_factory=Training)
     precision: Precision = "fp32"
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
