@@ -7,6 +7,7 @@ from autocompress import datasets
 from autocompress.training.batches import BatchSettings, make_batches
 from autocompress.training.fitting import Fit, fit, seed_everything
 
+from tiny_data import TASK, Digits
 from tiny_models import TinyVgg
 
 
@@ -29,6 +30,16 @@ def batches(digits):
     return make_batches(digits, BatchSettings(batch_size=50), device="cpu", seed=0)
 
 
+@pytest.fixture(scope="session")
+def data(batches):
+    return Digits(batches)
+
+
+@pytest.fixture(scope="session")
+def task():
+    return TASK
+
+
 @pytest.fixture
 def tiny_vgg():
     torch.manual_seed(0)
@@ -36,11 +47,11 @@ def tiny_vgg():
 
 
 @pytest.fixture(scope="session")
-def trained_state(batches):
+def trained_state(data, task):
     """Weights of a TinyVgg that has learned the digits."""
     seed_everything(0)
     model = TinyVgg()
-    fit(model, batches.reseeded(0), Fit("baseline", 4, 1e-2, 0.01))
+    fit(model, data, task, Fit("baseline", 4, 1e-2, 0.01), seed=0)
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 

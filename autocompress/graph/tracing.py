@@ -104,12 +104,12 @@ def trace(model: nn.Module, example_inputs: Inputs) -> Trace:
         UsageError: the inputs don't fit the model, or ``torch.export`` cannot trace it.
     """
     arguments = as_arguments(example_inputs)
-    twin = shared_copy(model)
-    _check_forward(twin, arguments)
-    make_all_elastic(twin)
+    copied = shared_copy(model)
+    _check_forward(copied, arguments)
+    make_all_elastic(copied)
     with torch.no_grad():
         try:
-            program = torch.export.export(twin, arguments, strict=False)
+            program = torch.export.export(copied, arguments, strict=False)
         except Exception as error:
             raise UsageError(
                 f"torch.export cannot trace {type(model).__name__}: {_first_line(error)}"

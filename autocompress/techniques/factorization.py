@@ -19,6 +19,7 @@ from autocompress.settings import check, setting
 from autocompress.techniques.decomposition import FORMS, Spectrum, shrunk_moment, spectrum
 from autocompress.techniques.layers import shares_tensors
 from autocompress.techniques.modes import eval_mode
+from autocompress.techniques.report import Report
 from autocompress.techniques.validation import (
     check_patterns,
     matching_pattern,
@@ -122,6 +123,7 @@ class Decision:
         module: the layer's name.
         step: how it is replaced, or None if it is left.
         reason: why it is left, else empty.
+        parameters: of its weight, before and after; 0 where they were not counted.
         full_rank: the smaller side of its matrix; 0 where there is none to cut.
         weighted: whether the calibration data weighed its inputs.
     """
@@ -129,48 +131,77 @@ class Decision:
     module: str
     step: LowRank | None
     reason: str = ""
+    parameters: tuple[int, int] = (0, 0)
     full_rank: int = 0
     weighted: bool = False
 
+    @property
+    def says(self) -> str:
+        """What becomes of it, or why it is left."""
+        if self.step is None:
+            return f"left: {self.reason}"
+        before, after = self.parameters
+        rank = f"rank {self.step.rank} of {self.full_rank}"
+        return f"{rank}, {after} parameters in place of {before}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factorized(Report):
+    """What factorization did.
+
+    Attributes:
+        decisions: what became of each layer that the settings want.
+    """
+
+    decisions: tuple[Decision, ...]
+
 
 def factorize(
-    model: nn.Module, settings: Factorization, *, calibration: Inputs | None = None
-) -> nn.Module:
+    model: nn.Module, settings: Factorization, *, example: Inputs | None = None
+) -> tuple[nn.Module, Factorized]:
     """Return a copy of a model whose layers are replaced wherever that saves parameters.
 
     Args:
         model: what to copy.
         settings: which layers, and at which rank.
-        calibration: a batch, or a tuple of all positional arguments. The inputs that the layers
-            get from it weigh the errors (but in ``spatial``), as far as the batch is large enough
-            to tell; None: all inputs count alike.
+        example: a batch for calibration, or a tuple of all positional arguments. The inputs that
+            the layers get from it weigh the errors (but in ``spatial``), as far as the batch is
+            large enough to tell; None: all inputs count alike.
+
+    Returns:
+        The new model, and what became of each layer.
 
     Raises:
         ConfigurationError: a pattern to keep layers matches none.
         UsageError: a weight is not finite.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 10))
+        >>> thin, report = factorize(model, Factorization(rank=0.25))
+        >>> report.sentences[0]
+        '0: rank 16 of 64, 2048 parameters in place of 4096'
     """
     thin = copy.deepcopy(model)
-    for decision, factors in _decided(model, settings, calibration):
+    decided = _decided(model, settings, example)
+    for decision, factors in decided:
         if decision.step is not None:
             replace_low_rank(thin, decision.step, factors)
-    return thin
-
-
-def decide_ranks(
-    model: nn.Module, settings: Factorization, *, calibration: Inputs | None = None
-) -> tuple[Decision, ...]:
-    """Return what ``factorize`` would do to each layer that the settings want, and why not."""
-    return tuple(decision for decision, _ in _decided(model, settings, calibration))
+    decisions = tuple(decision for decision, _ in decided)
+    return thin, Factorized(
+        steps=tuple(decision.step for decision in decisions if decision.step is not None),
+        sentences=tuple(f"{decision.module}: {decision.says}" for decision in decisions),
+        decisions=decisions,
+    )
 
 
 def _decided(
-    model: nn.Module, settings: Factorization, calibration: Inputs | None
+    model: nn.Module, settings: Factorization, example: Inputs | None
 ) -> list[tuple[Decision, tuple[Tensor, ...]]]:
     check_patterns(model, settings.exclude)
     wanted = {name: layer for name, layer in model.named_modules() if settings.wants(layer)}
     reasons = {name: _why_not(model, name, settings) for name in wanted}
     layers = {name: layer for name, layer in wanted.items() if reasons[name] is None}
-    moments = {} if calibration is None else _output_moments(model, layers, calibration)
+    moments = {} if example is None else _output_moments(model, layers, example)
     return [
         (Decision(name, None, reason), ())
         if (reason := reasons[name]) is not None
@@ -214,13 +245,13 @@ def _cut(
     moment = shrunk_moment(matrix, seen.mean, seen.samples) if weighted and seen else None
     found = spectrum(matrix, moment)
     rank, full_rank = settings.rank_of(layer, found), len(found.energy)
-    after = rank * sum(matrix.shape)
-    if after >= weight.numel():
-        reason = f"rank {rank} would take {after} parameters in place of {weight.numel()}"
-        return Decision(name, None, reason, full_rank, weighted), ()
+    counts = weight.numel(), rank * sum(matrix.shape)
+    if counts[1] >= counts[0]:
+        reason = f"rank {rank} would take {counts[1]} parameters in place of {counts[0]}"
+        return Decision(name, None, reason, counts, full_rank, weighted), ()
     first, second = found.factors(rank)
     factors = form.first(first, weight.shape), form.second(second, weight.shape)
-    return Decision(name, LowRank(name, kind, rank), "", full_rank, weighted), factors
+    return Decision(name, LowRank(name, kind, rank), "", counts, full_rank, weighted), factors
 
 
 def _kind(layer: nn.Module, settings: Factorization) -> LowRankKind:
@@ -252,7 +283,7 @@ class _Moment:
 
 
 def _output_moments(
-    model: nn.Module, layers: Mapping[str, nn.Module], calibration: Inputs
+    model: nn.Module, layers: Mapping[str, nn.Module], example: Inputs
 ) -> dict[str, _Moment]:
     """Run the calibration batch; layers that it does not reach are left out."""
     moments = {name: _Moment() for name in layers}
@@ -260,5 +291,5 @@ def _output_moments(
         for name, layer in layers.items():
             handle = layer.register_forward_hook(partial(_Moment.add, moments[name]))
             stack.callback(handle.remove)
-        model(*as_arguments(calibration))
+        model(*as_arguments(example))
     return {name: moment for name, moment in moments.items() if moment.samples}

@@ -20,6 +20,7 @@ from autocompress.techniques.granularity import CONVOLUTION_GRANULARITIES, LINEA
 from autocompress.techniques.layers import Kind
 from autocompress.techniques.masks import Masks, Scope
 from autocompress.techniques.modes import eval_mode
+from autocompress.techniques.report import Report
 from autocompress.techniques.schedules import SCHEDULES, fraction_at
 from autocompress.techniques.selection import Request, Selection
 
@@ -251,6 +252,14 @@ class Sparsifier:
         """Name of each layer or unit group to the fraction of its groups that is zeroed."""
         return self._masks.sparsity()
 
+    @property
+    def report(self) -> "Sparsified":
+        """What is zeroed now, and what is left alone."""
+        percent = {name: 100 * share for name, share in self.sparsity.items()}
+        said = [f"{name}: {share:.3g} % are zero" for name, share in percent.items()]
+        said += [f"{name}: left: {reason}" for name, reason in self.skipped.items()]
+        return Sparsified(sentences=tuple(said), sparsity=self.sparsity, skipped=self.skipped)
+
     def overall_sparsity(self, kind: Kind) -> float:
         """Return the fraction of all groups of convolutions or of linear layers that is zeroed."""
         return self._masks.overall_sparsity(kind)
@@ -277,14 +286,27 @@ class Sparsifier:
             self._ticket = {}  # used up
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sparsified(Report):
+    """What a sparsification without training did. Its steps are empty: zeros are no surgery.
+
+    Attributes:
+        sparsity: name of each layer or unit group to the fraction of its groups that is zero.
+        skipped: name of each layer or unit group that could not follow the settings, to why.
+    """
+
+    sparsity: Mapping[str, float]
+    skipped: Mapping[str, str]
+
+
 def sparsify(
     model: nn.Module,
     settings: Sparsification,
-    units: Units | Sequence[UnitGroup] | None = None,
     *,
-    example_inputs: Inputs | None = None,
+    example: Inputs | None = None,
+    units: Units | Sequence[UnitGroup] | None = None,
     seed: int = 0,
-) -> nn.Module:
+) -> tuple[nn.Module, Sparsified]:
     """Return a copy of a model with the sparsity that the schedule ends at; trains nothing.
 
     Without training there is no movement to measure: a criterion of ``MEASURE_CHANGE`` gives way
@@ -294,35 +316,44 @@ def sparsify(
     Args:
         model: what to copy.
         settings: what to zero; ``start``, ``end`` and ``rewind`` mean nothing here.
-        units: the model's units; found if needed and not given.
-        example_inputs: a batch, or a tuple of all positional arguments; needed by ``taylor`` and
+        example: a batch, or a tuple of all positional arguments; needed by ``taylor`` and
             ``wanda``, and to find units.
+        units: the model's units; found if needed and not given.
         seed: of the criterion ``random``.
+
+    Returns:
+        The sparse model, and what became of each layer or unit group.
 
     Raises:
         ConfigurationError: nothing in the model can follow the settings.
-        UsageError: ``example_inputs`` are needed and missing.
+        UsageError: an ``example`` is needed and missing.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+        >>> sparse, report = sparsify(model, Sparsification(), example=torch.rand(1, 3, 8, 8))
+        >>> report.sentences[0]
+        '0: 50 % are zero'
     """
     if settings.criterion in MEASURE_CHANGE:
         settings = replace(settings, criterion="large_final")
     settings = replace(settings, rewind=None)
     sparse = copy.deepcopy(model)
     if units is None:
-        units = () if example_inputs is None else find_units(sparse, example_inputs)
+        units = () if example is None else find_units(sparse, example)
     with Sparsifier(sparse, settings, units, seed=seed) as sparsifier:
         if {"saliency", "input_norm"} & needs(CRITERIA[settings.criterion]):
-            if example_inputs is None:
-                raise UsageError(f"the criterion {settings.criterion} needs example_inputs")
-            _show(sparse, example_inputs)
+            if example is None:
+                raise UsageError(f"the criterion {settings.criterion} needs an example")
+            _show(sparse, example)
             sparsifier.after_backward()
         sparsifier.update(1.0)
     sparse.zero_grad(set_to_none=True)
-    return sparse
+    return sparse, sparsifier.report
 
 
-def _show(model: nn.Module, example_inputs: Inputs) -> None:
+def _show(model: nn.Module, example: Inputs) -> None:
     """Run a model forward and backward from each sample's largest output."""
     with torch.enable_grad(), eval_mode(model):
-        outputs = [t for t in tree_leaves(model(*as_arguments(example_inputs))) if t.requires_grad]
+        outputs = [t for t in tree_leaves(model(*as_arguments(example))) if t.requires_grad]
         if outputs:
             sum(output.flatten(1).amax(1).sum() for output in outputs).backward()

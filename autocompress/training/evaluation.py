@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from autocompress.data import Loader
 from autocompress.measurement.lock import DeviceLock
-from autocompress.training.batches import Loader
+from autocompress.metrics import Estimate
+from autocompress.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Evaluation:
     n: int
 
 
-def evaluate(model: nn.Module, loader: Loader) -> Evaluation:
+def evaluate(model: nn.Module, loader: Loader, task: Task) -> dict[str, Estimate]:
     """Score a model on all images of a loader, in eval mode and without gradients.
 
     The model's training mode is as before afterwards.
@@ -36,7 +38,7 @@ def evaluate(model: nn.Module, loader: Loader) -> Evaluation:
     model.eval()
     found = score(model, loader)
     model.train(was_training)
-    return found
+    return {task.score.name: Estimate(value=found.accuracy, n=found.n)}
 
 
 def score(run: Callable[[Tensor], Tensor], loader: Loader) -> Evaluation:

@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastai.data.core import DataLoaders
 from fastai.learner import CastToTensor, Learner, Recorder, TrainEvalCallback
-from fastai.losses import CrossEntropyLossFlat
 from torch import Tensor, nn
 
+from autocompress.data import Data
 from autocompress.errors import DivergedError
 from autocompress.measurement.lock import DeviceLock
+from autocompress.results import EpochRecord
 from autocompress.settings import check, setting
-from autocompress.training.batches import Batches
+from autocompress.tasks import Task
 from autocompress.training.callbacks import Report, ShareDevice, StopAfter, StopOnNaN
-from autocompress.training.layout import LayOut
+from autocompress.training.layout import LayOut, common_layout
 from autocompress.training.precision import Bfloat16, trains_in_bfloat16
 
 
@@ -68,7 +70,7 @@ class Training:
     def main(self) -> "Fit":
         """The training run in which a candidate is distilled and sparsified."""
         rate, decay = self.learning_rate, self.weight_decay
-        return Fit("sparsify", self.epochs, rate, decay, stop_after=self.stop_after)
+        return Fit("train", self.epochs, rate, decay, stop_after=self.stop_after)
 
     @property
     def recovery(self) -> "Fit":
@@ -91,25 +93,14 @@ class Fit:
     stop_after: int | None = None
 
 
-@dataclass(frozen=True)
-class EpochRecord:
-    """One epoch of one stage: a point of the training curve."""
-
-    stage: str
-    epoch: int
-    train_loss: float
-    valid_loss: float
-    accuracy: float
-
-
-class Follower:
-    """Follows a training run; override what you want to hear."""
+class Monitor:
+    """Follows a training run; override what you need."""
 
     def batch(self) -> None:
-        """Hear that a batch begins; what this raises ends the training."""
+        """Receive that a batch begins; what this raises ends the training."""
 
     def epoch(self, record: EpochRecord, model: nn.Module) -> None:
-        """Hear that an epoch ended, and see the model as it is; what this raises ends it too."""
+        """Receive a record and the model after an epoch; what this raises ends the training."""
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -126,11 +117,13 @@ def seed_everything(seed: int) -> None:
 
 def fit(
     model: nn.Module,
-    batches: Batches,
+    data: Data,
+    task: Task,
     run: Fit,
     *,
+    seed: int,
     callbacks: Sequence[Any] = (),
-    follower: Follower | None = None,
+    monitor: Monitor | None = None,
 ) -> tuple[EpochRecord, ...]:
     """Train a model in place for some epochs and return its curve.
 
@@ -138,37 +131,47 @@ def fit(
     training after surgery moves the parameters that are there, and nothing else.
 
     Args:
-        model: trained in place, on the device of the batches, and left in their layout.
-        batches: training and validation data.
+        model: trained in place, on the device of the data.
+        data: training and validation data.
+        task: its loss.
         run: name, epochs (0 returns at once), peak learning rate and weight decay.
         callbacks: fastai callbacks, closed also when training fails.
-        follower: hears of each batch and each epoch.
+        seed: of the order of the training batches.
+        monitor: receives each batch and each epoch.
 
     Raises:
         DivergedError: the loss became infinite or NaN.
     """
     if run.epochs == 0:
         return ()
-    follower = follower or Follower()
+    monitor = monitor or Monitor()
     curve: list[EpochRecord] = []
 
     def record(epoch: int, train_loss: float, valid_loss: float, score: float) -> None:
-        curve.append(EpochRecord(run.stage, epoch + 1, train_loss, valid_loss, score))
-        follower.epoch(curve[-1], model)
+        curve.append(
+            EpochRecord(
+                stage=run.stage,
+                epoch=epoch + 1,
+                train_loss=train_loss,
+                valid_loss=valid_loss,
+                score=score,
+            )
+        )
+        monitor.epoch(curve[-1], model)
 
-    batches = batches.laid_out_for(model)
-    model.to(memory_format=batches.layout)
-    guard, closed = StopOnNaN(), [ShareDevice(DeviceLock(batches.device)), *callbacks]
-    if trains_in_bfloat16(batches.device):
-        closed.append(Bfloat16(batches.device))
+    layout = common_layout([model], data.example)
+    model.to(memory_format=layout)
+    guard, closed = StopOnNaN(), [ShareDevice(DeviceLock(data.device)), *callbacks]
+    if trains_in_bfloat16(data.device):
+        closed.append(Bfloat16(data.device))
     own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor(), guard]
-    own.append(LayOut(batches.layout))
+    own.append(LayOut(layout))
     learner = Learner(
-        batches.loaders,
+        DataLoaders(data.train(seed), data.valid, device=None),
         model,
-        loss_func=CrossEntropyLossFlat(),
+        loss_func=task.loss,
         metrics=[accuracy],
-        cbs=[*own, *closed, Report(follower.batch, record), StopAfter(run.stop_after)],
+        cbs=[*own, *closed, Report(monitor.batch, record), StopAfter(run.stop_after)],
         default_cbs=False,
     )
     try:

@@ -71,7 +71,7 @@ def test_a_model_that_cannot_be_exported_is_a_clear_error():
 
 def test_a_shared_copy_shares_tensors_but_not_modes():
     model = net().train()
-    twin = shared_copy(model)
-    assert not twin.training
+    copied = shared_copy(model)
+    assert not copied.training
     assert model.training
-    assert all(named_tensors(twin)[name] is t for name, t in named_tensors(model).items())
+    assert all(named_tensors(copied)[name] is t for name, t in named_tensors(model).items())

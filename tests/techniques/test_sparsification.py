@@ -163,10 +163,12 @@ def test_sparsify_needs_no_training(name, units):
     model = small_residual()
     before = copy.deepcopy(model.state_dict())
     settings = settings_for(name, sparsity=0.5)
-    sparse = sparsify(model, settings, units, example_inputs=IMAGES)
+    sparse, report = sparsify(model, settings, example=IMAGES, units=units)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert (sparse.block.weight == 0).double().mean() == pytest.approx(0.5, abs=0.26)
     assert all(parameter.grad is None for parameter in sparse.parameters())
+    assert report.steps == ()
+    assert len(report.sentences) == len(report.sparsity) + len(report.skipped)
 
 
 # ---- independent references
@@ -175,7 +177,7 @@ def test_sparsify_needs_no_training(name, units):
 @pytest.mark.parametrize("amount", [0.1, 0.37, 0.8])
 def test_local_weight_masks_are_those_of_torch(amount, units):
     model = small_residual()
-    sparse = sparsify(model, Sparsification(sparsity=amount, granularity="weight"), units)
+    sparse, _ = sparsify(model, Sparsification(sparsity=amount, granularity="weight"), units=units)
     for name in CONVOLUTIONS:
         layer = copy.deepcopy(model.get_submodule(name))
         reference.l1_unstructured(layer, "weight", amount)
@@ -189,7 +191,7 @@ def test_global_weight_masks_are_those_of_torch_where_all_layers_have_the_same_s
         for layer in layers:
             layer.weight /= layer.weight.square().mean().sqrt()
     settings = Sparsification(sparsity=0.35, granularity="weight", scope="global")
-    sparse = sparsify(model, settings)
+    sparse, _ = sparsify(model, settings)
     reference.global_unstructured(
         [(layer, "weight") for layer in layers], reference.L1Unstructured, amount=0.35
     )
@@ -201,7 +203,7 @@ def test_global_weight_masks_are_those_of_torch_where_all_layers_have_the_same_s
 def test_filter_masks_are_those_of_torch_where_a_unit_is_one_filter(criterion, norm, units):
     model = small_residual()
     settings = Sparsification(sparsity=0.5, criterion=criterion)
-    sparse = sparsify(model, settings, units)
+    sparse, _ = sparsify(model, settings, units=units)
     layer = copy.deepcopy(model.last)
     reference.ln_structured(layer, "weight", 0.5, norm, dim=0)
     assert torch.equal(sparse.last.weight, layer.weight)
@@ -213,7 +215,7 @@ def test_filter_masks_are_those_of_torch_where_a_unit_is_one_filter(criterion, n
 
 def test_a_coupled_unit_is_scored_by_all_its_layers_alike(units):
     model = small_residual()
-    sparse = sparsify(model, Sparsification(sparsity=0.5), units)
+    sparse, _ = sparsify(model, Sparsification(sparsity=0.5), units=units)
     rows = [model.get_submodule(n).weight.abs().flatten(1).mean(1) for n in CONVOLUTIONS[:3]]
     expected = torch.stack(rows).mean(0).argsort()[:4].sort().values
     for name in (*CONVOLUTIONS[:3], "stem_norm", "block_norm"):
@@ -253,7 +255,7 @@ def test_wanda_ranks_by_weight_times_the_norm_of_its_input(layer, shape, source)
     settings = settings_for(
         "wanda", sparsity=0.5, linear_sparsity=0.5, linear_granularity="weight"
     )
-    sparse = sparsify(nn.Sequential(layer), settings, example_inputs=inputs)
+    sparse, _ = sparsify(nn.Sequential(layer), settings, example=inputs)
     norms = inputs.movedim(axis, -1).flatten(0, -2).norm(dim=0)
     expected = layer.weight.detach().abs().clone()
     for first, second in itertools.product(*map(range, expected.shape[:2])):
@@ -277,7 +279,7 @@ def test_wanda_does_not_see_validation():
 
 def test_random_masks_follow_the_seed():
     settings = settings_for("random", sparsity=0.5)
-    masks = [sparsify(small_residual(), settings, seed=s).block.weight == 0 for s in (1, 1, 2)]
+    masks = [sparsify(small_residual(), settings, seed=s)[0].block.weight == 0 for s in (1, 1, 2)]
     assert torch.equal(masks[0], masks[1])
     assert not torch.equal(masks[0], masks[2])
 
@@ -311,7 +313,7 @@ def test_updating_movement_compares_with_the_last_update():
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_zeroed_unit_is_exactly_zero_wherever_it_is_read(scope, units):
     settings = Sparsification(sparsity=0.5, linear_sparsity=0.5, scope=scope)
-    sparse = sparsify(small_residual(), settings, units)
+    sparse, _ = sparsify(small_residual(), settings, units=units)
     sparse.train()  # batch norms normalise by the batch: zeros must survive that too
     seen = {}
     for name in ("stem_norm", "block_norm", "depthwise", "last_norm", "hidden"):
@@ -369,7 +371,7 @@ def test_a_module_s_name_keeps_out_all_layers_inside():
     settings = Sparsification(
         sparsity=0.0, linear_sparsity=0.5, linear_granularity="weight", exclude=("0",)
     )
-    sparse = sparsify(model, settings)
+    sparse, _ = sparsify(model, settings)
     assert [(m.weight == 0).sum().item() for m in (sparse[0][0], sparse[0][1], sparse[1])] == [
         0,
         0,
@@ -381,7 +383,7 @@ def test_each_third_of_the_network_has_its_own_sparsity():
     model = nn.Sequential(*[nn.Conv2d(4, 4, 3) for _ in range(6)])
     for scope in SCOPES:
         settings = Sparsification(sparsity=(0.0, 0.25, 0.75), granularity="kernel", scope=scope)
-        sparse = sparsify(model, settings)
+        sparse, _ = sparsify(model, settings)
         reached = [(layer.weight == 0).double().mean().item() for layer in sparse]
         assert reached[:2] == [0, 0]
         assert sum(reached[2:4]) == pytest.approx(0.5)
@@ -391,7 +393,7 @@ def test_each_third_of_the_network_has_its_own_sparsity():
 def test_whole_layers_go_and_one_is_left():
     model = nn.Sequential(*[nn.Conv2d(4, 4, 3) for _ in range(4)])
     for sparsity, expected in ((0.5, 2), (1.0, 3)):
-        sparse = sparsify(model, Sparsification(sparsity=sparsity, granularity="layer"))
+        sparse, _ = sparsify(model, Sparsification(sparsity=sparsity, granularity="layer"))
         assert sum(not layer.weight.any() for layer in sparse) == expected
 
 
@@ -407,7 +409,7 @@ def test_two_of_four_zeroes_one_half_at_most():
 def test_a_joint_attention_projection_is_sparsified():
     model = nn.Sequential(nn.MultiheadAttention(8, 2))
     settings = Sparsification(sparsity=0.0, linear_sparsity=0.5, linear_granularity="weight")
-    sparse = sparsify(model, settings)
+    sparse, _ = sparsify(model, settings)
     assert (sparse[0].in_proj_weight == 0).sum() == 96
 
 

@@ -1,4 +1,4 @@
-"""A rehearsal of removals: does the model's own Python code follow?
+"""A trial removal: does the model's own Python code follow?
 
 A forward pass may repeat a size as a literal or an attribute. One unit of every group is removed
 from a copy of the model without data, and the forward pass is run on fake tensors. Where it fails,
@@ -6,7 +6,7 @@ the attributes that repeat the size are searched; a group that still fails stays
 In the end the same is done once in numbers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -19,16 +19,17 @@ from autocompress.graph.masking import why_not_equal
 from autocompress.graph.removal import Choice
 from autocompress.graph.tracing import Inputs
 from autocompress.graph.unit_groups import UnitGroup
-from autocompress.graph.verification import why_chaotic
+from autocompress.graph.verification import why_ill_conditioned
 
 MAX_SIZES = 3  # attributes that may repeat one size together
 MAX_CANDIDATES = 6
 TOLERANCE = 1e-9
 
 Test = Callable[[Sequence[UnitGroup]], Failure | None]
+Repair = Callable[[UnitGroup, Failure], UnitGroup | None]
 
 
-class Rehearsal:
+class TrialRemoval:
     """Removes one unit of each group, on copies, until the forward pass follows."""
 
     def __init__(self, model: nn.Module, example_inputs: Inputs) -> None:
@@ -38,19 +39,16 @@ class Rehearsal:
     def settle(self, groups: Sequence[UnitGroup]) -> tuple[UnitGroup, ...]:
         """Return the groups with the attributes that follow, or with the reason why they stay."""
         settled = {group.name: group for group in groups}
-        for test in (self._runs, self._agrees):
-            while True:
-                active = [group for group in settled.values() if group.removable]
-                failure = test(active)
-                if failure is None:
-                    break
-                if test == self._agrees and (why := why_chaotic(self.model, self.inputs)):
-                    return tuple(
-                        replace(group, sizes=(), reasons=(why,)) if group.removable else group
-                        for group in settled.values()
-                    )
-                for outcome in self._outcomes(active, failure, test):
-                    settled[outcome.name] = outcome
+        while (failure := self._runs(active := _removable(settled))) is not None:
+            outcomes = self._outcomes(active, failure, self._runs, repair=self._followed)
+            settled.update((group.name, group) for group in outcomes)
+        while (failure := self._agrees(active := _removable(settled))) is not None:
+            why = why_ill_conditioned(self.model, self.inputs)
+            if why is not None:
+                settled.update((g.name, replace(g, sizes=(), reasons=(why,))) for g in active)
+                break
+            outcomes = self._outcomes(active, failure, self._agrees, repair=_stays)
+            settled.update((group.name, group) for group in outcomes)
         return tuple(settled.values())
 
     def _runs(self, groups: Sequence[UnitGroup]) -> Failure | None:
@@ -66,18 +64,17 @@ class Rehearsal:
         return None if why is None else Failure("", why)
 
     def _outcomes(
-        self, active: Sequence[UnitGroup], failure: Failure, test: Test
+        self, active: Sequence[UnitGroup], failure: Failure, test: Test, *, repair: Repair
     ) -> Iterator[UnitGroup]:
         """Yield at least one group with other sizes, or with a reason to stay."""
-        suspects = _suspects(active, failure.module)
-        guilty = _guilty(suspects, test)
-        if not guilty:  # each goes alone, but not all together
-            yield from (_refused(group, failure) for group in suspects[len(suspects) // 2 :])
-        for group in guilty:
-            outcome = self._followed(group, failure) if test == self._runs else None
-            outcome = outcome or _refused(group, test([group]) or failure)
+        nearby = _in_or_around(active, failure.module)
+        failing = _failing_alone(nearby, test)
+        if not failing:  # each goes alone, but not all together
+            yield from (_refused(group, failure) for group in nearby[len(nearby) // 2 :])
+        for group in failing:
+            outcome = repair(group, failure) or _refused(group, test([group]) or failure)
             yield outcome
-            yield from self._twins(outcome, active, failure.module)
+            yield from self._alike(outcome, active, failure.module)
 
     def _followed(self, group: UnitGroup, failure: Failure) -> UnitGroup | None:
         """Return the group with attributes that repeat its size, if that mends the failure."""
@@ -87,7 +84,7 @@ class Rehearsal:
                 return candidate
         return None
 
-    def _twins(
+    def _alike(
         self, outcome: UnitGroup, groups: Sequence[UnitGroup], module: str
     ) -> Iterator[UnitGroup]:
         """Yield the groups at the same place in modules of the same type, settled alike."""
@@ -108,6 +105,14 @@ class Rehearsal:
                 )
 
 
+def _removable(groups: Mapping[str, UnitGroup]) -> list[UnitGroup]:
+    return [group for group in groups.values() if group.removable]
+
+
+def _stays(_group: UnitGroup, _failure: Failure) -> None:
+    """Repair nothing: where the numbers differ, no attribute mends it."""
+
+
 def _one_of_each(groups: Sequence[UnitGroup]) -> list[Choice]:
     return [Choice(group, _first_of(group)) for group in groups]
 
@@ -118,14 +123,14 @@ def _first_of(group: UnitGroup) -> Tensor:
     return removed
 
 
-def _guilty(groups: Sequence[UnitGroup], test: Test) -> list[UnitGroup]:
+def _failing_alone(groups: Sequence[UnitGroup], test: Test) -> list[UnitGroup]:
     """Return the groups that fail a test on their own, by halving."""
     if not groups or test(groups) is None:
         return []
     if len(groups) == 1:
         return list(groups)
     middle = len(groups) // 2
-    return _guilty(groups[:middle], test) + _guilty(groups[middle:], test)
+    return _failing_alone(groups[:middle], test) + _failing_alone(groups[middle:], test)
 
 
 def _refused(group: UnitGroup, failure: Failure) -> UnitGroup:
@@ -133,7 +138,7 @@ def _refused(group: UnitGroup, failure: Failure) -> UnitGroup:
     return replace(group, sizes=(), reasons=(f"{where} repeats its size: {failure.message}",))
 
 
-def _suspects(groups: Sequence[UnitGroup], module: str) -> Sequence[UnitGroup]:
+def _in_or_around(groups: Sequence[UnitGroup], module: str) -> Sequence[UnitGroup]:
     """Return the groups with a member in a module, or in the nearest one around it with any."""
     while module:
         inside = [g for g in groups if any(m.tensor.startswith(f"{module}.") for m in g.members)]
