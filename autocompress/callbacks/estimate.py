@@ -108,9 +108,9 @@ class EstimateStructure(TrialCallback):
         Raises:
             PrunedError: it breaks a limit.
         """
-        limits, on_latency = self.context.limits, self.context.limits.concern("latency_ms")
+        limits, on_latency = self.context.limits, self.context.limits.on("latency_ms")
         exact = is_exact(recipe)
-        saves = exact and (self.for_stopping or on_latency or limits.concern("parameters"))
+        saves = exact and (self.for_stopping or on_latency or limits.on("parameters"))
         if not (saves or self.always):
             return
         latency = self.always or self.for_stopping or on_latency

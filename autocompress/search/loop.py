@@ -13,8 +13,7 @@ from autocompress.execution import Done, Executor, Job
 from autocompress.recipe import Recipe
 from autocompress.results import Failure, Rival, TrialResult
 from autocompress.runs.journal import Ended, Journal, Proposed, Session, now
-from autocompress.runs.reading import Run
-from autocompress.runs.records import TrialRecord
+from autocompress.runs import Run, TrialRecord
 from autocompress.search.budget import Budget
 from autocompress.search.proposer import Proposal, Proposer
 from autocompress.trial import TRAINING_STAGES
@@ -218,7 +217,7 @@ class SearchLoop:
             TrialDone(
                 number=number,
                 state=trial.state,
-                reason=None if trial.failure is None else trial.failure.reason,
+                reason=trial.reason,
                 metrics=trial.metrics,
                 best=picks["balanced"].metrics if "balanced" in picks else {},
                 done=self.done,
