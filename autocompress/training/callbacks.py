@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from autocompress.errors import UsageError
 from autocompress.graph import UnitGroup, Units, find_units
-from autocompress.measurement.lock import DeviceLock
 from autocompress.techniques.distillation import Distillation, Distiller
 from autocompress.techniques.masks import hold_zeros
 from autocompress.techniques.sparsification import Sparsification, Sparsifier
@@ -204,84 +203,3 @@ class HoldZeros(Callback):
     def after_step(self) -> None:
         """Zero them again."""
         self.zeros.apply()
-
-
-class StopOnNaN(Callback):
-    """End a fit whose loss is no longer a number; ``stopped`` tells that it happened."""
-
-    order = 20  # after everything that changes the loss, such as a teacher
-    stopped = False
-
-    def after_loss(self) -> None:
-        """Cancel the fit at the first loss that is not finite."""
-        if self.training and not bool(torch.isfinite(self.learn.loss)):
-            self.stopped = True
-            raise CancelFitException
-
-
-class StopAfter(Callback):
-    """Leave a fit after so many epochs; ``None`` never does."""
-
-    order = 80  # after everything that looks at the epoch
-
-    def __init__(self, epochs: int | None) -> None:
-        super().__init__()
-        self.epochs = epochs
-
-    def after_epoch(self) -> None:
-        """Cancel the fit when the epoch was the last one wanted."""
-        if self.epochs is not None and self.learn.epoch + 1 >= self.epochs:
-            raise CancelFitException
-
-
-class Report(Callback):
-    """Call a function before each batch, and one after each epoch.
-
-    Args:
-        on_batch: takes nothing.
-        on_epoch: takes epoch (from 0), train loss, valid loss and accuracy.
-    """
-
-    order = 70  # after fastai's Recorder
-
-    def __init__(
-        self,
-        on_batch: Callable[[], None],
-        on_epoch: Callable[[int, float, float, float], None],
-    ) -> None:
-        super().__init__()
-        self.on_batch = on_batch
-        self.on_epoch = on_epoch
-
-    def before_batch(self) -> None:
-        """Report the batch that begins."""
-        self.on_batch()
-
-    def after_epoch(self) -> None:
-        """Report the epoch that ended."""
-        train_loss, valid_loss, accuracy = self.learn.recorder.values[-1]
-        self.on_epoch(self.learn.epoch, float(train_loss), float(valid_loss), float(accuracy))
-
-
-class ShareDevice(Callback):
-    """Hold the device together with other training runs, batch by batch.
-
-    A measurement that waits for the device alone gets it between two batches.
-    """
-
-    order = -100  # before anything computes
-
-    def __init__(self, lock: DeviceLock) -> None:
-        super().__init__()
-        self.lock = lock
-        self.held = ExitStack()
-
-    def before_batch(self) -> None:
-        """Wait while somebody measures."""
-        self.held.enter_context(self.lock.shared())
-
-    def after_batch(self) -> None:
-        """Let somebody measure."""
-        self.held.close()
-
-    close = after_batch

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from autocompress.datasets.cutting import stratified_order
-from autocompress.datasets.resizing import crop
-from autocompress.datasets.splits import ImageFiles, Images
+from autocompress.data.cutting import stratified_order
+from autocompress.data.resizing import crop
+from autocompress.data.splits import ImageFiles, Images
 
 SAMPLE = 1000  # files decoded for the mean and deviation of a folder
 

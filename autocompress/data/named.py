@@ -1,17 +1,17 @@
-"""From a data set's name to its three splits."""
+"""Data sets of labelled images by name, and what is cut and resized of them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from autocompress.datasets.custom import user_dataset
-from autocompress.datasets.cutting import complete, limit
-from autocompress.datasets.downloads import imagenette, torchvision_dataset
-from autocompress.datasets.folders import count_channels, read_folder
-from autocompress.datasets.resizing import Step, pad, resize
-from autocompress.datasets.sources import FASHION_FOLDER, Source, digits, fashion_mnist_files
-from autocompress.datasets.splits import ImageFiles, Images, Part, Splits, check_classes
-from autocompress.datasets.statistics import statistics_of_files, statistics_of_images
+from autocompress.data.cutting import complete, limit
+from autocompress.data.downloads import imagenette, torchvision_dataset
+from autocompress.data.folders import count_channels, read_folder
+from autocompress.data.resizing import Step, pad, resize
+from autocompress.data.settings import DataSettings
+from autocompress.data.sources import FASHION_FOLDER, Source, digits, fashion_mnist_files
+from autocompress.data.splits import ImageFiles, Images, Part, Splits, check_classes
+from autocompress.data.statistics import statistics_of_files, statistics_of_images
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
 
@@ -21,44 +21,13 @@ FASHION_SIDE = 28  # pixels, as published
 FASHION_PADDED = 32  # pixels to which 28x28 images are padded instead of being blurred
 
 
-def load(
-    source: str,
-    *,
-    image_size: int | None = None,
-    train_limit: int | None = None,
-    valid_limit: int | None = None,
-    test_limit: int | None = None,
-    seed: int = 0,
-) -> Splits:
-    """Load a data set in three splits; the same arguments always give the same splits.
-
-    Splits that the data set does not come with are cut from ``train``, and limits are applied,
-    so that every split keeps the shares of the classes.
-
-    Args:
-        source: ``"digits"``, ``"fashion-mnist"``, ``"imagenette"``, ``"torchvision:NAME"``,
-            ``"folder:PATH"`` or ``"package.module:function"``.
-        image_size: height and width that images get, in pixels, at least 1. None keeps the size
-            of images that have one; a folder needs it.
-        train_limit: most images in ``train``, at least 1; None keeps all.
-        valid_limit: the same for ``valid``.
-        test_limit: the same for ``test``.
-        seed: of the cuts and limits.
+def splits_from(source: str, found: Source | Splits, settings: DataSettings) -> Splits:
+    """Cut, limit and resize what a source gave.
 
     Raises:
-        ConfigurationError: the source does not exist or can't be read, or its images or labels
-            are unusable; the message names the file, split or class.
+        ConfigurationError: there are too few images, or their sizes do not fit.
     """
-    limits = {"train": train_limit, "valid": valid_limit, "test": test_limit}
-    checked = {"image_size": image_size, **{f"{key}_limit": n for key, n in limits.items()}}
-    wrong = [
-        f"{key}: expected at least 1, not {value}"
-        for key, value in checked.items()
-        if value is not None and value < 1
-    ]
-    if wrong:
-        raise ConfigurationError(wrong)
-    found = _find(source, image_size)
+    image_size, limits, seed = settings.image_size, settings.limits, settings.seed
     if isinstance(found, Splits):
         if image_size not in (None, found.image_size):
             raise ConfigurationError(
@@ -77,14 +46,17 @@ def load(
     return _image_splits(source, Source(parts, found.classes, found.resizing), image_size)
 
 
-def _find(source: str, image_size: int | None) -> Source | Splits:
-    home, colon, name = source.partition(":")
+def find_source(source: str, image_size: int | None) -> Source:
+    """Return the data set of a name, as its maker published it.
+
+    Raises:
+        ConfigurationError: there is no such data set, or it cannot be read.
+    """
+    home, _, name = source.partition(":")
     if home == "folder" and name:
         return read_folder(Path(name).expanduser())
     if home == "torchvision" and name:
         return torchvision_dataset(name, image_size)
-    if colon:
-        return user_dataset(source, image_size)
     return _find_named(source, image_size)
 
 

@@ -1,13 +1,15 @@
 """What a data set is: labelled images, in memory or in files, in three checked splits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from autocompress.datasets.resizing import Step
+from autocompress.data.preprocessing import Preprocessing
+from autocompress.data.resizing import Step
 from autocompress.errors import ConfigurationError
 
 SHOWN = 5  # classes listed in a message
@@ -35,6 +37,16 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def inputs(self) -> Tensor:
+        """The images."""
+        return self.images
+
+    @property
+    def targets(self) -> Tensor:
+        """The labels."""
+        return self.labels
 
     def take(self, indices: Tensor) -> "Images":
         """Return the images at ``indices`` (int64 [k]), in that order."""
@@ -65,6 +77,44 @@ class ImageFiles:
 
 
 Part = Images | ImageFiles
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensors:
+    """Inputs and targets of any kind, in memory.
+
+    Attributes:
+        inputs: ``[n, ...]``, as a model receives them, or uint8 images that are normalised.
+        targets: ``[n, ...]``.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __post_init__(self) -> None:
+        if (
+            self.inputs.ndim == 0
+            or self.targets.ndim == 0
+            or len(self.inputs) != len(self.targets)
+        ):
+            raise ConfigurationError(
+                f"expected as many targets as inputs, not inputs {list(self.inputs.shape)} and "
+                f"targets {list(self.targets.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def labels(self) -> Tensor:
+        """What cuts keep the shares of: the class of each item; 0 for all where it has none."""
+        if self.targets.ndim == 1 and self.targets.dtype == torch.int64:
+            return self.targets
+        return torch.zeros(len(self), dtype=torch.int64)
+
+    def take(self, indices: Tensor) -> "Tensors":
+        """Return the items at ``indices`` (int64 [k]), in that order."""
+        return Tensors(self.inputs[indices], self.targets[indices])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,6 +167,16 @@ class Splits:
                 f"channel is the same in all training images"
             )
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a picture of any size becomes the input of a model."""
+        return Preprocessing(
+            image_size=self.image_size,
+            steps=self.resizing or (Step("stretch", self.image_size),),
+            mean=self.mean,
+            std=self.std,
+        )
+
 
 def _check_labels(labels: Tensor, count: int) -> None:
     if labels.dtype != torch.int64 or list(labels.shape) != [count]:
@@ -126,7 +186,17 @@ def _check_labels(labels: Tensor, count: int) -> None:
         )
 
 
-def check_classes(parts: dict[str, Part], classes: Sequence[str]) -> None:
+class Labelled(Protocol):
+    """Items with one class each."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Indices of classes, int64 ``[n]``."""
+
+    def __len__(self) -> int: ...
+
+
+def check_classes(parts: Mapping[str, Labelled], classes: Sequence[str]) -> None:
     """Check that the labels belong to the classes and that ``train`` has all of them.
 
     Raises:

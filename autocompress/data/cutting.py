@@ -1,15 +1,31 @@
 """Cutting data into splits so that each keeps the shares of the classes."""
 
 from collections.abc import Mapping
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from autocompress.datasets.splits import Part
 from autocompress.errors import ConfigurationError
 
 HELD_OUT = 1 / 5  # of everything for valid, and as much for test, where there is one set only
 VALID_OF_TRAIN = 1 / 6  # of the training set, where there is a test set but no validation set
+
+
+class Cuttable(Protocol):
+    """Items that can be cut into splits: images, files, tensors."""
+
+    @property
+    def labels(self) -> Tensor:
+        """What cuts keep the shares of, int64 ``[n]``."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Tensor) -> Self:
+        """Return the items at ``indices`` (int64 [k]), in that order."""
+
+
+P = TypeVar("P", bound=Cuttable)
 
 
 def stratified_order(labels: Tensor, seed: int) -> Tensor:
@@ -38,7 +54,7 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
     return quantiles.argsort(stable=True)
 
 
-def complete(parts: Mapping[str, Part], seed: int) -> dict[str, Part]:
+def complete(parts: Mapping[str, P], seed: int) -> dict[str, P]:
     """Make ``train``, ``valid`` and ``test`` from the splits there are.
 
     Only ``train``: it is cut 60 / 20 / 20. ``train`` and ``test``: a sixth of ``train`` becomes
@@ -67,7 +83,7 @@ def complete(parts: Mapping[str, Part], seed: int) -> dict[str, Part]:
     return {"train": train.take(order[cut:]), "valid": train.take(order[:cut]), "test": public}
 
 
-def limit(part: Part, count: int | None, seed: int) -> Part:
+def limit(part: P, count: int | None, seed: int) -> P:
     """Return at most ``count`` images, with the shares of the classes kept; None keeps all."""
     if count is None or count >= len(part):
         return part

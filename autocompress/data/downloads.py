@@ -10,10 +10,10 @@ import torch
 import torchvision
 from PIL import Image
 
-from autocompress.datasets.folders import read_folder
-from autocompress.datasets.resizing import Step, crop
-from autocompress.datasets.sources import Source, cache_folder
-from autocompress.datasets.splits import Images, Part
+from autocompress.data.folders import read_folder
+from autocompress.data.resizing import Step, crop
+from autocompress.data.sources import Source, cache_folder
+from autocompress.data.splits import Images, Part
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
 

@@ -11,8 +11,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from autocompress.datasets.resizing import Step
-from autocompress.datasets.splits import Images, Part
+from autocompress.data.resizing import Step
+from autocompress.data.splits import Images, Part
 from autocompress.errors import ConfigurationError
 
 FASHION_FOLDER = Path(

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from autocompress.datasets.sources import Source
-from autocompress.datasets.splits import ImageFiles, Part
+from autocompress.data.sources import Source
+from autocompress.data.splits import ImageFiles, Part
 from autocompress.errors import ConfigurationError
 
 SPLIT_FOLDERS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from autocompress.datasets import ImageFiles, Images, Splits
-from autocompress.datasets.cutting import complete, limit, stratified_order
+from autocompress.data import ImageFiles, Images, Splits
+from autocompress.data.cutting import complete, limit, stratified_order
 from autocompress.errors import ConfigurationError
 
 

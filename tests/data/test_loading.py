@@ -11,15 +11,14 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from autocompress import datasets
-from autocompress.datasets import loading
-from autocompress.datasets.resizing import pad, resize
-from autocompress.datasets.sources import cache_folder
+from autocompress.data import load_splits, named
+from autocompress.data.resizing import pad, resize
+from autocompress.data.sources import cache_folder
 from autocompress.errors import ConfigurationError
 
 
 def test_digits_are_all_of_scikit_learns_in_three_splits():
-    splits = datasets.load("digits")
+    splits = load_splits("digits")
     assert [len(p) for p in (splits.train, splits.valid, splits.test)] == [1079, 359, 359]
     assert (splits.channels, splits.image_size) == (1, 8)
     assert splits.classes == tuple("0123456789")
@@ -30,22 +29,22 @@ def test_digits_are_all_of_scikit_learns_in_three_splits():
 
 
 def test_splits_repeat_and_follow_the_seed():
-    first, again = (datasets.load("digits", seed=1, train_limit=50) for _ in range(2))
-    other = datasets.load("digits", seed=2, train_limit=50)
+    first, again = (load_splits("digits", seed=1, train_limit=50) for _ in range(2))
+    other = load_splits("digits", seed=2, train_limit=50)
     assert torch.equal(first.train.images, again.train.images)
     assert torch.equal(first.valid.labels, again.valid.labels)
     assert not torch.equal(first.train.images, other.train.images)
 
 
 def test_limits_and_sizes_are_kept_to():
-    splits = datasets.load("digits", image_size=16, train_limit=100, valid_limit=20, test_limit=30)
+    splits = load_splits("digits", image_size=16, train_limit=100, valid_limit=20, test_limit=30)
     assert [len(p) for p in (splits.train, splits.valid, splits.test)] == [100, 20, 30]
     assert splits.train.images.shape == (100, 1, 16, 16)
     assert set(splits.train.labels.tolist()) == set(range(10))
 
 
 def test_mean_and_deviation_are_those_of_the_training_pixels():
-    splits = datasets.load("digits")
+    splits = load_splits("digits")
     pixels = splits.train.images.double().numpy() / 255
     assert splits.mean == pytest.approx((pixels.mean(),), abs=1e-12)
     assert splits.std == pytest.approx((pixels.std(),), abs=1e-12)
@@ -65,12 +64,12 @@ def test_mean_and_deviation_are_those_of_the_training_pixels():
 )
 def test_unknown_sources_are_clear(source, told):
     with pytest.raises(ConfigurationError, match=told):
-        datasets.load(source)
+        load_splits(source)
 
 
 def test_all_wrong_numbers_are_told_at_once():
     with pytest.raises(ConfigurationError) as caught:
-        datasets.load("digits", image_size=0, train_limit=0, valid_limit=-1, test_limit=0)
+        load_splits("digits", image_size=0, train_limit=0, valid_limit=-1, test_limit=0)
     assert [line.split(":")[0] for line in caught.value.problems] == [
         "image_size", "train_limit", "valid_limit", "test_limit",
     ]  # fmt: skip
@@ -78,7 +77,7 @@ def test_all_wrong_numbers_are_told_at_once():
 
 def test_a_limit_that_loses_a_class_is_refused():
     with pytest.raises(ConfigurationError, match="train: expected images of every class"):
-        datasets.load("digits", train_limit=5)
+        load_splits("digits", train_limit=5)
 
 
 def test_downloads_go_where_the_user_says(monkeypatch, tmp_path):
@@ -104,20 +103,20 @@ def fashion(tmp_path, monkeypatch):
         images = generator.integers(0, 256, (count, 28, 28))
         write_idx(tmp_path / f"{prefix}-images-idx3-ubyte.gz", images)
         write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte.gz", np.arange(count) % 10)
-    monkeypatch.setattr(loading, "FASHION_FOLDER", tmp_path)
+    monkeypatch.setattr(named, "FASHION_FOLDER", tmp_path)
     return tmp_path
 
 
 def test_fashion_mnist_is_read_from_its_files(fashion):
-    splits = datasets.load("fashion-mnist")
+    splits = load_splits("fashion-mnist")
     assert [len(p) for p in (splits.train, splits.valid, splits.test)] == [100, 20, 20]
     assert splits.image_size == 28
     assert splits.classes[9] == "Ankle boot"
 
 
 def test_fashion_mnist_is_padded_rather_than_blurred(fashion):
-    original = datasets.load("fashion-mnist")
-    padded = datasets.load("fashion-mnist", image_size=32)
+    original = load_splits("fashion-mnist")
+    padded = load_splits("fashion-mnist", image_size=32)
     assert torch.equal(padded.test.images[:, :, 2:30, 2:30], original.test.images)
     assert padded.test.images[:, :, :2].sum() == 0
 
@@ -134,7 +133,7 @@ def test_damaged_files_of_fashion_mnist_are_named(fashion, damage):
     if damage in content:
         path.write_bytes(content[damage])
     with pytest.raises(ConfigurationError, match=re.escape(str(path))):
-        datasets.load("fashion-mnist")
+        load_splits("fashion-mnist")
 
 
 # torchvision
@@ -171,7 +170,7 @@ def test_torchvision_sets_with_train_and_test(monkeypatch, tmp_path):
             super().__init__(60 if train else 12, [(6, 6)])
 
     put_into_torchvision(monkeypatch, tmp_path, Kind)
-    splits = datasets.load("torchvision:FakeSet")
+    splits = load_splits("torchvision:FakeSet")
     assert [len(p) for p in (splits.train, splits.valid, splits.test)] == [50, 10, 12]
     assert (splits.channels, splits.image_size, splits.classes) == (3, 6, ("x", "y", "z"))
     assert splits.train.images.amax() == 59
@@ -186,12 +185,12 @@ def test_torchvision_sets_with_named_splits_and_differing_sizes(monkeypatch, tmp
             super().__init__(counts[split], [(6, 9), (7, 5)], "L")
 
     put_into_torchvision(monkeypatch, tmp_path, Kind)
-    splits = datasets.load("torchvision:FakeSet", image_size=8)
+    splits = load_splits("torchvision:FakeSet", image_size=8)
     assert [len(p) for p in (splits.train, splits.valid, splits.test)] == [30, 9, 6]
     assert splits.train.images.shape == (30, 1, 8, 8)
     assert splits.classes == ("0", "1", "2")
     with pytest.raises(ConfigurationError, match=r"differ|one shape.*; give data.image_size"):
-        datasets.load("torchvision:FakeSet")
+        load_splits("torchvision:FakeSet")
 
 
 def test_a_failed_download_is_a_clear_error(monkeypatch, tmp_path):
@@ -201,7 +200,7 @@ def test_a_failed_download_is_a_clear_error(monkeypatch, tmp_path):
 
     put_into_torchvision(monkeypatch, tmp_path, Kind)
     with pytest.raises(ConfigurationError, match=r"torchvision:FakeSet .* no route to host"):
-        datasets.load("torchvision:FakeSet")
+        load_splits("torchvision:FakeSet")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:FutureWarning")
@@ -223,9 +222,9 @@ def test_imagenette_takes_the_smallest_version_that_suffices(monkeypatch, tmp_pa
         return tmp_path
 
     monkeypatch.setattr(external, "untar_data", fetched)
-    splits = datasets.load("imagenette", image_size=128)
-    datasets.load("imagenette", image_size=224)
-    datasets.load("imagenette", image_size=400)
+    splits = load_splits("imagenette", image_size=128)
+    load_splits("imagenette", image_size=224)
+    load_splits("imagenette", image_size=400)
     assert [url.rsplit("/", 1)[1] for url in asked] == [
         "imagenette2-160.tgz", "imagenette2-320.tgz", "imagenette2.tgz",
     ]  # fmt: skip
@@ -244,7 +243,7 @@ def user_data(tmp_path, monkeypatch):
     def write(expression, arguments=""):
         source = f"""
             import numpy as np, torch
-            from autocompress.datasets import Images, Splits
+            from autocompress.data import Images, Splits
             images = np.arange(40 * 16).reshape(40, 4, 4).astype(np.uint8)
             labels = np.arange(40) % 2
             def get({arguments}):
@@ -269,7 +268,7 @@ def user_data(tmp_path, monkeypatch):
     ],
 )  # fmt: skip
 def test_users_functions_may_return_arrays(user_data, expression, sizes):
-    splits = datasets.load(user_data(expression))
+    splits = load_splits(user_data(expression))
     assert tuple(len(p) for p in (splits.train, splits.valid, splits.test)) == sizes
     assert splits.classes == ("0", "1")
     assert splits.train.images.shape[1:] == (1, 4, 4)
@@ -281,7 +280,7 @@ def test_users_functions_may_name_classes_and_take_the_size(user_data):
         "labels), 'classes': ['cat', 'dog']}",
         "image_size",
     )
-    splits = datasets.load(source, image_size=8)
+    splits = load_splits(source, image_size=8)
     assert splits.classes == ("cat", "dog")
     assert splits.image_size == 8
 
@@ -292,17 +291,17 @@ def test_users_functions_may_return_splits(user_data):
         "mean=(0.5,), std=(0.1,))",
         "p=Images(torch.tensor(images)[:, None], torch.tensor(labels))",
     )
-    splits = datasets.load(source, valid_limit=10)
+    splits = load_splits(source, valid_limit=10)
     assert (len(splits.train), len(splits.valid)) == (40, 10)
     assert splits.mean == (0.5,)
     with pytest.raises(ConfigurationError, match=r"4 pixels .* data.image_size is 8"):
-        datasets.load(source, image_size=8)
+        load_splits(source, image_size=8)
 
 
 @pytest.mark.parametrize(
     ("expression", "told"),
     [
-        ("None", "returned NoneType: expected autocompress.datasets.Splits"),
+        ("None", "data set 'mine_data:get': data: expected fastai's DataLoaders; .* got NoneType"),
         ("{'train': images}", "train: expected a pair"),
         ("{'dev': (images, labels)}", "expected the splits 'train'"),
         ("(images / 255, labels)", "expected images as uint8 .* not torch.float64"),
@@ -320,7 +319,7 @@ def test_users_functions_may_return_splits(user_data):
 )
 def test_what_a_users_function_returns_is_checked(user_data, expression, told):
     with pytest.raises(ConfigurationError, match=told):
-        datasets.load(user_data(expression))
+        load_splits(user_data(expression))
 
 
 # pixels
