@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from autocompress.conversion.precision import Precision
+from autocompress.targets.precision import Precision
 from autocompress.errors import ConfigurationError
 from autocompress.reading import Problem, build, converted, plain, read, tell
 from autocompress.registry import Registry, did_you_mean

@@ -44,9 +44,9 @@ from torch.utils.data import TensorDataset
 
 from autocompress.config import StudyConfig, load_study
 from autocompress.datasets import Images
-from autocompress.measurement.size import count_parameters
 from autocompress.study.preparation import build_model, load_batches, prepare
 from autocompress.study.searching import ignore
+from autocompress.targets.size import count_parameters
 from autocompress.training.batches import Batches
 from autocompress.training.evaluation import evaluate
 

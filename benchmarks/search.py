@@ -30,10 +30,10 @@ import torch
 
 from autocompress.config import load_study
 from autocompress.errors import AutocompressError
-from autocompress.measurement.fingerprint import fingerprint
 from autocompress.study import Run
 from autocompress.study.preparation import latency_settings, load_batches, trained
 from autocompress.study.searching import ignore
+from autocompress.targets.fingerprint import fingerprint
 from benchmarks.search_report import compared, report, summary
 
 HERE = Path(__file__).parent

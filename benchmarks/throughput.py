@@ -31,8 +31,7 @@ from torch.utils.data import TensorDataset
 
 from autocompress import datasets, models
 from autocompress.datasets import Images, Splits
-from autocompress.measurement.fingerprint import fingerprint
-from autocompress.measurement.latency import LatencySettings
+from autocompress.targets import local_target
 from autocompress.training.batches import BatchSettings, make_batches
 
 RESULTS = Path(__file__).parent / "results"
@@ -208,7 +207,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rates = measure(options)
     document = {
-        "device": fingerprint(LatencySettings(device=options.device)),
+        "device": dict(local_target(device=options.device).fingerprint()),
         "system": platform.system(),
         "fastai": importlib.metadata.version("fastai"),
         "options": {key: value for key, value in vars(options).items() if key != "results"},

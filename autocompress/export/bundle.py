@@ -17,7 +17,6 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
-from autocompress.conversion.programs import Batch
 from autocompress.errors import AutocompressError, UsageError, VerificationError
 from autocompress.export.card import model_card
 from autocompress.export.contents import (
@@ -46,7 +45,8 @@ from autocompress.export.material import Material, plain, write_validation
 from autocompress.export.plots import CURVE, LAYERS, draw_curve, draw_layers
 from autocompress.export.verify import BASELINE, VALIDATION
 from autocompress.graph import plan_of
-from autocompress.measurement import compare_layers
+from autocompress.targets import compare_layers
+from autocompress.targets.programs import Batch
 
 logger = logging.getLogger(__name__)
 

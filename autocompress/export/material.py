@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from autocompress.conversion.programs import Batch
 from autocompress.errors import UsageError
+from autocompress.targets.programs import Batch
 
 Labelled = Iterable[tuple[Tensor, Tensor]]
 """Batches of normalised images [n, channels, height, width] and labels [n]."""

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autocompress.datasets import Splits
-from autocompress.datasets.resizing import Step
+from autocompress.data.resizing import Step
 
 MODES: Mapping[int, str] = {1: "L", 3: "RGB"}  # of Pillow, by number of channels
 STEPS = {

@@ -46,8 +46,8 @@ def reproduce(bundle: str | Path, tell: "Callable[[Event], None]") -> dict[str, 
         TrialError: a stage of the recipe failed.
     """
     from autocompress.config import load_study  # loaded here: bundles do not need studies
-    from autocompress.measurement.fingerprint import differences, fingerprint
     from autocompress.study.preparation import latency_settings, load_batches, prepare
+    from autocompress.targets.fingerprint import differences, fingerprint
 
     bundle = Path(bundle)
     index = read_index(bundle)

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from autocompress.artifacts import read_json
-from autocompress.conversion.onnx_files import batch_of, open_session
 from autocompress.datasets import Splits
 from autocompress.export.bundle import export_bundle
 from autocompress.export.contents import Card, ModelSpec, Origin
 from autocompress.export.loading import digest_of_weights
 from autocompress.export.material import Material, Measured, Timing
 from autocompress.export.preprocessing import Preprocessing
+from autocompress.targets.onnx_files import batch_of, open_session
 
 if TYPE_CHECKING:
     from autocompress.config import StudyConfig

@@ -19,10 +19,10 @@ from autocompress.errors import AutocompressError, VerificationError
 from autocompress.export.checks import Opened, check_accuracy, check_golden
 from autocompress.export.formats import FORMATS, Batch, Format
 from autocompress.export.loading import GOLDEN, WEIGHTS, check_files, load, read_index
-from autocompress.measurement import DeviceLock, count_parameters
-from autocompress.measurement.sampling import Effort, sample
-from autocompress.measurement.statistics import percentiles_ms
-from autocompress.measurement.timing import timed_by_clock
+from autocompress.targets import DeviceLock, count_parameters
+from autocompress.targets.sampling import Effort, sample
+from autocompress.targets.statistics import percentiles_ms
+from autocompress.targets.timing import timed_by_clock
 
 WIDTH, CONTENTION = 0.02, 0.1  # see LatencySettings
 VALIDATION, BASELINE = "validation", "baseline"  # folders in the material

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from autocompress.measurement.statistics import Calls
+from autocompress.targets.statistics import Calls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,11 @@ class Session(Protocol):
         """Return the outputs for a batch of any size, as the task receives them."""
 
     def time(self, calls: int) -> Calls:
-        """Make that many consecutive calls on the example, and return their durations."""
+        """Make that many consecutive calls on the example, and return their durations.
+
+        Nothing is dropped and nothing summarised: warming up, statistics and intervals are made
+        of these numbers by whoever asks for them.
+        """
 
     def close(self) -> None:
         """Free what it holds."""
@@ -56,10 +60,21 @@ class Target(Protocol):
             worth measuring.
     """
 
-    name: str
-    batch_size: int
-    precisions: tuple[str, ...]
-    quick: bool
+    @property
+    def name(self) -> str:
+        """Return a short name."""
+
+    @property
+    def batch_size(self) -> int:
+        """Return how many inputs a call has."""
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Return what it can run."""
+
+    @property
+    def quick(self) -> bool:
+        """Return whether preparing and opening a model takes a second at most."""
 
     def check(self) -> None:
         """Raise ``ConfigurationError`` where it cannot be used here."""
@@ -67,10 +82,26 @@ class Target(Protocol):
     def prepare(
         self, model: nn.Module, precision: str, *, example: Tensor, calibration: Iterator[Tensor]
     ) -> Artifact:
-        """Make what is deployed of a network in evaluation mode, which is not changed."""
+        """Make what is deployed of a network in evaluation mode, which is not changed.
+
+        Args:
+            model: on the device of ``example``.
+            precision: one of ``precisions``.
+            example: inputs ``[n, ...]``, at least one.
+            calibration: batches of training inputs, from which ``"int8"`` learns the ranges of
+                activations; it is not touched for other precisions.
+
+        Raises:
+            ConfigurationError: the target does not run the precision, or not this model.
+        """
 
     def open(self, artifact: Artifact, example: Tensor) -> Session:
-        """Make an artifact ready; ``example`` is what ``time`` runs on."""
+        """Make an artifact ready; ``example``, ``[batch_size, ...]``, is what ``time`` runs on.
+
+        Raises:
+            ConfigurationError: the example has another batch size, or the artifact does not run
+                here.
+        """
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Hold the device alone, for a measurement."""

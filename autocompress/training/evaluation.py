@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from autocompress.data import Loader
-from autocompress.measurement.lock import DeviceLock
 from autocompress.metrics import Estimate
+from autocompress.targets.lock import DeviceLock
 from autocompress.tasks import Task
 
 Run = nn.Module | Callable[[Tensor], Any]

@@ -11,9 +11,10 @@ from torch import nn
 
 from autocompress.data import Data
 from autocompress.data.randomness import seed_everything
-from autocompress.errors import ConfigurationError, DivergedError
-from autocompress.measurement.lock import DeviceLock
+from autocompress.errors import DivergedError
 from autocompress.results import EpochRecord
+from autocompress.settings import check, setting
+from autocompress.targets.lock import DeviceLock
 from autocompress.tasks import Task
 from autocompress.training.layout import LayOut, common_layout
 from autocompress.training.precision import Bfloat16, trains_in_bfloat16
@@ -36,28 +37,29 @@ class Training:
         weight_decay: decoupled weight decay of Adam.
     """
 
-    epochs: int = 6
-    recovery_epochs: int = 2
-    learning_rate: float = 2e-3
-    recovery_learning_rate: float = 0.5
-    weight_decay: float = 0.01
-    stop_after: int | None = None
+    epochs: int = setting(
+        6, help="epochs of the run that distils and sparsifies", low=0, high=10_000
+    )
+    recovery_epochs: int = setting(2, help="epochs after surgery", low=0, high=10_000)
+    learning_rate: float = setting(
+        2e-3, help="peak learning rate of the first run", low=0, above=True, high=10
+    )
+    recovery_learning_rate: float = setting(
+        0.5,
+        help="peak in the recovery, as a fraction of learning_rate",
+        low=0,
+        above=True,
+        high=10,
+        active=lambda values: values["recovery_epochs"] > 0,
+    )
+    weight_decay: float = setting(0.01, help="decoupled weight decay", low=0, high=1)
+    stop_after: int | None = setting(
+        None, help="leave the first run after so many of its epochs", low=1
+    )
 
     def __post_init__(self) -> None:
-        bounds = {"epochs": 0, "recovery_epochs": 0, "weight_decay": 0}
-        problems = [
-            f"{name} must be at least {low}, not {getattr(self, name)!r}"
-            for name, low in bounds.items()
-            if not getattr(self, name) >= low
-        ]
-        if self.stop_after is not None and not 1 <= self.stop_after <= self.epochs:
-            problems.append(
-                f"stop_after must be from 1 to epochs ({self.epochs}), not {self.stop_after!r}"
-            )
-        if not self.learning_rate > 0:
-            problems.append(f"learning_rate must be above 0, not {self.learning_rate!r}")
-        if problems:
-            raise ConfigurationError(problems)
+        """Check every field."""
+        check(self, _stops_in_time)
 
     @property
     def main(self) -> "Fit":
@@ -70,6 +72,12 @@ class Training:
         """The fine-tuning after surgery."""
         peak = self.learning_rate * self.recovery_learning_rate
         return Fit("recover", self.recovery_epochs, peak, self.weight_decay)
+
+
+def _stops_in_time(stop_after: int | None, epochs: int) -> str:
+    if stop_after is None or stop_after <= epochs:
+        return ""
+    return f"stop_after: expected at most epochs ({epochs}), got {stop_after}"
 
 
 @dataclass(frozen=True)

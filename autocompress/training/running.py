@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import torch
 from fastai.callback.core import Callback, CancelFitException
 
-from autocompress.measurement.lock import DeviceLock
+from autocompress.targets.lock import DeviceLock
 from autocompress.tasks import Score
 
 

@@ -11,11 +11,11 @@ from autocompress.config import study_from
 from autocompress.errors import UsageError
 from autocompress.export import export_trial, reproduce
 from autocompress.export.loading import digest_of_file
-from autocompress.measurement.fingerprint import fingerprint
 from autocompress.pipeline import compress
 from autocompress.recipe import Recipe
 from autocompress.study.preparation import latency_settings, load_batches, prepare
 from autocompress.study.trials import TrialRecord
+from autocompress.targets.fingerprint import fingerprint
 from autocompress.techniques.pruning import Pruning
 from autocompress.techniques.sparsification import Sparsification
 from autocompress.training.evaluation import evaluate

@@ -10,8 +10,6 @@ from safetensors.torch import save_file
 
 from autocompress import models
 from autocompress.artifacts import write_json
-from autocompress.conversion.int8 import quantize
-from autocompress.conversion.onnx_files import open_session, runner, write_onnx
 from autocompress.errors import RunError
 from autocompress.export import export_trial, load
 from autocompress.export.loading import digest_of_weights
@@ -19,6 +17,8 @@ from autocompress.graph import Remove, plan_of, remove
 from autocompress.search.workbench import INT8_FILE
 from autocompress.study.preparation import load_batches
 from autocompress.study.trials import TrialRecord
+from autocompress.targets.int8 import quantize
+from autocompress.targets.onnx_files import open_session, runner, write_onnx
 from autocompress.training.evaluation import score
 
 KWARGS = {"widths": [4, 4], "hidden": 16}

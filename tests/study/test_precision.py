@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autocompress.config import load_study
-from autocompress.conversion.onnx_files import open_session, runner
+from autocompress.targets.onnx_files import open_session, runner
 from autocompress.errors import RunError
 from autocompress.search.workbench import INT8_FILE
 from autocompress.study.benching import bench

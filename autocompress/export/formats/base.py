@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from autocompress.conversion.onnx_files import Run
-from autocompress.conversion.programs import Batch
 from autocompress.errors import ConfigurationError
+from autocompress.targets.onnx_files import Run
+from autocompress.targets.programs import Batch
 
 __all__ = ["Batch", "Exportable", "Format", "Run"]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from autocompress.conversion.programs import export_one_image
 from autocompress.export.formats.base import Batch, Exportable, Format, Run
+from autocompress.targets.programs import export_one_image
 
 
 class ExecuTorch(Format):

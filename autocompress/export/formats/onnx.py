@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from autocompress.conversion.int8 import quantize
-from autocompress.conversion.onnx_files import ONNX_PACKAGES, open_session, runner, write_onnx
 from autocompress.export.formats.base import Batch, Exportable, Format, Run
+from autocompress.targets.int8 import quantize
+from autocompress.targets.onnx_files import ONNX_PACKAGES, open_session, runner, write_onnx
 
 CALIBRATED_AT_ONCE = 32  # images, whose activations are all held in memory
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from autocompress.conversion.programs import export_program
 from autocompress.export.formats.base import Batch, Exportable, Format, Run
+from autocompress.targets.programs import export_program
 
 
 class OpenVino(Format):

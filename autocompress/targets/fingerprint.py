@@ -10,18 +10,9 @@ from typing import Any
 import psutil
 import torch
 
-from autocompress.measurement.latency import LatencySettings
 
-
-def fingerprint(settings: LatencySettings) -> dict[str, Any]:
-    """Describe what latencies measured with these settings, here and now, depend on.
-
-    Plain data; two measurements are comparable where :func:`differences` finds none.
-
-    Raises:
-        ConfigurationError: the device is not available.
-    """
-    device = settings.torch_device()
+def local_facts(device: torch.device) -> dict[str, Any]:
+    """Describe this machine, its software and a device of it, as plain data."""
     facts: dict[str, Any] = {
         "machine": platform.machine(),
         "system": platform.system(),
@@ -31,10 +22,6 @@ def fingerprint(settings: LatencySettings) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device.type,
-        "runtime": settings.runtime,
-        "threads": settings.threads,
-        "batch_size": settings.batch_size,
-        "channels_last": settings.channels_last,
     }
     if device.type == "cuda":
         facts |= {
@@ -42,13 +29,16 @@ def fingerprint(settings: LatencySettings) -> dict[str, Any]:
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         }
-    if settings.runtime == "onnxruntime":
-        facts["onnxruntime"] = _version("onnxruntime")
     return facts
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say in which facts two fingerprints differ; empty where their latencies are comparable."""
+    """Say in which facts two fingerprints differ; empty where their latencies are comparable.
+
+    Example:
+        >>> differences({"threads": 1}, {"threads": 2})
+        ('threads: 1 before, 2 now',)
+    """
     return tuple(
         f"{key}: {before.get(key)!r} before, {now.get(key)!r} now"
         for key in dict.fromkeys([*before, *now])
@@ -57,7 +47,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str,
 
 
 def _cpu_name() -> str:
-    """Return the CPU's model name; the architecture where the system does not tell it."""
+    """Return the CPU's model name; the architecture where the system does not say it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -68,13 +58,14 @@ def _cpu_name() -> str:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may run on, where the system tells; else all."""
+    """Return how many cores this process may run on, where the system says it; else all."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package, ``None`` where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

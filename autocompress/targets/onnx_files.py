@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
-from autocompress.conversion.programs import Batch, export_program
 from autocompress.errors import ConfigurationError
+from autocompress.targets.programs import Batch, export_program
 
-Run = Callable[[Tensor], Tensor]
-"""From images [n, channels, height, width] to outputs."""
+Run = Callable[[Tensor], Any]
+"""From inputs ``[n, ...]`` to outputs: a tensor, or a tuple of tensors, each ``[n, ...]``."""
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
-INPUT, OUTPUT = "images", "logits"
+INPUT, OUTPUT = "inputs", "output"
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
@@ -38,11 +39,12 @@ def write_onnx(
 ) -> Batch:
     """Write a model as one ONNX file, weights inside.
 
-    Its input is called ``images``, its output ``logits``.
+    Its input is called ``inputs``, its output ``output``, or ``output_0``, ``output_1``, ... where
+    the model returns several tensors.
 
     Args:
         model: in evaluation mode, on the device of the example; it is not changed.
-        example: images [n, channels, height, width], at least one.
+        example: inputs ``[n, ...]``, at least one.
         path: the file.
         metadata: texts to store in the file's ``metadata_props``.
 
@@ -50,13 +52,15 @@ def write_onnx(
         the batch sizes that the file can run; where it is 1, a warning was logged.
 
     Raises:
-        ConfigurationError: the model can't be exported, or packages are missing.
+        ConfigurationError: the model can't be exported, returns something else than a tensor or
+            a tuple of tensors, or packages are missing.
     """
     require_onnx()
     program, batch = export_program(model, example)
+    names = _output_names(program)
     try:
         written = torch.onnx.export(
-            program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT]
+            program, dynamo=True, verbose=False, input_names=[INPUT], output_names=names
         )
         if written is None:
             raise RuntimeError("the exporter returned nothing")
@@ -67,6 +71,18 @@ def write_onnx(
             f"the model can't be exported to ONNX: {type(error).__name__}: {error}"
         ) from error
     return batch
+
+
+def _output_names(program: ExportedProgram) -> list[str]:
+    spec = program.call_spec.out_spec
+    if spec is not None and spec.is_leaf():
+        return [OUTPUT]
+    if spec is None or spec.type not in (tuple, list) or spec.num_leaves != spec.num_children:
+        found = "nothing" if spec is None else spec.type.__name__
+        raise ConfigurationError(
+            f"ONNX: expected a model that returns a tensor or a tuple of tensors, not {found}"
+        )
+    return [f"{OUTPUT}_{number}" for number in range(spec.num_leaves)]
 
 
 def provider_of(device: torch.device) -> str:
@@ -128,13 +144,17 @@ def batch_of(session: Any) -> Batch:
 
 
 def runner(session: Any) -> Run:
-    """Return a session as a function from images, on any device, to outputs on the same."""
+    """Return a session as a function from inputs, on any device, to outputs on the same."""
     name = session.get_inputs()[0].name
     size = 1 if batch_of(session) == 1 else None
 
-    def run(images: Tensor) -> Tensor:
-        parts = torch.split(images.detach().cpu(), size or len(images))
-        outputs = [torch.from_numpy(session.run(None, {name: p.numpy()})[0]) for p in parts]
-        return torch.cat(outputs).to(images.device)
+    def run(inputs: Tensor) -> Any:
+        parts = torch.split(inputs.detach().cpu(), size or len(inputs))
+        by_part = [session.run(None, {name: part.numpy()}) for part in parts]
+        outputs = tuple(
+            torch.cat([torch.from_numpy(array) for array in arrays]).to(inputs.device)
+            for arrays in zip(*by_part, strict=True)
+        )
+        return outputs[0] if len(outputs) == 1 else outputs
 
     return run

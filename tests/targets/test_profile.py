@@ -5,15 +5,10 @@ import torch
 from torch import nn
 
 from autocompress.errors import ConfigurationError
-from autocompress.measurement import DeviceLock, LatencySettings, count_macs, profile
+from autocompress.targets import Profiling, count_macs, profile_layers
 
-SETTINGS = LatencySettings(device="cpu")
 IMAGES = torch.rand(1, 1, 6, 6)
-
-
-@pytest.fixture(autouse=True)
-def own_locks(tmp_path, monkeypatch):
-    monkeypatch.setattr(profile, "DeviceLock", lambda device: DeviceLock(device, tmp_path))
+BRIEF = Profiling(budget_s=0.01)
 
 
 def net(width=4, *, norm=True, last=None):
@@ -31,22 +26,27 @@ def net(width=4, *, norm=True, last=None):
 
 
 def profiled(before, after, images=IMAGES):
-    rows = profile.profile_layers(before, after, images, SETTINGS, budget_s=0.01)
-    return {row["name"]: row for row in rows}
+    return {row.name: row for row in profile_layers(before, after, images, BRIEF)}
 
 
 def test_every_layer_with_a_weight_is_timed_in_both_models():
     rows = profiled(net(4), net(3))
     assert list(rows) == ["conv", "norm", "last"]
-    assert json.loads(json.dumps(rows)) == rows
-    assert rows["conv"]["type"] == "Conv2d"
+    assert rows["conv"].type == "Conv2d"
     for row in rows.values():
-        for side in ("before", "after"):
-            assert row[side]["ms"] > 0
-            assert row[side]["overhead_ms"] > 0
-    assert rows["conv"]["before"]["widths"] == [4]
-    assert rows["conv"]["after"]["widths"] == [3]
-    assert rows["norm"]["after"]["widths"] == []
+        for side in (row.before, row.after):
+            assert side.ms > 0
+            assert side.overhead_ms > 0
+    assert rows["conv"].before.widths == (4,)
+    assert rows["conv"].after.widths == (3,)
+    assert rows["norm"].after.widths == ()
+
+
+def test_rows_become_plain_data():
+    rows = [row.to_dict() for row in profiled(net(4), net(3, norm=False)).values()]
+    assert json.loads(json.dumps(rows)) == rows
+    assert rows[0]["after"]["widths"] == [3]
+    assert rows[1]["after"] is None
 
 
 def test_work_is_counted_as_elsewhere():
@@ -58,32 +58,32 @@ def test_work_is_counted_as_elsewhere():
         nn.Linear(18, 5),
     )
     rows = profiled(model, model)
-    assert sum(row["before"]["macs"] for row in rows.values()) == count_macs(model, IMAGES).total
+    assert sum(row.before.macs for row in rows.values()) == count_macs(model, IMAGES).total
 
 
 def test_bytes_are_inputs_outputs_and_weights():
     rows = profiled(net(4), net(4))
-    assert rows["conv"]["before"]["bytes"] == 4 * (36 + 4 * 16 + 4 * 9 + 4)
-    assert rows["last"]["before"]["bytes"] == 4 * (4 + 10 + 40 + 10)
+    assert rows["conv"].before.bytes == 4 * (36 + 4 * 16 + 4 * 9 + 4)
+    assert rows["last"].before.bytes == 4 * (4 + 10 + 40 + 10)
 
 
 def test_the_parts_of_a_factorized_layer_are_added_up():
     last = nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 10))
     row = profiled(net(4), net(4, last=last))["last"]
-    assert row["after"]["macs"] == 8 + 20
-    assert row["after"]["widths"] == [2, 10]
-    assert row["after"]["overhead_ms"] == pytest.approx(2 * row["before"]["overhead_ms"])
+    assert row.after.macs == 8 + 20
+    assert row.after.widths == (2, 10)
+    assert row.after.overhead_ms == pytest.approx(2 * row.before.overhead_ms)
 
 
 def test_a_layer_that_is_gone_has_no_numbers():
-    assert profiled(net(), net(norm=False))["norm"]["after"] is None
+    assert profiled(net(), net(norm=False))["norm"].after is None
 
 
 def test_a_layer_that_is_called_twice_does_twice_the_work():
     shared = nn.Linear(6, 6)
     row = profiled(nn.Sequential(shared, shared), nn.Sequential(shared))["0"]
-    assert row["before"]["macs"] == 2 * row["after"]["macs"]
-    assert row["before"]["overhead_ms"] == pytest.approx(2 * row["after"]["overhead_ms"])
+    assert row.before.macs == 2 * row.after.macs
+    assert row.before.overhead_ms == pytest.approx(2 * row.after.overhead_ms)
 
 
 def test_a_layer_that_is_never_called_has_no_row():
@@ -106,14 +106,16 @@ def test_profiling_changes_neither_model():
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.modules())
 
 
-def test_a_batch_of_another_size_is_refused():
-    with pytest.raises(ConfigurationError, match="expected 1 example images"):
-        profiled(net(), net(), torch.rand(2, 1, 6, 6))
+def test_channels_that_come_last_need_images():
+    model = nn.Sequential(nn.Linear(3, 2))
+    with pytest.raises(
+        ConfigurationError, match=r"channels_last needs inputs .*not shape \[1, 3\]"
+    ):
+        profile_layers(model, model, torch.rand(1, 3), Profiling(channels_last=True))
 
 
 @pytest.mark.gpu
 def test_layers_are_timed_on_a_cuda_device():
-    rows = profile.profile_layers(
-        net().cuda(), net(3).cuda(), IMAGES, LatencySettings(device="cuda"), budget_s=0.01
-    )
-    assert all(row["after"]["ms"] > 0 for row in rows)
+    settings = Profiling(device=torch.device("cuda"), budget_s=0.01)
+    rows = profile_layers(net().cuda(), net(3).cuda(), IMAGES, settings)
+    assert all(row.after.ms > 0 for row in rows)

@@ -16,11 +16,11 @@ Batch = Literal["any", 1]
 
 
 def export_program(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, Batch]:
-    """Export for any batch size where the model allows it, else for one image, and say so.
+    """Export for any batch size where the model allows it, else for one input, and say so.
 
     Args:
         model: in evaluation mode, on the device of the example; it is not changed.
-        example: images [n, channels, height, width], at least one.
+        example: inputs ``[n, ...]``, at least one.
 
     Raises:
         ConfigurationError: the model can't be exported.
@@ -29,17 +29,17 @@ def export_program(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, 
     try:
         return _export(model, several, {0: torch.export.Dim.DYNAMIC}), "any"
     except ConfigurationError as error:
-        program = export_one_image(model, example)
-        logger.warning("the exported model takes one image at a time: %s", error)
+        program = export_one_input(model, example)
+        logger.warning("the exported model takes one input at a time: %s", error)
         return program, 1
 
 
-def export_one_image(model: nn.Module, example: Tensor) -> ExportedProgram:
-    """Export for one image at a time.
+def export_one_input(model: nn.Module, example: Tensor) -> ExportedProgram:
+    """Export for one input at a time.
 
     Args:
         model: as for ``export_program``.
-        example: images [n, channels, height, width], at least one.
+        example: inputs ``[n, ...]``, at least one.
 
     Raises:
         ConfigurationError: the model can't be exported.

@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
-from autocompress.measurement.runtimes import Call
-from autocompress.measurement.sampling import TimedCalls
-from autocompress.measurement.statistics import Calls
+from autocompress.targets.sampling import TimedCalls
+from autocompress.targets.statistics import Calls
+
+Call = Callable[[], Any]
+"""One call of a model on the example."""
 
 FOREIGN = 0.05  # share of a block's CPU time that other threads of this process may have
 

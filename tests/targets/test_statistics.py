@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from autocompress.measurement.statistics import (
+from autocompress.targets.statistics import (
     Block,
     Calls,
     geometric_interval,

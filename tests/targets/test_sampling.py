@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from autocompress.measurement.sampling import LEAST_PAIRS, Effort, sample
-from autocompress.measurement.statistics import Calls
+from autocompress.targets.sampling import LEAST_PAIRS, Effort, sample
+from autocompress.targets.statistics import Calls
 
 QUIET = Effort(budget_s=5.0, width=0.02, contention=0.1)
 

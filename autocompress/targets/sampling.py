@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from autocompress.measurement.statistics import (
+from autocompress.errors import ConfigurationError
+from autocompress.targets.statistics import (
     DROPPED,
     Block,
     Calls,
@@ -40,11 +41,24 @@ class Effort:
         width: half the 95 % interval, as a fraction of the value, that is narrow enough.
         contention: fraction of time lost to other processes, in [0, 1], up to which a block
             counts as quiet.
+
+    Raises:
+        ConfigurationError: settings are out of range; all of them are named.
     """
 
-    budget_s: float
-    width: float
-    contention: float
+    budget_s: float = 5.0
+    width: float = 0.02
+    contention: float = 0.1
+
+    def __post_init__(self) -> None:
+        checks = {
+            f"budget_s: expected more than 0, not {self.budget_s}": self.budget_s > 0,
+            f"width: expected more than 0, not {self.width}": self.width > 0,
+            f"contention: expected 0 to 1, not {self.contention}": 0 <= self.contention <= 1,
+        }
+        problems = [problem for problem, passed in checks.items() if not passed]
+        if problems:
+            raise ConfigurationError(problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,20 +2,22 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
 import pytest
 
 from autocompress.errors import ConfigurationError
-from autocompress.measurement import DeviceLock, lock
+from autocompress.targets import DeviceLock
+from autocompress.targets.lock import lock_folder
 
 PATIENCE_S = 20
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from autocompress.measurement.lock import DeviceLock
+from autocompress.targets.lock import DeviceLock
 folder, mode = Path(sys.argv[1]), sys.argv[2]
 with getattr(DeviceLock("cpu", folder), mode)():
     print("held", flush=True)
@@ -114,16 +116,13 @@ def test_a_waiting_measurement_is_not_starved_by_training(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["shared", "exclusive"])
-def test_who_uses_a_gpu_uses_the_cpu_that_feeds_it(mode, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        lock, "device_key", {"cpu": "cpu", "cuda": "cuda-1", "other": "cuda-2"}.get
-    )
-    with getattr(DeviceLock("cuda", tmp_path), mode)():
+def test_who_uses_a_device_uses_the_cpu_that_feeds_it(mode, tmp_path):
+    with getattr(DeviceLock("mps", tmp_path), mode)():
         _, held = taking(DeviceLock("cpu", tmp_path), "exclusive")
         assert not held.wait(0.2)
     assert held.wait(PATIENCE_S)
-    with DeviceLock("cuda", tmp_path).shared():
-        _, held = taking(DeviceLock("other", tmp_path), "shared")
+    with DeviceLock("mps", tmp_path).shared():
+        _, held = taking(DeviceLock("xpu", tmp_path), "shared")
         assert held.wait(PATIENCE_S)
 
 
@@ -137,12 +136,12 @@ def test_an_error_inside_releases_the_lock(tmp_path):
 
 
 def test_the_folder_is_the_users_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock.tempfile, "gettempdir", lambda: str(tmp_path))
-    folder = lock.lock_folder()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = lock_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     assert [path.parent for path in DeviceLock("cpu").paths] == [folder]
     other = folder.stat().st_uid + 1
     folder.rename(tmp_path / f"autocompress-{other}")
-    monkeypatch.setattr(lock.os, "getuid", lambda: other)
+    monkeypatch.setattr(os, "getuid", lambda: other)
     with pytest.raises(ConfigurationError, match="belongs to another user"):
-        lock.lock_folder()
+        lock_folder()

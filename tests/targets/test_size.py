@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from autocompress.measurement import (
+from autocompress.targets import (
     count_macs,
     count_nonzero,
     count_parameters,

@@ -1,7 +1,9 @@
+import json
+
 import torch
 from torch import nn
 
-from autocompress.measurement import compare_layers
+from autocompress.targets import compare_layers
 
 
 def test_every_layer_with_a_weight_is_described():
@@ -16,7 +18,9 @@ def test_every_layer_with_a_weight_is_described():
         for weight in (after[0].weight, after[3][0].weight, after[3][1].weight):
             weight.fill_(1)
         after[0].weight[0] = 0
-    assert compare_layers(before, after) == [
+    rows = [change.to_dict() for change in compare_layers(before, after)]
+    assert json.loads(json.dumps(rows)) == rows
+    assert rows == [
         {
             "name": "0", "type": "Conv2d", "before": [8, 3, 3, 3],
             "after": [[5, 3, 3, 3]], "parameters_before": 224, "parameters_after": 140,
@@ -35,5 +39,5 @@ def test_every_layer_with_a_weight_is_described():
 
 def test_a_layer_that_is_gone_is_said_so():
     (layer,) = compare_layers(nn.Sequential(nn.Linear(2, 2)), nn.Sequential())
-    assert layer["after"] == []
-    assert layer["parameters_after"] == 0
+    assert layer.after == ()
+    assert layer.parameters_after == 0

@@ -3,7 +3,7 @@ import time
 
 import torch
 
-from autocompress.measurement.timing import timed_by_clock
+from autocompress.targets.timing import timed_by_clock
 
 
 def work():

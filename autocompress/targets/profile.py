@@ -4,14 +4,14 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from autocompress.measurement.latency import LatencySettings, cpu_threads, placed
-from autocompress.measurement.lock import DeviceLock
+from autocompress.targets.local import cpu_threads, placed
+from autocompress.targets.lock import DeviceLock
 
 BLOCK_CALLS = 10  # of one model before the other has its turn; fewer where calls are slow
 LEAST_BLOCKS = 2  # of each model, whatever the budget
@@ -20,64 +20,113 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LayerWork:
+    """What one layer does in one call of the model.
+
+    Attributes:
+        ms: median milliseconds, the overhead of one call of a layer included.
+        macs: multiply-accumulates.
+        bytes: of inputs, outputs and weights, each counted once per call of the layer.
+        overhead_ms: the time that the smallest layer of its kind takes, once per call of the
+            layer: what no removal of weights gets below.
+        widths: outputs (channels) of each weight matrix; none for a norm.
+    """
+
+    ms: float
+    macs: int
+    bytes: int
+    overhead_ms: float
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerProfile:
+    """A layer's work before and after compression.
+
+    Attributes:
+        name: of the layer in the original model.
+        type: its class.
+        before: ``None`` where it was not called.
+        after: of what is in its place; ``None`` where it is gone or was not called.
+    """
+
+    name: str
+    type: str
+    before: LayerWork | None
+    after: LayerWork | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        plain = asdict(self)
+        for work in (plain["before"], plain["after"]):
+            if work is not None:
+                work["widths"] = list(work["widths"])
+        return plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profiling:
+    """Where and how long layers are timed.
+
+    Attributes:
+        device: where both models run; ``None``: where the example is.
+        threads: of the CPU, at least 1.
+        channels_last: lay images and convolutions out with their channels last.
+        budget_s: seconds for the timed calls; each model is called at least five times.
+    """
+
+    device: torch.device | None = None
+    threads: int = 1
+    channels_last: bool = False
+    budget_s: float = 0.3
+
+
 def profile_layers(
     baseline: nn.Module,
     candidate: nn.Module,
     example: Tensor,
-    settings: LatencySettings,
-    *,
-    budget_s: float = 0.3,
-) -> list[dict[str, Any]]:
+    settings: Profiling = Profiling(),
+) -> list[LayerProfile]:
     """Time each layer that has a weight, before and after compression.
 
-    Copies of both models run in eager PyTorch, whatever ``settings.runtime``, in alternating
-    blocks, with the device, threads, batch size and memory layout of the settings. Hooks around
-    each layer read the thread's CPU time (the clock, for several threads) or record CUDA events.
-    A layer's time is the median over calls, the overhead of one call of a layer included; what
-    runs between layers (activations, pooling, additions, the packed projection of attention) is
-    not in any row.
-    Waits for the device and has it alone.
+    Copies of both models run in eager PyTorch, in alternating blocks. Hooks around each layer
+    read the thread's CPU time (the clock, for several threads) or record CUDA events. A layer's
+    time is the median over calls; what runs between layers (activations, pooling, additions, the
+    packed projection of attention) is not in any row. Waits for the device and has it alone.
 
     Args:
         baseline: the original model.
         candidate: the compressed one, whose layers have kept their names; a layer that was
             factorized is a sequence of layers, whose times and work are added up.
-        example: images [batch_size, channels, height, width].
-        settings: device, threads, batch size and layout; its ``budget_s`` is not used.
-        budget_s: seconds for the timed calls; each model is called at least five times.
+        example: inputs of one call, ``[batch_size, ...]``.
+        settings: device, threads, layout and time.
 
     Returns:
-        plain data, in the order of definition, one dictionary per layer of ``baseline`` that was
-        called: ``name``; ``type`` (class); ``before`` and ``after``, each None where the layer is
-        gone or was not called, else ``{"ms", "macs", "bytes", "overhead_ms", "widths"}``: median
-        milliseconds per call of the model; multiply-accumulates; bytes of inputs, outputs and
-        weights, each counted once per call of the layer; the time that the smallest layer of its
-        kind takes, once per call of the layer: what no removal of weights gets below; and the
-        outputs (channels) of each weight matrix in its place, none for a norm.
+        one for each layer of ``baseline`` that was called, in the order of definition.
 
     Raises:
-        ConfigurationError: the device is not available, or the example has another batch size.
+        ConfigurationError: channels come last and the inputs are no images.
     """
     # CPU time does not run on while others have the core, but shows one thread only.
     clock = time.thread_time_ns if settings.threads == 1 else time.perf_counter_ns
+    device, layout = settings.device or example.device, settings.channels_last
     with cpu_threads(settings.threads), torch.inference_mode():
-        first, images = placed(baseline, example, settings)
-        second, _ = placed(candidate, example, settings)
-        with DeviceLock(images.device).exclusive():
-            models = (first, second, _smallest().to(images.device))
-            inputs = (images, images, images.new_zeros(1, 1, 1, 1))
-            watches = [_Watch(m, x, clock) for m, x in zip(models, inputs, strict=True)]
-            _alternate(watches, budget_s)
-    *both, smallest = watches
+        first, inputs = placed(baseline, example, device, channels_last=layout)
+        second, _ = placed(candidate, example, device, channels_last=layout)
+        with DeviceLock(inputs.device).exclusive():
+            smallest = _Watch(_smallest().to(device), inputs.new_zeros(1, 1, 1, 1), clock)
+            watches = [_Watch(first, inputs, clock), _Watch(second, inputs, clock), smallest]
+            _alternate(watches, settings.budget_s)
     overheads = {_kind(s.layer): statistics.median(s.samples_ms) for s in smallest.seen.values()}
-    before, after = (watch.layers(overheads) for watch in both)
+    before, after = (watch.layers(overheads) for watch in watches[:2])
     return [
-        {
-            "name": name,
-            "type": type(layer).__name__,
-            "before": before[name],
-            "after": _added_up([after[part] for part in after if _is_part(part, name)]),
-        }
+        LayerProfile(
+            name=name,
+            type=type(layer).__name__,
+            before=before[name],
+            after=_added_up([after[part] for part in after if _is_part(part, name)]),
+        )
         for name, layer in first.named_modules()
         if name in before
     ]
@@ -87,11 +136,16 @@ def _is_part(name: str, whole: str) -> bool:
     return name == whole or name.startswith(f"{whole}.")
 
 
-def _added_up(parts: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _added_up(parts: list[LayerWork]) -> LayerWork | None:
     if not parts:
         return None
-    total = {key: sum(part[key] for part in parts) for key in parts[0] if key != "widths"}
-    return {**total, "widths": [width for part in parts for width in part["widths"]]}
+    return LayerWork(
+        ms=sum(part.ms for part in parts),
+        macs=sum(part.macs for part in parts),
+        bytes=sum(part.bytes for part in parts),
+        overhead_ms=sum(part.overhead_ms for part in parts),
+        widths=tuple(width for part in parts for width in part.widths),
+    )
 
 
 @dataclass
@@ -108,15 +162,15 @@ class _Seen:
 class _Watch:
     """Hooks on the layers of one model, which this object may keep and change."""
 
-    def __init__(self, model: nn.Module, images: Tensor, clock: Callable[[], int]) -> None:
+    def __init__(self, model: nn.Module, inputs: Tensor, clock: Callable[[], int]) -> None:
         self.model = model
-        self.images = images
+        self.inputs = inputs
         self.clock = clock
         self.seen: dict[str, _Seen] = {}
         self._marks: dict[str, list[Any]] = defaultdict(list)
         named = {name: layer for name, layer in model.named_modules() if _is_leaf(layer)}
         counting = [layer.register_forward_hook(self._count(n)) for n, layer in named.items()]
-        model(images)
+        model(inputs)
         for handle in counting:
             handle.remove()
         for name, seen in self.seen.items():
@@ -127,9 +181,9 @@ class _Watch:
         """Call the model once and add a sample to each layer; return the seconds it took."""
         self._marks.clear()
         start = time.perf_counter()
-        self.model(self.images)
-        if self.images.is_cuda:
-            torch.cuda.synchronize(self.images.device)
+        self.model(self.inputs)
+        if self.inputs.is_cuda:
+            torch.cuda.synchronize(self.inputs.device)
         seconds = time.perf_counter() - start
         for name, marks in self._marks.items():
             pairs = zip(marks[::2], marks[1::2], strict=True)
@@ -141,16 +195,16 @@ class _Watch:
         for seen in self.seen.values():
             del seen.samples_ms[-calls:]
 
-    def layers(self, overheads: dict[str, float]) -> dict[str, dict[str, Any]]:
-        """Return what was seen of each layer, as plain data."""
+    def layers(self, overheads: dict[str, float]) -> dict[str, LayerWork]:
+        """Return what was seen of each layer."""
         return {
-            name: {
-                "ms": statistics.median(seen.samples_ms),
-                "macs": seen.macs,
-                "bytes": seen.bytes,
-                "overhead_ms": seen.calls * overheads[_kind(seen.layer)],
-                "widths": _widths(seen.layer),
-            }
+            name: LayerWork(
+                ms=statistics.median(seen.samples_ms),
+                macs=seen.macs,
+                bytes=seen.bytes,
+                overhead_ms=seen.calls * overheads[_kind(seen.layer)],
+                widths=_widths(seen.layer),
+            )
             for name, seen in self.seen.items()
         }
 
@@ -167,7 +221,7 @@ class _Watch:
         return hook
 
     def _mark(self, name: str) -> Callable[..., None]:
-        marks, clock, cuda = self._marks, self.clock, self.images.is_cuda
+        marks, clock, cuda = self._marks, self.clock, self.inputs.is_cuda
 
         def hook(*_: Any) -> None:
             if cuda:
@@ -223,13 +277,13 @@ def _kind(layer: nn.Module) -> str:
     return "norm" if weight is not None and weight.ndim == 1 else "product"
 
 
-def _widths(layer: nn.Module) -> list[int]:
+def _widths(layer: nn.Module) -> tuple[int, ...]:
     weight = layer._parameters["weight"]
     if weight is None or weight.ndim < 2 or isinstance(layer, nn.Embedding):
-        return []
+        return ()
     if isinstance(layer, TRANSPOSED):
-        return [layer.out_channels]
-    return [weight.shape[0]]
+        return (layer.out_channels,)
+    return (weight.shape[0],)
 
 
 def _macs(layer: nn.Module, inputs: Any, output: Any) -> int:

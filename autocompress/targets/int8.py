@@ -1,4 +1,4 @@
-"""Eight-bit integers: post-training quantization of an ONNX file, calibrated on images."""
+"""Eight-bit integers: post-training quantization of an ONNX file, calibrated on inputs."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -8,15 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autocompress.conversion.onnx_files import INPUT, batch_of, open_session, require_onnx
 from autocompress.errors import ConfigurationError
+from autocompress.targets.onnx_files import batch_of, open_session, require_onnx
+
+CALIBRATION_ITEMS = 256
+"""How many items of the training split are enough to calibrate with."""
 
 
 def quantize(path: Path, calibration: Iterable[Tensor], output: Path) -> None:
     """Quantize weights and activations of an ONNX file to 8 bits.
 
     Static, in QDQ format: a scale per output channel for weights (symmetric), one per tensor for
-    activations, from the smallest and largest value that the calibration images lead to. Batch
+    activations, from the smallest and largest value that the calibration inputs lead to. Batch
     norms are folded first.
 
     Activations are unsigned and weights use 7 of their 8 bits: the fast kernels of x86-64
@@ -27,11 +30,11 @@ def quantize(path: Path, calibration: Iterable[Tensor], output: Path) -> None:
 
     Args:
         path: a float32 model that ``write_onnx`` wrote.
-        calibration: batches of normalised images [n, channels, height, width], on any device.
+        calibration: batches of inputs ``[n, ...]``, on any device.
         output: the file to write.
 
     Raises:
-        ConfigurationError: the model can't be quantized, there are no images, or packages are
+        ConfigurationError: the model can't be quantized, there are no inputs, or packages are
             missing.
     """
     require_onnx()
@@ -72,7 +75,7 @@ def quantize(path: Path, calibration: Iterable[Tensor], output: Path) -> None:
 
 def _feeds(path: Path, calibration: Iterable[Tensor]) -> Iterator[dict[str, Any]]:
     session = open_session(path, threads=1, device=torch.device("cpu"))
-    one_by_one = batch_of(session) == 1
-    for images in calibration:
-        for part in torch.split(images.detach().cpu(), 1 if one_by_one else len(images)):
-            yield {INPUT: part.numpy()}
+    name, one_by_one = session.get_inputs()[0].name, batch_of(session) == 1
+    for inputs in calibration:
+        for part in torch.split(inputs.detach().cpu(), 1 if one_by_one else len(inputs)):
+            yield {name: part.numpy()}
