@@ -71,7 +71,7 @@ class Column:
 
     @cached_property
     def layout(self) -> dict[str, Any]:
-        """Plotly's settings of an axis: it shows front and baseline, and of the rest what is near."""
+        """Plotly's settings of an axis: front and baseline, and of the rest what is near."""
         made: dict[str, Any] = {
             "title": {"text": self.title},
             "tickformat": axis_format(self.metric, relative=self.relative),
@@ -172,10 +172,10 @@ def columns(view: View) -> dict[str, Column]:
         absolute = Column(
             metric=metric,
             relative=False,
-            values=tuple(entry and entry.value for entry in found),
-            low=tuple(entry and entry.low for entry in found),
-            high=tuple(entry and entry.high for entry in found),
-            baseline=own and own.value,
+            values=tuple(entry.value if entry else None for entry in found),
+            low=tuple(entry.low if entry else None for entry in found),
+            high=tuple(entry.high if entry else None for entry in found),
+            baseline=own.value if own else None,
             bound=view.bounds.get(name),
             front=front,
             decides=name == view.score.name,
@@ -188,10 +188,9 @@ def columns(view: View) -> dict[str, Column]:
 
 def _estimate(view: View, index: int, kind: str, name: str) -> Estimate | None:
     trial = view.trials[index]
-    if kind == "stopped" and name == view.score.name:
-        assert trial.failure is not None
-        assert trial.failure.bound is not None
-        return Estimate(value=trial.failure.bound)
+    bound = trial.failure.bound if trial.failure else None
+    if kind == "stopped" and name == view.score.name and bound is not None:
+        return Estimate(value=bound)
     return trial.metrics.get(name)
 
 

@@ -200,16 +200,10 @@ def slices(run: Shown, parameters: Sequence[str] | None = None) -> go.Figure:
 
 def _choices(trials: "Sequence[TrialRecord]") -> list[str]:
     values = {name: [trial.params.get(name) for trial in trials] for name in _varied(trials)}
-    return [
-        name
-        for name, own in values.items()
-        if any(isinstance(value, str) for value in own)
-    ]
+    return [name for name, own in values.items() if any(isinstance(value, str) for value in own)]
 
 
-def _by_value(
-    trials: "Sequence[TrialRecord]", name: str
-) -> "Mapping[str, list[TrialRecord]]":
+def _by_value(trials: "Sequence[TrialRecord]", name: str) -> "Mapping[str, list[TrialRecord]]":
     groups: dict[str, list[TrialRecord]] = {}
     for trial in trials:
         value = trial.params.get(name)

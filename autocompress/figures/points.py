@@ -10,7 +10,7 @@ from autocompress.figures.columns import Column, Known
 from autocompress.figures.style import BLUE, FAINT, GREY, ORANGE, SCALE
 from autocompress.figures.view import View
 from autocompress.metrics import Metric
-from autocompress.metrics.formatting import beside_baseline, short_title, written
+from autocompress.metrics.formatting import format_interval, format_value, short_title
 from autocompress.results import Estimates
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def hover_of(view: View, trial: "TrialRecord") -> str:
     shown = view.objectives
     if bound is not None:
         best = "at most" if view.score.direction == "maximize" else "at least"
-        lines.append(f"{escape(short_title(view.score))} {best} {written(view.score, bound)}")
+        lines.append(f"{escape(short_title(view.score))} {best} {format_value(view.score, bound)}")
         shown = tuple(metric for metric in shown if metric.name != view.score.name)
     lines += _numbers(shown, trial.metrics, view.baseline)
     if is_derived(trial):
@@ -89,9 +89,9 @@ def _numbers(metrics: Sequence[Metric], found: Estimates, baseline: Estimates) -
     lines = []
     for metric in metrics:
         estimate, reference = found.get(metric.name), baseline.get(metric.name)
-        text = f"{short_title(metric)} {written(metric, estimate)}"
+        text = f"{short_title(metric)} {format_value(metric, estimate)}"
         if estimate is not None and reference is not None:
-            text += f", {beside_baseline(metric, estimate, reference)}"
+            text += f", {format_interval(metric, estimate, reference)}"
         lines.append(escape(text))
     return lines
 

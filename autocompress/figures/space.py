@@ -5,8 +5,8 @@ import plotly.graph_objects as go
 from autocompress.figures.columns import columns
 from autocompress.figures.points import MARKS, hover_of, hover_of_baseline, is_derived, rows_of
 from autocompress.figures.style import NOTHING, VERMILLION, empty, figure
-from autocompress.figures.tradeoffs import chosen_columns
-from autocompress.figures.view import KINDS, Shown, view_of
+from autocompress.figures.tradeoffs import chosen
+from autocompress.figures.view import KINDS, Shown, default_axes, view_of
 
 _SYMBOLS = {"infeasible": "cross", "stopped": "square-open"}  # there are few in space
 _SIZES = {"front": 6.0, "infeasible": 5.0}
@@ -33,9 +33,10 @@ def pareto_3d(
     known, kinds = columns(view), view.kinds
     if not any(kinds):
         return empty(title, NOTHING)
-    across, up, third = chosen_columns(view, known, (x, z, y))
-    others = [column for column in known.values() if column not in (across, up)]
-    axes = [across, third or (others or [up])[0], up]
+    across, up, third = default_axes(view)
+    others = [column.metric for column in known.values() if column.metric not in (across, up)]
+    wanted = ((x, across), (y, third or (others or [up])[0]), (z, up))
+    axes = [chosen(known, *pair) for pair in wanted]
     made = figure(title)
     for name in reversed(KINDS):
         rows = rows_of(kinds, name)

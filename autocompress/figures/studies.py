@@ -4,10 +4,19 @@ from datetime import datetime
 
 import plotly.graph_objects as go
 
-from autocompress.figures.style import BLUE, GREEN, GREY, NOTHING, ORANGE, VERMILLION, empty, figure
+from autocompress.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    NOTHING,
+    ORANGE,
+    VERMILLION,
+    empty,
+    figure,
+)
 from autocompress.figures.view import Shown, View, view_of
 from autocompress.figures.volume import unit_point, volumes_over_time
-from autocompress.wording import duration
+from autocompress.metrics.formatting import duration
 
 ENDED = ("complete", "pruned", "failed")
 _STATE_COLOURS = {
@@ -46,7 +55,7 @@ def history(run: Shown) -> go.Figure:
     made = figure(title, showlegend=False, hovermode="x")
     made.add_scatter(
         x=[_minutes(min(begins), finished) for finished, _ in ended],
-        y=list(volumes_over_time(points)),
+        y=list(volumes_over_time(points, len(view.objectives))),
         mode="lines",
         line={"shape": "hv", "color": BLUE, "width": 2},
         fill="tozeroy",

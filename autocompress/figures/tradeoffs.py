@@ -1,6 +1,6 @@
 """A run's trade-off: any two metrics against each other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import plotly.graph_objects as go
@@ -19,6 +19,8 @@ from autocompress.figures.points import (
 )
 from autocompress.figures.style import FAINT, GREY, MANY, NOTHING, VERMILLION, empty, figure
 from autocompress.figures.view import KINDS, Shown, View, default_axes, view_of
+from autocompress.metrics import Metric
+from autocompress.registry import did_you_mean
 
 Axes = tuple[Column, Column]
 
@@ -54,9 +56,9 @@ def pareto(
     known, kinds = columns(view), view.kinds
     if not any(kinds):
         return empty("trade-off", NOTHING)
-    across, up, colour = chosen_columns(view, known, (x, y, third))
-    assert across is not None
-    assert up is not None
+    default = default_axes(view)
+    across, up = (chosen(known, *pair) for pair in ((x, default[0]), (y, default[1])))
+    colour = chosen(known, third, default[2]) if third or default[2] else None
     made = figure(f"{up.short} and {across.short}", hovermode="closest")
     made.update_layout(xaxis=across.layout, yaxis=up.layout, legend={"traceorder": "reversed"})
     made.update_yaxes(title_standoff=10)
@@ -77,22 +79,17 @@ def pareto(
     return made
 
 
-def chosen_columns(
-    view: View, known: dict[str, Column], names: Sequence[str | None]
-) -> list[Column | None]:
-    """Return the columns of these names; by default those of ``default_axes``, in its order.
+def chosen(known: Mapping[str, Column], name: str | None, default: Metric | None) -> Column:
+    """Return the column of this name, or else of the metric that is shown by default.
 
     Raises:
-        UsageError: there is no column of a name.
+        UsageError: there is no column of this name.
     """
-    chosen = []
-    for name, metric in zip(names, default_axes(view), strict=True):
-        wanted = metric.name if name is None and metric is not None else name
-        if wanted is not None and wanted not in known:
-            there = ", ".join(known)
-            raise UsageError(f"there is no metric {wanted!r} to draw; there are: {there}")
-        chosen.append(None if wanted is None else known[wanted])
-    return chosen
+    wanted = name or (default.name if default else "")
+    if wanted not in known:
+        there = f"{did_you_mean(wanted, known)}; there are: {', '.join(known)}"
+        raise UsageError(f"there is no metric {wanted!r} to draw{there}")
+    return known[wanted]
 
 
 def _add_edge(made: go.Figure, axes: Axes) -> None:
