@@ -35,9 +35,9 @@ def pareto_3d(
         return empty(title, NOTHING)
     across, up, third = default_axes(view)
     others = [column.metric for column in known.values() if column.metric not in (across, up)]
-    wanted = ((x, across), (y, third or (others or [up])[0]), (z, up))
-    axes = [chosen(known, *pair) for pair in wanted]
-    made = figure(title)
+    beside = third or (others or [up])[0]
+    axes = [chosen(known, *pair) for pair in ((x, across), (y, beside), (z, up))]
+    made = figure(title, meta={"third": y or beside.name})
     for name in reversed(KINDS):
         rows = rows_of(kinds, name)
         if not rows:
