@@ -17,6 +17,7 @@ from autocompress.metrics.metric import LATENCY, PARAMETERS
 from autocompress.recipe_text import recipe_in_words
 from autocompress.results import Estimates
 from autocompress.runs.files import TrialFiles
+from autocompress.runs.stored import FinalStage
 
 if TYPE_CHECKING:
     from autocompress.runs import Run, TrialRecord
@@ -145,21 +146,27 @@ def _stages(view: View, trial: "TrialRecord") -> tuple[list[Metric], list[StageP
     The last stage has what was measured of the trial where nothing was measured of the stage.
     """
     shown = [view.score, LATENCY, PARAMETERS]
-    start = {m.name: view.baseline[m.name].value for m in shown if m.name in view.baseline}
-    points = [StagePoint(stage="baseline", values=start)]
-    for stage in trial.stages:
-        values = {
-            view.score.name: stage.score,
-            LATENCY.name: getattr(stage, LATENCY.name, None),
-            PARAMETERS.name: stage.parameters,
-        }
-        points.append(StagePoint(stage=stage.stage, values=values))
-    if len(points) > 1:
-        last = points.pop()
-        end = {m.name: trial.metrics[m.name].value for m in shown if m.name in trial.metrics}
+    start, end = (_values(found, shown) for found in (view.baseline, trial.metrics))
+    points = [
+        StagePoint(
+            stage=stage.stage,
+            values={
+                view.score.name: stage.score,
+                LATENCY.name: stage.latency_ms if isinstance(stage, FinalStage) else None,
+                PARAMETERS.name: stage.parameters,
+            },
+        )
+        for stage in trial.final_stages or trial.stages
+    ]
+    if points:
+        *others, last = points
         known = {name: value for name, value in last.values.items() if value is not None}
-        points.append(StagePoint(stage=last.stage, values={**end, **known}))
-    return shown, points
+        points = [*others, StagePoint(stage=last.stage, values={**end, **known})]
+    return shown, [StagePoint(stage="baseline", values=start), *points]
+
+
+def _values(found: Estimates, metrics: Sequence[Metric]) -> dict[str, float]:
+    return {m.name: found[m.name].value for m in metrics if m.name in found}
 
 
 def _export_command(run: "Run", trial: "TrialRecord") -> str:
