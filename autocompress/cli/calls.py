@@ -12,6 +12,8 @@ from autocompress.events import Progress
 if TYPE_CHECKING:
     from autocompress.config import StudyConfig
     from autocompress.runs import Run
+    from autocompress.search.remeasure import Remeasurement
+    from autocompress.search.run import Check
 
 RUNS = Path("runs")  # where `run` makes the folder of a run
 
@@ -39,17 +41,11 @@ def search(
     progress: Progress,
 ) -> "Run":
     """Run a study from the start."""
+    from autocompress.search.budget import Amount
     from autocompress.search.run import run_study
 
-    return run_study(
-        config,
-        directory=RUNS,
-        trials=trials,
-        timeout_s=timeout_s,
-        workers=workers,
-        recipes=None,
-        progress=progress,
-    )
+    amount = Amount(trials=trials, timeout_s=timeout_s, workers=workers)
+    return run_study(config, directory=RUNS, amount=amount, progress=progress)
 
 
 def go_on(
@@ -61,11 +57,11 @@ def go_on(
     progress: Progress,
 ) -> "Run":
     """Go on with a run."""
+    from autocompress.search.budget import Amount
     from autocompress.search.run import resume_run
 
-    return resume_run(
-        path, trials=trials, timeout_s=timeout_s, workers=workers, progress=progress
-    )
+    amount = Amount(trials=trials, timeout_s=timeout_s, workers=workers)
+    return resume_run(path, amount=amount, progress=progress)
 
 
 def controls(run: "Run", *, workers: int, progress: Progress) -> None:
@@ -75,16 +71,16 @@ def controls(run: "Run", *, workers: int, progress: Progress) -> None:
     run_controls(run, workers=workers, progress=progress)
 
 
-def check(config: "StudyConfig") -> Any:
+def check(config: "StudyConfig") -> "Check":
     """Check a study: data, model, one batch."""
     from autocompress.search.run import check
 
     return check(config)
 
 
-def remeasure(run: "Run", trials: Sequence[int], progress: Progress) -> Any:
+def remeasure(run: "Run", trials: Sequence[int], progress: Progress) -> "Remeasurement":
     """Measure trials again."""
-    from autocompress.runs.remeasure import remeasure
+    from autocompress.search.remeasure import remeasure
 
     return remeasure(run, trials, progress)
 

@@ -44,7 +44,7 @@ def front_columns(run: "Run", front: "Sequence[TrialRecord]") -> list[Column]:
 
 
 def _of_metric(run: "Run", metric: "Metric", found: Sequence[Estimates]) -> Iterator[Column]:
-    """Yield a metric, its test score, what it is beside the baseline, and within which interval."""
+    """Yield a metric, its test score, and its ratio to the baseline with its interval."""
     estimates = [metrics.get(metric.name) for metrics in found]
     values = [format_value(metric, estimate) for estimate in estimates]
     yield Column(title=short_title(metric), cells=values)

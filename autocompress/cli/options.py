@@ -48,9 +48,7 @@ Least = Annotated[
         "--min", metavar="METRIC=VALUE", help="Leave out models below it, of any metric."
     ),
 ]
-MaxLatency = Annotated[
-    float | None, typer.Option(min=0, help="Short for --max latency_ms=VALUE.")
-]
+MaxLatency = Annotated[float | None, typer.Option(min=0, help="Short for --max latency_ms=VALUE.")]
 MaxParameters = Annotated[
     int | None, typer.Option(min=1, help="Short for --max parameters=VALUE.")
 ]

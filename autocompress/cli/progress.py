@@ -66,7 +66,7 @@ def progress_printer(stream: TextIO | None = None) -> ProgressPrinter:
 
 @contextmanager
 def progress_on(stream: TextIO | None = None) -> Iterator[Progress]:
-    """Show events on a stream (standard error) while the block runs: a bar, if it is a terminal."""
+    """Show events on a stream, by default standard error; in a terminal beside a live bar."""
     stream = sys.stderr if stream is None else stream
     if not stream.isatty():
         yield ProgressPrinter(stream)

@@ -52,7 +52,7 @@ def status(run: RunFolder, *, as_json: AsJson = False) -> None:
     show_sections({"trials without a result": views.reason_rows(found)})
 
 
-def front(  # noqa: PLR0913 (typer calls it)
+def front(
     run: RunFolder,
     *,
     most: Most = None,
@@ -146,7 +146,7 @@ def bench(
         for difference in found.differences:
             say(f"WARNING: {difference}")
     if as_json:
-        show_json(found.to_dict())
+        show_json(asdict(found))
         return
     show_table(views.bench_rows(found), title=f"{opened.name}: measured again")
 

@@ -1,6 +1,7 @@
 """The commands that search, and those that prepare a search."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -121,7 +122,7 @@ def plan(study: StudyFile, *, overrides: Overrides = None, as_json: AsJson = Fal
     """
     found = calls.check(calls.load(study, overrides or []))
     if as_json:
-        show_json(found.to_dict())
+        show_json(asdict(found))
         return
     for line in views.plan_lines(found):
         show_line(line)

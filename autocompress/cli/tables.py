@@ -1,4 +1,4 @@
-"""Tables on standard output: ruled in a terminal and as wide as it, plain aligned text elsewhere."""
+"""Tables on standard output: fitted to a terminal, plain aligned text elsewhere."""
 
 import json
 import sys
@@ -83,7 +83,8 @@ def fitted(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _shortened(column: Column, width: int) -> Column:
-    cells = [c if len(c) <= width else c[: max(0, width - 3)].rstrip() + "..." for c in column.cells]
+    end = max(0, width - 3)
+    cells = [text if len(text) <= width else f"{text[:end].rstrip()}..." for text in column.cells]
     return replace(column, cells=cells)
 
 

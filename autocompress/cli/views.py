@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autocompress.cli.tables import Row
+from autocompress.metrics import Estimate, Metric
 from autocompress.metrics.formatting import (
     UNKNOWN,
     count,
@@ -16,17 +17,18 @@ from autocompress.metrics.formatting import (
     ratio,
     short_title,
 )
-from autocompress.metrics.metric import LATENCY, Metric
+from autocompress.metrics.metric import LATENCY
 
 if TYPE_CHECKING:
     from autocompress.results import EpochRecord
     from autocompress.runs import Run, TrialRecord
-    from autocompress.runs.files import LayerChange, LayerProfile, Measurement
+    from autocompress.runs.files import LayerChange, LayerProfile, LayerWork, Measurement
     from autocompress.runs.picks import Misses
     from autocompress.runs.status import Status
+    from autocompress.search.remeasure import Remeasurement
+    from autocompress.search.run import Check
 
 Data = Mapping[str, Any]
-SEARCHED = "search"  # how a number of the search is called where another one counts
 
 
 def status_lines(status: "Status") -> Iterator[str]:
@@ -78,14 +80,14 @@ def reason_rows(status: "Status") -> list[Row]:
 
 
 def metric_rows(run: "Run", record: "TrialRecord") -> list[Row]:
-    """Return a trial's metrics beside the baseline's; where the search measured others, these too."""
+    """Return a trial's metrics beside the baseline's, and what the search measured otherwise."""
     rows: list[Row] = []
     for name, metric in run.metrics.items():
         if name not in record.metrics:
             continue
         found = {"": record.metrics[name]}
         if name in record.searched and record.searched[name] != record.metrics[name]:
-            found[f", in the {SEARCHED}"] = record.searched[name]
+            found[", in the search"] = record.searched[name]
         baseline = run.baseline.get(name)
         for when, estimate in found.items():
             rows.append(
@@ -143,11 +145,15 @@ def profile_rows(profile: "Sequence[LayerProfile]") -> list[Row]:
             row |= {
                 "after": _time(after.ms),
                 "of baseline": ratio(after.ms / before.ms if before else None),
-                "multiply-adds": ratio(after.macs / before.macs if before and before.macs else None),
+                "multiply-adds": _left(before, after),
                 "bound by": found[layer.name] or "arithmetic",
             }
         rows.append(row)
     return rows
+
+
+def _left(before: "LayerWork | None", after: "LayerWork") -> str:
+    return ratio(after.macs / before.macs) if before and before.macs else UNKNOWN
 
 
 def _time(ms: float | None) -> str:
@@ -198,34 +204,43 @@ def _latency_line(measurement: "Measurement") -> str:
     return f"latency{samples}: {spread}{flag}"
 
 
-def bench_rows(found: Any) -> list[Row]:
+def bench_rows(found: "Remeasurement") -> list[Row]:
     """Return trials that were measured again, stored and new side by side."""
     return [
         {
-            "trial": str(row.number),
-            "of baseline, stored (95 %)": format_interval(LATENCY, row.stored, found.baseline),
-            "now (95 %)": format_interval(LATENCY, row.latency, found.baseline),
-            "latency": format_value(LATENCY, row.latency),
+            "trial": str(row.trial),
+            "of baseline, stored (95 %)": format_interval(
+                LATENCY, row.stored, found.baseline.stored
+            ),
+            "now (95 %)": _interval(row.ratio),
+            "latency": format_value(LATENCY, row.latency_ms),
             "contention": percent(row.contention, 0),
-            "flag": row.latency.flag or "",
+            "flag": row.latency_ms.flag or "",
         }
         for row in found.trials
     ]
 
 
-def plan_lines(plan: Any) -> Iterator[str]:
+def _interval(found: Estimate) -> str:
+    return format_interval(LATENCY, found, Estimate(value=1.0))
+
+
+def plan_lines(plan: "Check") -> Iterator[str]:
     """Return what ``autocompress plan`` found about data and model."""
-    sizes = ", ".join(f"{n} {name}" for name, n in plan.sizes.items())
+    data, model = plan.data, plan.model
+    splits = [name for name in ("train", "valid", "test") if name in data]
+    sizes = ", ".join(f"{data[name]} {name}" for name in splits)
+    about = [sizes, *([f"{len(data['classes'])} classes"] if data.get("classes") else [])]
+    outputs = _shape(model["output_shape"]) if model["output_shape"] else UNKNOWN
     yield f"study {plan.study}: {plan.trials} trials, training on {plan.device}"
-    about = [sizes, *([f"{len(plan.classes)} classes"] if plan.classes else [])]
-    yield f"data {plan.source}: {'; '.join(about)}; inputs {_shape(plan.input_shape)}"
-    outputs = _shape(plan.output_shape) if plan.output_shape else UNKNOWN
-    yield f"model {plan.factory}: {count(plan.parameters)} parameters; outputs {outputs}"
+    yield f"data {data['source']}: {'; '.join(about)}; inputs {_shape(data['inputs'])}"
+    parameters = count(model["parameters"])
+    yield f"model {model['factory']}: {parameters} parameters; outputs {outputs}"
 
 
 def unit_rows(units: Sequence[Data], fixed: Mapping[str, str]) -> list[Row]:
     """Return the groups of units, and why some of them stay."""
-    return [
+    rows: list[Row] = [
         {
             "layer": group["layer"],
             "kind": group["kind"],
@@ -233,10 +248,10 @@ def unit_rows(units: Sequence[Data], fixed: Mapping[str, str]) -> list[Row]:
             "removable": "; ".join(group["not_removable"]) or "yes",
         }
         for group in units
-    ] + [
-        {"layer": layer, "kind": "", "units": "", "removable": str(reason)}
-        for layer, reason in fixed.items()
     ]
+    for layer, reason in fixed.items():
+        rows.append({"layer": layer, "kind": "", "units": "", "removable": str(reason)})
+    return rows
 
 
 def staying_rows(units: Data) -> list[Row]:

@@ -65,9 +65,9 @@ def _of_scratch(run: Run, scratch: Mapping[str, Any]) -> Iterator[Controls]:
         text=f"trial {number}, pruned", metrics=run.trial(number).metrics, baseline=run.baseline
     )
     metrics = {
-        name: Estimate.from_dict(value)
-        for name, value in scratch["metrics"].items()
-        if isinstance(value, Mapping)
+        name: Estimate.from_dict(found) if isinstance(found, Mapping) else Estimate(value=found)
+        for name, found in scratch["metrics"].items()
+        if name in run.metrics
     }
     yield Controls(
         text=f"trial {number}'s architecture from scratch, in the same time",

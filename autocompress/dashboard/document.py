@@ -105,7 +105,7 @@ def overview(run: "Run") -> Overview:
         machine=[(str(k), str(v)) for k, v in run.fingerprint.items()],
         study_file=(run.path / layout.STUDY).read_text(encoding="utf-8"),
         baseline=_baseline(view),
-        tradeoff=tradeoff(run, view),
+        tradeoff=tradeoff(view),
         pareto=plain(figures.pareto(view)),
         front=front_table(view),
         controls=controls_table(comparison(run), view.objectives),
@@ -155,10 +155,11 @@ def plain(made: go.Figure) -> Figure:
 
 
 def _state(status: "Status") -> State:
-    done = sum(status.trials[state] for state in ("complete", "pruned", "failed"))
+    counts = status.counts
+    done = counts.complete + counts.pruned + counts.failed
     wanted = None if status.wanted is None else max(status.wanted, done)
     progress = f"{done} trials" if wanted is None else f"{done} of {wanted} trials"
-    if done and done == status.trials["failed"]:
+    if done and done == counts.failed:
         kind, text = "failed", f"no trial succeeded, {progress}"
     elif status.finished:
         kind, text = "finished", f"finished, {progress}"
@@ -172,17 +173,14 @@ def _state(status: "Status") -> State:
 
 def _facts(run: "Run", status: "Status") -> list[str]:
     config: Mapping[str, Any] = run.config
-    states = ", ".join(f"{n} {name}" for name, n in status.trials.items() if n)
+    states = ", ".join(f"{n} {name}" for name, n in vars(status.counts).items() if n)
     spent = sum(trial.duration_s or 0.0 for trial in run.trials())
     sources = [config.get("model", {}).get("factory"), config.get("data", {}).get("source")]
     return [
         *([" on ".join(map(str, sources))] if all(sources) else []),
         f"trials: {states or 'none yet'}",
         *([f"{duration(spent)} in trials"] if spent else []),
-        *(
-            f"limit: {limit.name.replace('_', ' ')} {limit.bound:g}"
-            for limit in run.limits.limits
-        ),
+        *(f"limit: {limit.name.replace('_', ' ')} {limit.bound:g}" for limit in run.limits.limits),
     ]
 
 

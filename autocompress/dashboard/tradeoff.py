@@ -13,9 +13,10 @@ from autocompress.figures.points import third_of
 from autocompress.figures.view import View, default_axes
 from autocompress.metrics import Metric
 from autocompress.metrics.formatting import format_change, format_value, short_title
+from autocompress.runs.picks import Picker, pick_names
 
 if TYPE_CHECKING:
-    from autocompress.runs import Run, TrialRecord
+    from autocompress.runs import TrialRecord
 
 _LABEL = 0.15  # of an axis: a label needs as much room to the left of its point
 Shape = dict[str, Any]  # of plotly
@@ -130,17 +131,12 @@ class Tradeoff:
     cards: Mapping[str, Sequence[str]]
 
 
-def tradeoff(run: "Run", view: View) -> Tradeoff:
-    """Return what the page draws of a run's trade-off.
-
-    Args:
-        run: which picks from its front.
-        view: the run as it is shown.
-    """
+def tradeoff(view: View) -> Tradeoff:
+    """Return what the page draws of a run's trade-off."""
     known = columns(view)
     absolute = {name: column for name, column in known.items() if not column.relative}
     across, up, third = default_axes(view)
-    position = {trial.number: index for index, trial in enumerate(view.trials)}
+    front = [index for index, kind in enumerate(view.kinds) if kind == "front"]
     return Tradeoff(
         trial=[trial.number for trial in view.trials],
         kind=view.kinds,
@@ -152,12 +148,19 @@ def tradeoff(run: "Run", view: View) -> Tradeoff:
             for x, one in absolute.items()
         },
         sliders=[slider for metric in view.objectives for slider in _sliders(view, metric)],
-        rankings=[
-            Ranking(how=how, rows=[position[trial.number] for trial in ranked])
-            for how, ranked in run.rankings().items()
-        ],
-        cards={str(position[n]): card(view, view.trials[position[n]]) for n in view.front},
+        rankings=_rankings(view),
+        cards={str(index): card(view, view.trials[index]) for index in front},
     )
+
+
+def _rankings(view: View) -> list[Ranking]:
+    position = {trial.number: index for index, trial in enumerate(view.trials)}
+    front = [view.trials[position[number]] for number in view.front]
+    picker = Picker(view.objectives, view.score, view.metrics, view.baseline)
+    return [
+        Ranking(how=how, rows=[position[trial.number] for trial in picker.ranking(how, front)])
+        for how in pick_names(view.objectives)
+    ]
 
 
 def _axis(column: Column) -> Axis:
