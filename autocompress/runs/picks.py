@@ -88,7 +88,18 @@ class Picker:
         within = [t for t in front if not excesses(budget, t.metrics, self.metrics)]
         if not within:
             raise UsageError(self._nearest(front, budget))
-        return min(within, key=lambda trial: self._cost(how, trial.metrics))
+        return self.ranking(how, within)[0]
+
+    def ranking(self, how: str, front: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """Return the members of a front as one way to pick orders them, the best first.
+
+        Within any budget, the first of them that is within it is the one that is chosen.
+
+        Args:
+            how: a name of ``pick_names``.
+            front: any number of trials.
+        """
+        return sorted(front, key=lambda trial: self._cost(how, trial.metrics))
 
     def _cost(self, how: str, found: Estimates) -> tuple[float, ...]:
         """Return what the chosen model has least of."""

@@ -1,29 +1,41 @@
 """The commands that read a run: show it, measure it again."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autocompress.errors import UsageError
-from autocompress.terminal import views
-from autocompress.terminal.options import (
+from autocompress.cli import calls, views
+from autocompress.cli.front import flag_lines, front_columns
+from autocompress.cli.options import (
     AsJson,
+    Least,
     MaxLatency,
     MaxParameters,
     MinAccuracy,
-    Pick,
+    Most,
     RunFolder,
+    bounds_of,
+    budget_of,
 )
-from autocompress.terminal.progress import progress_on
-from autocompress.terminal.tables import show_json, show_line, show_sections, show_table
+from autocompress.cli.progress import progress_on
+from autocompress.cli.tables import (
+    say,
+    show_columns,
+    show_json,
+    show_line,
+    show_sections,
+    show_table,
+)
+from autocompress.errors import UsageError
 
 if TYPE_CHECKING:
-    from autocompress.study import Demands, Run
-    from autocompress.study.trials import TrialRecord
+    from autocompress.runs import Run, TrialRecord
+    from autocompress.runs.files import TrialFiles
 
 NOTHING_FEASIBLE = 3  # exit code
-_SHOWN = ("state", "stage", "reason", "feasible", "metrics", "recipe", "params", "seconds")
 
 
 def status(run: RunFolder, *, as_json: AsJson = False) -> None:
@@ -31,9 +43,9 @@ def status(run: RunFolder, *, as_json: AsJson = False) -> None:
 
     Example: autocompress status runs/quickstart
     """
-    found = open_run(run).status()
+    found = calls.open_run(run).status()
     if as_json:
-        show_json(found)
+        show_json(found.to_dict())
         return
     for line in views.status_lines(found):
         show_line(line)
@@ -43,6 +55,8 @@ def status(run: RunFolder, *, as_json: AsJson = False) -> None:
 def front(
     run: RunFolder,
     *,
+    most: Most = None,
+    least: Least = None,
     max_latency_ms: MaxLatency = None,
     max_parameters: MaxParameters = None,
     min_accuracy: MinAccuracy = None,
@@ -50,16 +64,16 @@ def front(
 ) -> None:
     """Show the baseline and the models that no other model beats.
 
-    Example: autocompress front runs/quickstart --min-accuracy 0.97
+    Example: autocompress front runs/quickstart --max latency_ms=1.5 --min accuracy=0.97
     """
-    opened = open_run(run)
-    demands = demands_of(max_latency_ms, max_parameters, min_accuracy)
-    document = opened.front_document(demands)
-    show_front(document, as_json=as_json)
-    if not document["front"]:
+    opened = calls.open_run(run)
+    bounds = bounds_of(most, least, max_latency_ms, max_parameters, min_accuracy)
+    budget = budget_of(opened, bounds)
+    show_front(opened, budget, as_json=as_json)
+    if not opened.front(budget):
         leave_where_limits_bind(opened)
         if opened.front():
-            pick_or_leave(opened, "balanced", demands)
+            pick_or_leave(opened, "balanced", budget)
 
 
 def show(
@@ -72,27 +86,44 @@ def show(
 
     Example: autocompress show runs/quickstart 12
     """
-    from autocompress.dashboard.stored import stored_files
+    from autocompress.runs.files import TrialFiles
 
-    opened = open_run(run)
+    opened = calls.open_run(run)
     record = opened.trial(trial)
-    files = stored_files(record)
+    files = TrialFiles.read(record.folder)
     if as_json:
-        facts = {key: getattr(record, key) for key in _SHOWN}
-        show_json({"trial": record.number, **facts, **files})
+        show_json(_document(record, files))
         return
-    for line in views.trial_lines(record, files["measurement"]):
+    for line in views.trial_lines(record, files.measurement):
         show_line(line)
     sections = {
-        "metrics": views.metric_rows(record.metrics, opened.baseline),
+        "metrics": views.metric_rows(opened, record),
         "recipe": views.setting_rows(record.recipe),
-        "layers": views.layer_rows(files["layers"]),
-        "time per layer, in fp32 and PyTorch": views.profile_rows(files["profile"]),
-        "": views.diagnosis_rows(files["profile"]),
-        "training": views.curve_rows(files["curve"]),
+        "layers": views.layer_rows(files.layers),
+        "time per layer, in fp32 and PyTorch": views.profile_rows(files.profile),
+        "": views.diagnosis_rows(files.profile),
+        "training": views.curve_rows(record.curve, opened.score),
         "what pruning cannot remove": views.staying_rows(opened.units),
     }
     show_sections(sections)
+
+
+def _document(record: "TrialRecord", files: "TrialFiles") -> dict[str, Any]:
+    return {
+        "trial": record.number,
+        "state": record.state,
+        "stage": record.stage,
+        "reason": record.reason,
+        "parent": record.parent,
+        "feasible": record.feasible,
+        "metrics": {name: found.to_dict() for name, found in record.metrics.items()},
+        "recipe": dict(record.recipe),
+        "params": dict(record.params),
+        "seconds": dict(record.seconds),
+        "curve": [asdict(point) for point in record.curve],
+        "stages": [asdict(stage) for stage in record.final_stages or record.stages],
+        **asdict(files),
+    }
 
 
 def bench(
@@ -107,19 +138,17 @@ def bench(
 
     Example: autocompress bench runs/quickstart 12 17
     """
-    opened = open_run(run)
-    from autocompress.study.benching import bench
-
-    with progress_on() as listen:
-        found = bench(opened, trials or [], listen)
-    if found["differences"]:
+    opened = calls.open_run(run)
+    with progress_on() as progress:
+        found = calls.remeasure(opened, trials or [], progress)
+    if found.differences:
         say("WARNING: this is not what the run was measured on; stored and new ratios may differ")
-        for difference in found["differences"]:
+        for difference in found.differences:
             say(f"WARNING: {difference}")
     if as_json:
-        show_json(found)
+        show_json(asdict(found))
         return
-    show_table(views.bench_rows(found), title=f"{found['study']}: measured again")
+    show_table(views.bench_rows(found), title=f"{opened.name}: measured again")
 
 
 def report(
@@ -135,7 +164,7 @@ def report(
     """
     from autocompress.dashboard.report import write_report
 
-    write_report(open_run(run), output)
+    write_report(calls.open_run(run), output)
     show_line(str(output))
 
 
@@ -164,24 +193,18 @@ def dashboard(
     serve(run, host=host, port=port, ready=ready)
 
 
-def demands_of(
-    max_latency_ms: float | None, max_parameters: int | None, min_accuracy: float | None
-) -> "Demands":
-    """Return what a model must keep to."""
-    from autocompress.study import Demands
+def pick_or_leave(run: "Run", how: str, budget: Mapping[str, float]) -> "TrialRecord":
+    """Pick a model; where none meets limits and budget, name the nearest and end the command.
 
-    return Demands(
-        max_latency_ms=max_latency_ms, max_parameters=max_parameters, min_accuracy=min_accuracy
-    )
-
-
-def pick_or_leave(run: "Run", how: Pick, demands: "Demands") -> "TrialRecord":
-    """Pick a model; where none meets limits and demands, name the nearest and end the command."""
+    Raises:
+        UsageError: there is no such pick, or the run has no model at all.
+    """
     leave_where_limits_bind(run)
+    within: Sequence[TrialRecord] = run.front(budget)
     try:
-        return run.pick(how, demands)
+        return run.pick(how, budget)
     except UsageError as error:
-        if not run.front():
+        if within or not run.front():
             raise
         say(f"autocompress: {error}")
         raise typer.Exit(NOTHING_FEASIBLE) from None
@@ -198,26 +221,16 @@ def leave_where_limits_bind(run: "Run") -> None:
     raise typer.Exit(NOTHING_FEASIBLE)
 
 
-def open_run(path: Path) -> "Run":
-    """Open a run's folder."""
-    from autocompress.study import Run
-
-    return Run.open(path)
-
-
-def show_front(document: dict[str, Any], *, as_json: bool) -> None:
+def show_front(
+    run: "Run", budget: Mapping[str, float] | None = None, *, as_json: bool = False
+) -> None:
     """Print a front, as a table or as JSON."""
     if as_json:
-        show_json(document)
+        show_json(run.front_document(budget))
         return
-    show_table(views.front_rows(document), title=f"{document['study']}: the Pareto front")
-    if not document["front"]:
+    front = run.front(budget)
+    show_columns(front_columns(run, front), title=f"{run.name}: the Pareto front")
+    if not front:
         show_line("nothing is on it: no finished trial meets all that is asked")
-    for member in document["front"]:
-        if member["latency_flag"]:
-            say(f"read the latency of trial {member['trial']} with care: {member['latency_flag']}")
-
-
-def say(text: str) -> None:
-    """Print to stderr, where it mixes with no result."""
-    typer.echo(text, err=True)
+    for line in flag_lines(run, front):
+        say(line)

@@ -2,23 +2,31 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autocompress.errors import UsageError
-from autocompress.terminal.options import (
+from autocompress.cli import calls
+from autocompress.cli.options import (
     AsJson,
+    Least,
     MaxLatency,
     MaxParameters,
     MinAccuracy,
-    Pick,
+    Most,
     RunFolder,
+    bounds_of,
+    budget_of,
 )
-from autocompress.terminal.progress import progress_on
-from autocompress.terminal.reading import demands_of, open_run, pick_or_leave, say
-from autocompress.terminal.tables import Row, show_json, show_line, show_table
-from autocompress.wording import count, milliseconds, percent, ratio
+from autocompress.cli.progress import progress_on
+from autocompress.cli.reading import pick_or_leave
+from autocompress.cli.tables import Row, say, show_json, show_line, show_table
+from autocompress.errors import UsageError
+from autocompress.metrics.formatting import count, format_value, percent, ratio
+from autocompress.metrics.metric import LATENCY
+
+if TYPE_CHECKING:
+    from autocompress.metrics import Metric
 
 REJECTED = 1  # exit code
 
@@ -29,8 +37,15 @@ def export(  # noqa: PLR0913 (typer calls it)
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
     trial: Annotated[int | None, typer.Option(min=0, help="Export this trial.")] = None,
     pick: Annotated[
-        Pick | None, typer.Option(help="Choose from the front; balanced by default.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Choose from the front: accurate, fast, small, ... (the word of an objective), "
+            "or balanced, which is the default.",
+        ),
     ] = None,
+    most: Most = None,
+    least: Least = None,
     max_latency_ms: MaxLatency = None,
     max_parameters: MaxParameters = None,
     min_accuracy: MinAccuracy = None,
@@ -42,26 +57,25 @@ def export(  # noqa: PLR0913 (typer calls it)
 ) -> None:
     """Export one model as a bundle of files, each reloaded and checked.
 
-    Example: autocompress export runs/quickstart --pick small --min-accuracy 0.97 -o bundle
+    Example: autocompress export runs/quickstart --pick small --min accuracy=0.97 -o bundle
     """
-    opened = open_run(run)
-    demands = demands_of(max_latency_ms, max_parameters, min_accuracy)
+    opened = calls.open_run(run)
+    bounds = bounds_of(most, least, max_latency_ms, max_parameters, min_accuracy)
     if trial is None:
-        chosen = pick_or_leave(opened, pick or "balanced", demands)
-    elif pick is not None or demands != demands_of(None, None, None):
-        raise UsageError("--trial names the model: leave out --pick, --max-... and --min-...")
+        chosen = pick_or_leave(opened, pick or "balanced", budget_of(opened, bounds))
+    elif pick is not None or bounds:
+        raise UsageError("--trial names the model: leave out --pick, --max and --min")
     else:
         chosen = opened.trial(trial)
-    from autocompress.export import export_trial
-
     wanted = tuple(name.strip() for name in formats.split(","))
-    done = export_trial(opened, chosen.number, output, formats=wanted, force=force)
+    done = calls.export(opened, chosen.number, output, formats=wanted, force=force)
     if as_json:
         show_json({"trial": chosen.number, **done})
     else:
         size = count(sum(done["files"].values()), "B")
         show_line(f"trial {chosen.number}: {output}, {len(done['files'])} files, {size}")
-        show_table([_checked(name, check) for name, check in done["checks"].items()])
+        checks = done["checks"].items()
+        show_table([_checked(name, check, opened.score) for name, check in checks])
     for reason in done["rejected"].values():
         say(f"rejected, see {output}/rejected: {reason}")
     for reason in done["unwritten"].values():
@@ -70,16 +84,21 @@ def export(  # noqa: PLR0913 (typer calls it)
         raise typer.Exit(REJECTED)
 
 
-def _checked(name: str, check: Mapping[str, Any]) -> Row:
+def _checked(name: str, check: Mapping[str, Any], score: "Metric") -> Row:
     latency, baseline = check["latency"], check["baseline_latency"]
-    return {
+    row = {
         "checked file": name,
         "size": count(check["bytes"], "B"),
         "difference": f"{check['difference']:.1e}",
-        "same class": percent(check["agreement"]),
-        "accuracy": percent(check["accuracy"]),
-        "latency": milliseconds(latency["p50_ms"]),
-        "baseline": milliseconds(baseline["p50_ms"]) if baseline else "",
+    }
+    if check.get("agreement") is not None:
+        row["same class"] = percent(check["agreement"])
+    if check.get(score.name) is not None:
+        row[score.title] = format_value(score, check[score.name])
+    return {
+        **row,
+        "latency": format_value(LATENCY, latency["p50_ms"]),
+        "baseline": format_value(LATENCY, baseline["p50_ms"]) if baseline else "",
         "ratio": ratio(latency["p50_ms"] / baseline["p50_ms"]) if baseline else "",
     }
 
@@ -89,14 +108,12 @@ def reproduce(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Run a bundle's recipe again, from the baseline on, and tell how far each number drifts.
+    """Run a bundle's recipe again, from the baseline on, and show how far each number drifts.
 
     Example: autocompress reproduce bundle
     """
-    from autocompress.export import reproduce
-
-    with progress_on() as listen:
-        found = reproduce(bundle, listen)
+    with progress_on() as progress:
+        found = calls.reproduce(bundle, progress)
     if as_json:
         show_json(found)
         return
@@ -105,10 +122,11 @@ def reproduce(
     for what in ("baseline", "model"):
         same = "the same weights, bit by bit" if found[f"same_{what}"] else "other weights"
         show_line(f"{what}: {same}")
-    show_table([_drift(row) for row in found["numbers"]])
+    show_table([drift_row(row) for row in found["numbers"]])
 
 
-def _drift(row: Mapping[str, Any]) -> Row:
+def drift_row(row: Mapping[str, Any]) -> Row:
+    """Return how far a number is from the one of the bundle."""
     before, again = row["bundle"], row["again"]
     drift = "not measured again"
     if again is not None:

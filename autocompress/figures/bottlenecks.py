@@ -17,13 +17,14 @@ Widths that changed and are not multiples of 8 are told besides: most kernels wo
 channels at once and leave the rest of the last group idle.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
-from autocompress.wording import milliseconds, percent
+from autocompress.metrics.formatting import format_value, percent
+from autocompress.metrics.metric import LATENCY
+from autocompress.runs.files import LayerProfile, LayerWork
 
 Bound = Literal["call overhead", "memory traffic", "slower kernel"]
-Layer = Mapping[str, Any]  # a row of measurement.profile.profile_layers
 
 OVERHEAD_SHARE = 0.5  # of the time of a layer
 BANDWIDTH_SHARE = 0.5  # of the best layer's bytes a second
@@ -32,56 +33,58 @@ MULTIPLE = 8  # channels that kernels work on at once
 LEAST_SHARE = 0.02  # of the candidate's time: smaller layers get no sentence
 
 
-def bounds(profile: Sequence[Layer]) -> dict[str, Bound | None]:
-    """Return for each layer that is left what it is bound by; None: by its arithmetic.
+def bounds(profile: Sequence[LayerProfile]) -> dict[str, Bound | None]:
+    """Return for each layer that is left what it is bound by; ``None``: by its arithmetic.
 
     Args:
-        profile: rows of ``profile_layers``.
+        profile: of a trial, as ``TrialFiles.profile``.
     """
-    measured = [side for row in profile for side in (row["before"], row["after"]) if side]
+    measured = [work for row in profile for work in (row.before, row.after) if work]
     if not measured:
         return {}
-    best_macs = max(_per_ms(side, "macs") for side in measured)
-    best_bytes = max(_per_ms(side, "bytes") for side in measured)
+    best_macs = max(_per_ms(work, "macs") for work in measured)
+    best_bytes = max(_per_ms(work, "bytes") for work in measured)
     return {
-        row["name"]: _bound(row["before"], row["after"], best_macs, best_bytes)
+        row.name: _bound(row.before, row.after, best_macs, best_bytes)
         for row in profile
-        if row["after"]
+        if row.after
     }
 
 
-def _bound(before: Layer, after: Layer, best_macs: float, best_bytes: float) -> Bound | None:
-    if after["overhead_ms"] >= OVERHEAD_SHARE * after["ms"]:
+def _bound(
+    before: LayerWork | None, after: LayerWork, best_macs: float, best_bytes: float
+) -> Bound | None:
+    if after.overhead_ms >= OVERHEAD_SHARE * after.ms:
         return "call overhead"
-    starved = after["macs"] * best_bytes < best_macs * after["bytes"]
+    starved = after.macs * best_bytes < best_macs * after.bytes
     if starved and _per_ms(after, "bytes") >= BANDWIDTH_SHARE * best_bytes:
         return "memory traffic"
-    if _per_ms(after, "macs") < SPEED_SHARE * _per_ms(before, "macs"):
+    if before and _per_ms(after, "macs") < SPEED_SHARE * _per_ms(before, "macs"):
         return "slower kernel"
     return None
 
 
-def _per_ms(side: Layer, what: str) -> float:
-    return float(side[what]) / max(float(side["ms"]), 1e-9)
+def _per_ms(work: LayerWork, what: Literal["macs", "bytes"]) -> float:
+    return (work.macs if what == "macs" else work.bytes) / max(work.ms, 1e-9)
 
 
-def diagnosis(profile: Sequence[Layer]) -> Iterator[str]:
+def diagnosis(profile: Sequence[LayerProfile]) -> Iterator[str]:
     """Say in sentences where the candidate's time goes and why it is not less.
 
     Args:
-        profile: rows of ``profile_layers``; nothing is said about an empty one.
+        profile: of a trial, as ``TrialFiles.profile``; nothing is said about an empty one.
     """
-    left = [row for row in profile if row["after"]]
-    total = sum(row["after"]["ms"] for row in left)
+    left = [(row, row.after) for row in profile if row.after]
+    total = sum(after.ms for _, after in left)
     if not left:
         return
-    before = sum(row["before"]["ms"] for row in profile)
+    before = sum(row.before.ms for row in profile if row.before)
     yield (
-        f"layers with weights: {milliseconds(total)} of {milliseconds(before)} are left, with "
-        f"{percent(_left(profile, 'macs'), 0)} of the multiply-adds"
+        f"layers with weights: {_time(total)} of {_time(before)} are left, with "
+        f"{percent(_macs_left(profile), 0)} of the multiply-adds"
     )
     found = bounds(profile)
-    overhead = sum(row["after"]["overhead_ms"] for row in left)
+    overhead = sum(after.overhead_ms for _, after in left)
     mostly_calls = overhead >= OVERHEAD_SHARE * total
     if mostly_calls:
         yield (
@@ -89,42 +92,46 @@ def diagnosis(profile: Sequence[Layer]) -> Iterator[str]:
             "however small they are: fewer layers, larger batches, or a runtime with less "
             "overhead would help, removing weights would not"
         )
-    for row in sorted(left, key=lambda row: -row["after"]["ms"]):
-        bound = found[row["name"]]
+    for row, after in sorted(left, key=lambda pair: -pair[1].ms):
+        bound = found[row.name]
         told_already = mostly_calls and bound == "call overhead"
-        if row["after"]["ms"] >= LEAST_SHARE * total and not told_already:
-            yield from _about(row, bound)
+        if after.ms >= LEAST_SHARE * total and not told_already:
+            yield from _about(row, after, bound)
 
 
-def _left(profile: Sequence[Layer], what: str) -> float:
-    before = sum(row["before"][what] for row in profile)
-    after = sum(row["after"][what] for row in profile if row["after"])
-    return float(after) / before if before else 1.0
+def _time(ms: float) -> str:
+    return format_value(LATENCY, ms)
 
 
-def _about(row: Layer, bound: Bound | None) -> Iterator[str]:
-    name, before, after = row["name"], row["before"], row["after"]
-    units = "outputs" if row["type"] == "Linear" else "channels"
-    if odd := _odd_width(before["widths"], after["widths"], units):
+def _macs_left(profile: Sequence[LayerProfile]) -> float:
+    before = sum(row.before.macs for row in profile if row.before)
+    after = sum(row.after.macs for row in profile if row.after)
+    return after / before if before else 1.0
+
+
+def _about(row: LayerProfile, after: LayerWork, bound: Bound | None) -> Iterator[str]:
+    name, before = row.name, row.before
+    units = "outputs" if row.type == "Linear" else "channels"
+    if odd := _odd_width(before.widths if before else (), after.widths, units):
         yield f"{name}: {odd}"
     if bound == "call overhead":
-        yield f"{name}: {milliseconds(after['ms'])}, mostly call overhead"
+        yield f"{name}: {_time(after.ms)}, mostly call overhead"
     elif bound == "memory traffic":
-        intensity = after["macs"] / after["bytes"]
+        intensity = after.macs / after.bytes
         yield (
-            f"{name}: {milliseconds(after['ms'])}, bound by memory traffic: {intensity:.1f} "
+            f"{name}: {_time(after.ms)}, bound by memory traffic: {intensity:.1f} "
             "multiply-adds per byte"
         )
-    elif bound == "slower kernel":
+    elif bound == "slower kernel" and before:
         yield (
-            f"{name}: {percent(after['macs'] / before['macs'], 0)} of the multiply-adds take "
-            f"{percent(after['ms'] / before['ms'], 0)} of the time: {_speed(after)} GMAC/s, "
+            f"{name}: {percent(after.macs / before.macs, 0)} of the multiply-adds take "
+            f"{percent(after.ms / before.ms, 0)} of the time: {_speed(after)} GMAC/s, "
             f"{_speed(before)} before"
         )
 
 
-def _speed(side: Layer) -> str:
-    return f"{_per_ms(side, 'macs') / 1e6:.2g}"
+def _speed(work: LayerWork) -> str:
+    return f"{_per_ms(work, 'macs') / 1e6:.2g}"
 
 
 def _odd_width(before: Sequence[int], after: Sequence[int], units: str) -> str | None:
