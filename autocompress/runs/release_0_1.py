@@ -14,7 +14,7 @@ from autocompress.errors import RunError
 from autocompress.metrics import Estimate, Metric
 from autocompress.metrics.intervals import wilson
 from autocompress.metrics.metric import KNOWN, LATENCY, MACS, NONZERO, PARAMETERS, SIZE
-from autocompress.results import EpochRecord, Estimates, Failure, StageResult, TrialResult
+from autocompress.results import EpochRecord, Estimates, Failure, StageResult, State, TrialResult
 from autocompress.runs import layout
 from autocompress.runs.stored import (
     Baseline,
@@ -48,7 +48,7 @@ TEST = replace(
 )
 _STAGES = {"sparsify": "train", "draft": "estimate", "factorize late": "factorize_late"}
 _BUSY_TIMEOUT_S = 60
-_ENDED = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+_ENDED: Mapping[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
 class Release01:
