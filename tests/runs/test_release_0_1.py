@@ -61,6 +61,7 @@ def test_every_trial_is_what_release_0_1_says(both):
     for trial, expected in zip(run.trials(), told["trials"], strict=True):
         for name in ("state", "reason", "params", "recipe", "feasible", "threads", "sha256"):
             assert getattr(trial, name) == expected[name], (trial.number, name)
+        assert trial.in_short == expected["in_short"]
         assert trial.counts == expected["counts"]
         assert trial.parent == expected["harvested_from"]
         assert trial.stage == today(expected["stage"])
