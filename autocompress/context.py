@@ -23,7 +23,7 @@ from autocompress.problem import Network, Problem, check_model
 from autocompress.results import EpochRecord, Estimates
 from autocompress.runs import layout
 from autocompress.runs.store import load_tensors, own_tensors
-from autocompress.targets import LatencyBenchmark
+from autocompress.targets import LatencyBenchmark, Profiling
 from autocompress.techniques.analysis import Analysis, analyze
 from autocompress.training.fitting import Fit, Monitor, fit, seed_everything
 
@@ -134,6 +134,10 @@ def evaluator_of(problem: Problem) -> Evaluator:
         target=problem.target,
         example=problem.example,
         effort=problem.effort,
+        profiling=Profiling(
+            threads=problem.config.target.threads,
+            channels_last=problem.config.target.channels_last,
+        ),
         own=problem.own,
     )
 

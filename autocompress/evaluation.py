@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
@@ -18,6 +18,7 @@ from autocompress.targets import (
     Effort,
     Latency,
     LatencyBenchmark,
+    Profiling,
     Session,
     Target,
     count_macs,
@@ -58,6 +59,7 @@ class Evaluator:
         target: where they are deployed.
         example: inputs of one call on the target.
         effort: how long latency is measured.
+        profiling: how the layers of a network are timed, in PyTorch.
         own: metrics that the user added.
         benchmark: compares latency with the baseline; ``None`` before there is one.
     """
@@ -67,6 +69,7 @@ class Evaluator:
     target: Target
     example: Tensor
     effort: Effort
+    profiling: Profiling = field(default_factory=Profiling)
     own: Sequence[Metric] = ()
     benchmark: LatencyBenchmark | None = None
 

@@ -30,7 +30,7 @@ def read(
     if not isinstance(data, Mapping):
         return None, [((), f"expected a table of keys, got {data!r}")]
     entries = {entry.key: entry for entry in describe(cls).values()}
-    problems = [
+    problems: list[Problem] = [
         ((key,), unknown_key(key, list(entries), elsewhere)) for key in data if key not in entries
     ]
     values: dict[str, Any] = {}

@@ -16,7 +16,8 @@ import math
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
@@ -103,7 +104,7 @@ class Described:
     @property
     def nested(self) -> type | None:
         """The settings class that its value is of, if it is one."""
-        return next((kind for kind in self.options if is_dataclass(kind)), None)
+        return next((kind for kind in self.options if is_settings_class(kind)), None)
 
     def misfit(self, value: Any) -> str:
         """Return what is wrong with a value: what was expected and what came; empty if nothing."""
@@ -137,7 +138,8 @@ def setting(default: Any = MISSING, *, help: str, **rule: Any) -> Any:  # noqa: 
     return field(default=default, metadata=metadata)
 
 
-def describe(cls: type) -> dict[str, Described]:
+@cache
+def describe(cls: type) -> Mapping[str, Described]:
     """Return the fields of a settings class by name; any dataclass is one.
 
     Example:
@@ -153,7 +155,7 @@ def describe(cls: type) -> dict[str, Described]:
             default = entry.default_factory()
         rule = entry.metadata.get(_KEY, Rule())
         found[entry.name] = Described(entry.name, hints[entry.name], default, rule)
-    return found
+    return types.MappingProxyType(found)
 
 
 def misfits(settings: Any) -> dict[str, str]:
@@ -165,7 +167,7 @@ def misfits(settings: Any) -> dict[str, str]:
     return {name: problem for name, problem in found.items() if problem}
 
 
-def check(settings: Any, *contradictions: Callable[[], str]) -> None:
+def check(settings: Any, *contradictions: Callable[..., str]) -> None:
     """Check all fields of an instance, and that they do not contradict each other.
 
     Args:
@@ -191,6 +193,11 @@ def check(settings: Any, *contradictions: Callable[[], str]) -> None:
 def options_of(hint: Any) -> tuple[Any, ...]:
     """Return the members of a union, or the type alone."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def is_settings_class(kind: Any) -> TypeGuard[type]:
+    """Return whether a type is a dataclass."""
+    return isinstance(kind, type) and is_dataclass(kind)
 
 
 def _literal(kind: Any) -> bool:

@@ -193,11 +193,12 @@ def _save(
     evaluation: Evaluation,
     context: Context,
 ) -> str:
-    deployed, example = evaluation.artifact, context.evaluator.example
+    evaluator, baseline, deployed = context.evaluator, context.baseline, evaluation.artifact
+    profile = profile_layers(baseline, final.model, evaluator.example, evaluator.profiling)
     more: dict[str, Any] = {
         layout.MEASUREMENT: evaluation.latency.to_dict(),
-        layout.LAYERS: compare_layers(context.baseline, final.model),
-        layout.PROFILE: profile_layers(context.baseline, final.model, example),
+        layout.LAYERS: [change.to_dict() for change in compare_layers(baseline, final.model)],
+        layout.PROFILE: [layer.to_dict() for layer in profile],
     }
     if isinstance(deployed.content, bytes) and recipe.precision != "fp32":
         more[layout.ARTIFACT] = deployed.content

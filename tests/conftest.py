@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from autocompress import datasets
-from autocompress.training.batches import BatchSettings, make_batches
+from autocompress.data import BatchSettings, load_splits, make_data
+from autocompress.tasks import classification
 from autocompress.training.fitting import Fit, fit, seed_everything
 
+from tiny_data import TASK, Digits
 from tiny_models import TinyVgg
 
 
@@ -21,12 +22,33 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def digits():
-    return datasets.load("digits", train_limit=600, valid_limit=200, test_limit=200)
+    return load_splits("digits", train_limit=600, valid_limit=200, test_limit=200)
 
 
 @pytest.fixture(scope="session")
-def batches(digits):
-    return make_batches(digits, BatchSettings(batch_size=50), device="cpu", seed=0)
+def data(digits):
+    return make_data(digits, BatchSettings(batch_size=50), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def batches(data):
+    """The same, under the name that it had in release 0.1."""
+    return data
+
+
+@pytest.fixture(scope="session")
+def task():
+    return classification(10)
+
+
+@pytest.fixture(scope="session")
+def data(batches):
+    return Digits(batches)
+
+
+@pytest.fixture(scope="session")
+def task():
+    return TASK
 
 
 @pytest.fixture
@@ -36,11 +58,11 @@ def tiny_vgg():
 
 
 @pytest.fixture(scope="session")
-def trained_state(batches):
+def trained_state(data, task):
     """Weights of a TinyVgg that has learned the digits."""
     seed_everything(0)
     model = TinyVgg()
-    fit(model, batches.reseeded(0), Fit("baseline", 4, 1e-2, 0.01))
+    fit(model, data, task, Fit("baseline", 4, 1e-2, 0.01), seed=0)
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 

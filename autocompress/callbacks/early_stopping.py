@@ -52,9 +52,7 @@ class StopEarly(TrialCallback):
             Running(curve=by_stage(self.points), planned=self.planned, costs=self._costs(known)),
             [trial for trial in self.finished if trial.curve],
             items=self.context.problem.data.sizes["valid"],
-            lowest_score=self.context.limits.bounds(self.context.baseline_metrics)
-            .get(score.name, {})
-            .get("least"),
+            lowest_score=self.context.limits.bounds(self.context.baseline_metrics).get(score.name),
         )
         if decision.stop:
             failure = Failure(

@@ -48,7 +48,10 @@ class Data(Protocol):
         """Return training batches whose order and augmentation derive from ``seed`` alone."""
 
     def calibration(self, count: int) -> Iterator[Tensor]:
-        """Yield inputs of about ``count`` training items, without augmentation, always the same."""
+        """Yield inputs of about ``count`` training items, always the same.
+
+        They are not augmented, unless the user's own loader does it.
+        """
 
     def fingerprint(self) -> str:
         """Return a sha256 that changes where the content of a split changes."""

@@ -135,21 +135,36 @@ def read_events(path: Path, start: int = 0) -> Iterator[Event]:
     Raises:
         RunError: a line is damaged; the message names it.
     """
+    yield from read_from(path, start)[0]
+
+
+def read_from(path: Path, start: int = 0) -> tuple[list[Event], int]:
+    """Return the events after so many bytes, and where the next reading goes on.
+
+    Args:
+        path: as for ``read_events``.
+        start: as for ``read_events``.
+
+    Raises:
+        RunError: a line is damaged; the message names it.
+    """
     if not path.exists():
-        return
+        return [], start
     with path.open("rb") as file:
         file.seek(start)
         whole = _whole(file.read())
+    events = []
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             data = json.loads(line)
             kind = _KINDS[data.pop("event")]
             if kind is Ended:
                 data["result"] = TrialResult.from_dict(data["result"])
-            yield kind(**data)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            events.append(kind(**data))
+        except (ValueError, KeyError, TypeError, AttributeError, RunError) as error:
             where = f"{path}:{number}" if not start else f"{path}, {start} bytes on, line {number}"
             raise RunError(f"{where}: not an event of a run: {error!r}") from error
+    return events, start + len(whole)
 
 
 def _whole(content: bytes) -> bytes:

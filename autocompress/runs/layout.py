@@ -1,13 +1,13 @@
 """Names in a run's folder, in one place.
 
-    study.toml          the resolved study; its [limits] may be edited
-    run.json            what the run began with: objectives, metrics, fingerprint, digests
-    trials.jsonl        the journal: one line per event of a trial, only ever appended to
-    baseline/           weights, curve, measurement and analysis of the baseline
-    teacher/            the same of a teacher
-    trials/00012/       one trial: recipe, plan, weights, curve, stages, samples
-    final.json          the front, measured again and opened on the test split
-    controls/           what the search is compared with
+study.toml          the resolved study; its [limits] may be edited
+run.json            what the run began with: objectives, metrics, fingerprint, digests
+trials.jsonl        the journal: one line per event of a trial, only ever appended to
+baseline/           weights, curve, measurement and analysis of the baseline
+teacher/            the same of a teacher
+trials/00012/       one trial: recipe, plan, weights, curve, stages, samples
+final.json          the front, measured again and opened on the test split
+controls/           what the search is compared with
 """
 
 from pathlib import Path

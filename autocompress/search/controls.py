@@ -17,8 +17,7 @@ from autocompress.graph import Plan, rebuild
 from autocompress.graph.plan import Fold
 from autocompress.problem import problem_from
 from autocompress.results import EpochRecord
-from autocompress.runs import layout
-from autocompress.runs.reading import Run
+from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
 from autocompress.runs.store import intact, read_plan
 from autocompress.search.budget import Amount

@@ -11,8 +11,7 @@ from autocompress.events import FinalEvaluation, Message, Progress
 from autocompress.graph import Plan, rebuild
 from autocompress.problem import Problem
 from autocompress.results import Estimates
-from autocompress.runs import layout
-from autocompress.runs.reading import Run
+from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
 from autocompress.runs.store import intact, load_state
 from autocompress.targets import Artifact

@@ -24,8 +24,7 @@ from autocompress.problem import (
     target_from,
     task_from,
 )
-from autocompress.runs import layout
-from autocompress.runs.reading import Run
+from autocompress.runs import Run, layout
 from autocompress.search.budget import Amount
 from autocompress.search.run import begin, go_on
 from autocompress.search.space import DEFAULT_SPACE

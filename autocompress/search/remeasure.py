@@ -12,8 +12,7 @@ from autocompress.errors import RunError, UsageError
 from autocompress.events import Message, Progress
 from autocompress.metrics import Estimate
 from autocompress.problem import problem_from
-from autocompress.runs import layout
-from autocompress.runs.reading import Run
+from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
 from autocompress.search.final import deployed_for
 from autocompress.targets import Latency, LatencyBenchmark, differences

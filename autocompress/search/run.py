@@ -21,10 +21,9 @@ from autocompress.execution.pool import LocalPool
 from autocompress.graph import find_units
 from autocompress.metrics import Metric
 from autocompress.problem import Problem, check_model, digests, problem_from
-from autocompress.runs import layout
 from autocompress.runs.journal import Journal, Session, now, read_events
 from autocompress.runs.lock import only_writer
-from autocompress.runs.reading import Run
+from autocompress.runs import Run, layout
 from autocompress.search.budget import Amount, Budget
 from autocompress.search.final import evaluate_front
 from autocompress.search.initial import initial_params

@@ -29,7 +29,7 @@ class Analysis:
     example: Inputs = field(repr=False, compare=False)
 
     def folds_after(self, plan: Plan) -> tuple[Fold, ...]:
-        """Return the foldings of a model that a plan without folds made of this architecture.
+        """Return the foldings that are left in a model that a plan made of this architecture.
 
         Removing units changes nothing of them; the norm of a factorized layer folds into that of
         its two factors which is beside it.
@@ -38,6 +38,8 @@ class Analysis:
         for step in plan.steps:
             if isinstance(step, LowRank):
                 folds = tuple(_into_factor(fold, step) for fold in folds)
+            elif isinstance(step, Fold):
+                folds = tuple(fold for fold in folds if fold != step)
         return folds
 
     def after(self, plan: Plan, model: nn.Module) -> "Analysis":

@@ -1,10 +1,10 @@
 """Learn from a teacher: losses on outputs and on feature maps, and who gathers them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +98,7 @@ DISTILLATION_LOSSES = by_name(
 
 @dataclass(frozen=True, slots=True)
 class Distillation:
-    """How the teacher's opinion joins the loss.
+    """How the teacher's outputs join the loss.
 
     Attributes:
         loss: a name of ``DISTILLATION_LOSSES``.
@@ -142,7 +142,7 @@ def _layers_suit_loss(layers: tuple[LayerPair, ...], loss: str) -> str:
 
 
 class Distiller:
-    """Adds a teacher's opinion to a student's loss, inside ``with``.
+    """Adds a teacher's outputs to a student's loss, inside ``with``.
 
     The teacher runs in eval mode and without gradients; afterwards its modes are what they were.
     Neither network is changed.
@@ -152,6 +152,8 @@ class Distiller:
         teacher: any network with the same inputs and outputs.
         settings: which loss, and how much of it.
         example: a batch, or a tuple of all positional arguments.
+        outputs: what of a network's outputs the losses on outputs compare, as a tensor
+            ``[batch, channels, ...]``; by default the first tensor.
         seed: of the initial weights of learned projections.
 
     Attributes:
@@ -168,6 +170,7 @@ class Distiller:
         settings: Distillation,
         example: Inputs,
         *,
+        outputs: Callable[[Any], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
         if student is teacher:
@@ -175,6 +178,7 @@ class Distiller:
         self.settings = settings
         self.pairs: tuple[LayerPair, ...] = ()
         self._student, self._teacher = student, teacher
+        self._outputs = outputs or logits_of
         self._resources: ExitStack | None = None
         if settings.loss in FEATURE_LOSSES:
             self.pairs = choose_pairs(student, teacher, settings.layers, example)
@@ -238,7 +242,10 @@ class Distiller:
     def _distilled(self, student_output: object, teacher_output: object) -> Tensor:
         name = self.settings.loss
         if name in OUTPUT_LOSSES:
-            ours, theirs = logits_of(student_output).float(), logits_of(teacher_output).float()
+            ours, theirs = (
+                self._outputs(student_output).float(),
+                self._outputs(teacher_output).float(),
+            )
             return OUTPUT_LOSSES[name](ours, theirs, self.settings.temperature)
         maps = zip(
             self._projections,
@@ -256,7 +263,7 @@ class Distiller:
             ours = stack.enter_context(self._student_features)
             theirs = stack.enter_context(self._teacher_features)
             outputs = [model(*as_arguments(example)) for model in (self._student, self._teacher)]
-            _check_outputs(*map(logits_of, outputs))
+            _check_outputs(*map(self._outputs, outputs))
             return list(zip(ours.take(), theirs.take(), strict=True))
 
 

@@ -29,6 +29,11 @@ MIRRORING = ("reflect", "replicate", "circular")
 SHAPE_OF_SECOND = {"reshape_as", "view_as", "expand_as"}
 
 
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """How batch norms are folded: there is nothing to choose."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Folded(Report):
     """Which batch norms were, or can be, folded exactly.
@@ -44,7 +49,11 @@ class Folded(Report):
 
 
 def fold_batch_norms(
-    model: nn.Module, *, example: Inputs, steps: Sequence[Fold] | None = None
+    model: nn.Module,
+    settings: Folding | None = None,
+    *,
+    example: Inputs,
+    steps: Sequence[Fold] | None = None,
 ) -> tuple[nn.Module, Folded]:
     """Return a copy of a model without the batch norms that can be folded; same outputs in eval.
 
@@ -52,6 +61,7 @@ def fold_batch_norms(
 
     Args:
         model: what to copy.
+        settings: they hold nothing yet.
         example: a batch, or a tuple of all positional arguments.
         steps: what :func:`foldable` found in a model of the same layers, of whatever widths;
             without them the model is traced.

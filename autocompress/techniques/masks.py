@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autocompress.techniques.layers import Kind
 from autocompress.techniques.ranking import rank_globally, rank_layers, rank_locally
@@ -91,3 +91,36 @@ class Masks:
         if self._scope == "global":
             return rank_globally(scores, due)
         return [rank_locally(scores[0], due)]
+
+
+class HeldZeros:
+    """Weights that stay at zero; see :func:`hold_zeros`."""
+
+    def __init__(self, weights: Sequence[tuple[Tensor, Tensor]]) -> None:
+        self._weights = weights
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Zero them again, in place; call it after every optimizer step."""
+        for weight, kept in self._weights:
+            weight.mul_(kept)
+
+
+def hold_zeros(model: nn.Module) -> HeldZeros:
+    """Remember which weights of a model are exactly zero now, so that training keeps them there.
+
+    Args:
+        model: its tensors of one dimension (biases, norms) are left alone.
+
+    Example:
+        >>> model = nn.Linear(3, 2)
+        >>> model.weight.data[0] = 0
+        >>> zeros = hold_zeros(model)
+        >>> model.weight.data += 1  # a step of an optimizer
+        >>> zeros.apply()
+        >>> model.weight[0].tolist()
+        [0.0, 0.0, 0.0]
+    """
+    weights = [p for p in model.parameters() if p.dim() > 1]
+    kept = [(weight, weight.detach() != 0) for weight in weights]
+    return HeldZeros([(weight, mask) for weight, mask in kept if not bool(mask.all())])

@@ -26,15 +26,16 @@ function table(titles, rows) {
   ]);
 }
 
-const numbers = (rows) => table(["", "baseline", "this model", "change"], rows);
+const numbers = (rows) =>
+  table(["", "baseline", "this model", "change"], rows.map(({ title, baseline, value, change }) => [title, baseline, value, change]));
 
 /* One row for each number that any of the models has; each model beside the baseline. */
 function sideBySide(models) {
-  const names = [...new Set(models.flatMap((model) => model.numbers.map(([name]) => name)))];
+  const names = [...new Set(models.flatMap((model) => model.numbers.map(({ title }) => title)))];
   const rows = names.map((name) => {
-    const found = models.map((model) => model.numbers.find(([own]) => own === name));
-    const baseline = found.find(Boolean)[1];
-    return [name, baseline, ...found.map((row) => (row ? [row[2], row[3].split(" (")[0]] : "-"))];
+    const found = models.map((model) => model.numbers.find(({ title }) => title === name));
+    const { baseline } = found.find(Boolean);
+    return [name, baseline, ...found.map((row) => (row ? [row.value, row.change.split(" (")[0]] : "-"))];
   });
   return table(["", "baseline", ...models.map((model) => model.title)], rows);
 }
@@ -81,7 +82,7 @@ async function drawParts(home, model) {
 }
 
 function modelView(model) {
-  const from = model.harvested_from === null ? "" : `, harvested from trial ${model.harvested_from}`;
+  const from = model.parent === null ? "" : `, derived from trial ${model.parent}`;
   const left = [
     card("What was done", [
       model.words.length ? list(model.words, "ol", "words") : element("p", { className: "quiet", text: "Nothing is known of its recipe." }),

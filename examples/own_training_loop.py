@@ -1,0 +1,53 @@
+"""Sparsify and distil in a plain PyTorch loop, then prune and export: no search, no fastai."""
+
+import copy
+from pathlib import Path
+
+import autocompress as ac
+import torch
+from small import digits, trained
+from torch import nn
+from torch.nn import functional as F
+
+
+def main(directory: str = "runs", epochs: int = 3) -> Path:
+    """Return a bundle of a network with half of its channels."""
+    teacher, (images, labels) = trained(), digits()
+    model, example = copy.deepcopy(teacher), images[:2]
+    units = ac.find_units(model, example)
+    settings = ac.Sparsification(sparsity=0.5, linear_sparsity=0.5, end=0.7)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    batches = torch.arange(1200).split(50)
+    model.train()
+    with (
+        ac.Sparsifier(model, settings, units) as sparsifier,
+        ac.Distiller(model, teacher, ac.Distillation(weight=0.5), example) as distiller,
+    ):
+        for epoch in range(epochs):
+            for index, batch in enumerate(batches):
+                sparsifier.update((epoch + index / len(batches)) / epochs)  # the schedule goes on
+                outputs = model(images[batch])
+                loss = F.cross_entropy(outputs, labels[batch])
+                loss = distiller.loss(loss, outputs, images[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                sparsifier.after_backward()  # criteria may look at gradients
+                optimizer.step()
+                sparsifier.apply()  # zeros stay zero
+        sparsifier.update(1.0)
+    small, report = ac.prune(model.eval(), ac.Pruning(), example=example)
+    print("\n".join(report.sentences))
+    folder = Path(directory) / "own_training_loop"
+    ac.export(small, folder, example=example)
+    return folder
+
+
+def accuracy(model: nn.Module) -> float:
+    """Return the share of the last 297 digits that a network gets right."""
+    images, labels = digits()
+    with torch.no_grad():
+        return float((model(images[1500:]).argmax(1) == labels[1500:]).float().mean())
+
+
+if __name__ == "__main__":
+    print(main())
