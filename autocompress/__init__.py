@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from autocompress.recipe import Recipe
     from autocompress.results import TrialResult
     from autocompress.runs import Run
-    from autocompress.search.allocation import ALLOCATIONS
-    from autocompress.search.controls import run_controls
-    from autocompress.search.objects import search
-    from autocompress.search.run import resume_run, run_study
-    from autocompress.search.space import Space
+    from autocompress.space.allocation import ALLOCATIONS
+    from autocompress.study.controls import run_controls
+    from autocompress.study.objects import search
+    from autocompress.study.run import resume_run, run_study
+    from autocompress.space.space import Space
     from autocompress.settings import setting
     from autocompress.targets import Artifact, Calls, Session, Target, local_target
     from autocompress.tasks import (
@@ -88,11 +88,11 @@ _HOMES = {
     "recipe": ("Recipe",),
     "results": ("TrialResult",),
     "runs": ("Run",),
-    "search.allocation": ("ALLOCATIONS",),
-    "search.controls": ("run_controls",),
-    "search.objects": ("search",),
-    "search.run": ("resume_run", "run_study"),
-    "search.space": ("Space",),
+    "space.allocation": ("ALLOCATIONS",),
+    "study.controls": ("run_controls",),
+    "study.objects": ("search",),
+    "study.run": ("resume_run", "run_study"),
+    "space.space": ("Space",),
     "settings": ("setting",),
     "targets": ("Artifact", "Calls", "Session", "Target", "local_target"),
     "tasks": (

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from autocompress.search.parameters import path_of
-from autocompress.search.space import Space
+from autocompress.space.parameters import path_of
+from autocompress.space.space import Space
 
 _DISTILLED: Mapping[str, Any] = {"distillation": "soft_target"}
 _HALF: Mapping[str, Any] = {**_DISTILLED, "sparsity": 0.5, "linear_sparsity": 0.5}

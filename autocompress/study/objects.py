@@ -25,9 +25,9 @@ from autocompress.problem import (
     task_from,
 )
 from autocompress.runs import Run, layout
-from autocompress.search.budget import Amount
-from autocompress.search.run import begin, go_on
-from autocompress.search.space import DEFAULT_SPACE
+from autocompress.study.budget import Amount
+from autocompress.study.run import begin, go_on
+from autocompress.space.space import DEFAULT_SPACE
 from autocompress.targets import Target
 from autocompress.tasks import Task
 from autocompress.user_code import import_plugins
@@ -71,7 +71,7 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
             or the ``[target]`` table of a study file.
         space: what is searched, as the ``[search]`` table of a study file: a name to a constant,
             a list, or ``{"low": ..., "high": ...}``. By default
-            ``autocompress.search.space.DEFAULT_SPACE``.
+            ``autocompress.space.space.DEFAULT_SPACE``.
         objectives: one to five metrics, or their names; by default the task's first score,
             ``"latency_ms"`` and ``"parameters"``.
         limits: what a candidate must keep, as ``[limits]``: ``{"accuracy_drop": 0.02}``.

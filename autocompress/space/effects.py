@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from autocompress.recipe import Recipe
-from autocompress.search.parameters import searchable, stage_of
+from autocompress.space.parameters import searchable, stage_of
 from autocompress.settings import describe
 
 ValueAt = Callable[[str], Any]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from autocompress.errors import ConfigurationError
 from autocompress.reading import Problem, tell
 from autocompress.recipe import Recipe, changed
-from autocompress.search.allocation import UNIFORM, allocate
-from autocompress.search.dimensions import (
+from autocompress.space.allocation import UNIFORM, allocate
+from autocompress.space.dimensions import (
     Choices,
     Constant,
     Dimension,
@@ -20,8 +20,8 @@ from autocompress.search.dimensions import (
     nearest,
     problems_of,
 )
-from autocompress.search.effects import Effects
-from autocompress.search.parameters import (
+from autocompress.space.effects import Effects
+from autocompress.space.parameters import (
     ALIASES,
     NAMES,
     Parameter,
