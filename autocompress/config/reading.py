@@ -203,10 +203,15 @@ def _contradictions(config: StudyConfig) -> Iterator[Problem]:
     if target is None:
         return
     wanted = config.search.params.get("precision", [])
-    for name in wanted if isinstance(wanted, list) else [wanted]:
-        if name not in target.precisions:
+    names = [name for name in (wanted if isinstance(wanted, list) else [wanted]) if name != "fp32"]
+    try:
+        known = target.precisions if names else ()
+    except ConfigurationError:
+        return  # the device is not here: the target's own check says so where it is needed
+    for name in names:
+        if name not in known:
             yield (
                 ("search", "precision"),
-                f"{name!r}: {target.name} runs {', '.join(target.precisions)}; int8 needs "
+                f"{name!r}: {target.name} runs {', '.join(known)}; int8 needs "
                 "target.runtime = 'onnxruntime', fp16 target.device = 'cuda'",
             )

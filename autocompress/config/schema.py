@@ -8,8 +8,8 @@ from typing import Any
 from autocompress.data.settings import DataSettings
 from autocompress.reading import plain
 from autocompress.samplers import SAMPLERS
-from autocompress.space.space import Space
 from autocompress.settings import check, describe, setting
+from autocompress.space.space import Space
 from autocompress.targets.settings import TargetSettings
 from autocompress.tasks import TASKS
 from autocompress.training.fitting import Training

@@ -1,6 +1,6 @@
 """The search space: which settings of a recipe a study varies, and the recipe that they make."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from autocompress.errors import ConfigurationError
 from autocompress.reading import Problem, tell
 from autocompress.recipe import Recipe, changed
+from autocompress.settings import describe
 from autocompress.space.allocation import UNIFORM, allocate
 from autocompress.space.dimensions import (
     Choices,
@@ -31,7 +32,6 @@ from autocompress.space.parameters import (
     searchable,
     stage_of,
 )
-from autocompress.settings import describe
 from autocompress.training.fitting import Training
 
 if TYPE_CHECKING:

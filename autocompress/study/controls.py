@@ -111,7 +111,7 @@ def _changed(
     config: StudyConfig, folder: Path, study: Mapping[str, Any], search: Mapping[str, Any]
 ) -> StudyConfig:
     """Return the study with other settings, on the baseline and teacher that the run has."""
-    data = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data = config.to_dict()
     data["study"] = {**data["study"], **study}
     data["search"] = {**data["search"], **search}
     data["study"].pop("timeout", None)

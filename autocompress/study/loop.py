@@ -12,8 +12,8 @@ from autocompress.events import Message, Progress, TrialDone
 from autocompress.execution import Done, Executor, Job
 from autocompress.recipe import Recipe
 from autocompress.results import Failure, Rival, TrialResult
-from autocompress.runs.journal import Ended, Journal, Proposed, Session, now
 from autocompress.runs import Run, TrialRecord
+from autocompress.runs.journal import Ended, Journal, Proposed, Session, now
 from autocompress.study.budget import Budget
 from autocompress.study.proposer import Proposal, Proposer
 from autocompress.trial import TRAINING_STAGES
