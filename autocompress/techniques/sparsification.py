@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from autocompress.errors import UsageError
 from autocompress.graph import UnitGroup, Units, find_units
-from autocompress.graph.tracing import Inputs, as_arguments
+from autocompress.graph.tracing import Inputs, as_arguments, check_copyable
 from autocompress.settings import check, setting
 from autocompress.techniques.criteria import CRITERIA, measures_change, needs
 from autocompress.techniques.granularity import CONVOLUTION_GRANULARITIES, LINEAR_GRANULARITIES
@@ -169,6 +169,7 @@ def sparsify(
     if measures_change(CRITERIA[settings.criterion]):
         settings = replace(settings, criterion="large_final")
     settings = replace(settings, rewind=None)
+    check_copyable(model)
     sparse = copy.deepcopy(model)
     if units is None:
         units = () if example is None else find_units(sparse, example)
