@@ -18,12 +18,12 @@ from autocompress.dashboard.tables import (
     controls_table,
     front_table,
     states_table,
-    title_of,
     trial_table,
 )
 from autocompress.dashboard.tradeoff import Tradeoff, tradeoff
 from autocompress.figures.view import View, view_of
 from autocompress.metrics.formatting import duration, format_value, short_title
+from autocompress.metrics.splits import in_order, split_title
 from autocompress.runs import layout
 from autocompress.runs.files import TrialFiles
 
@@ -186,9 +186,9 @@ def _facts(run: "Run", status: "Status") -> list[str]:
 
 def _baseline(view: View) -> list[Fact]:
     return [
-        (title_of(metric, view), format_value(metric, view.baseline[name]))
-        for name, metric in view.metrics.items()
-        if name in view.baseline
+        (split_title(metric, view.metrics), format_value(metric, view.baseline[metric.name]))
+        for metric in in_order(view.metrics)
+        if metric.name in view.baseline
     ]
 
 
