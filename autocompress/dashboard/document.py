@@ -127,9 +127,9 @@ def study_figures(run: "Run") -> dict[str, Figure]:
     """Return the figures of a run as a whole."""
     view = view_of(run)
     samples = {"baseline": run.baseline_samples_ms}
-    for number in view.front:
-        measured = TrialFiles.read(view.trials[number].folder).measurement
-        samples[f"trial {number}"] = measured.samples_ms
+    for trial in view.front_trials:
+        measured = TrialFiles.read(trial.folder).measurement
+        samples[f"trial {trial.number}"] = measured.samples_ms
     made = {
         "history": figures.history(view),
         "importance": figures.importance(run),

@@ -103,7 +103,7 @@ def _trial(view: View, trial: "TrialRecord") -> dict[str, Cell]:
 
 def front_table(view: View) -> Table:
     """Return the baseline and the front, in its order."""
-    front = [view.trials[number] for number in view.front]
+    front = view.front_trials
     tests = {name_on_test(metric) for metric in view.objectives}
     tested = any(tests & trial.metrics.keys() for trial in front)
     headings = {
