@@ -1,13 +1,11 @@
 import csv
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 from starlette.testclient import TestClient
 
-from autocompress.dashboard import server
 from autocompress.dashboard.server import TOKEN, make_app
 from autocompress.errors import RunError
 
@@ -53,17 +51,14 @@ def test_one_run_is_served_by_its_own_folder(folder):
         assert client.get("/api/runs/first/overview").json()["study"] == "first"
 
 
-def test_the_run_that_is_shown_first_is_read_before_a_page_asks(folder, monkeypatch):
-    asked, names = threading.Event(), []
-
-    def read(run):
-        names.append(run.path.name)
-        asked.set()
-
-    monkeypatch.setattr(server, "overview", read)
-    with TestClient(make_app(folder), base_url=HERE):
-        assert asked.wait(60)
-    assert names == ["first"]
+def test_the_run_that_is_shown_first_is_read_before_a_page_asks(folder):
+    app = make_app(folder)
+    with TestClient(app, base_url=HERE):
+        deadline = time.monotonic() + 60
+        while not app.state.runs.has_answer("first", "overview") and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert app.state.runs.has_answer("first", "overview")
+    assert not app.state.runs.has_answer("second run", "overview")
 
 
 def test_what_has_not_changed_is_not_sent_again(client, folder):

@@ -32,13 +32,10 @@ def test_within_any_bound_the_first_of_a_ranking_is_the_pick(run, found):
         metric = run.metrics[slider.metric]
         for step in slider.steps:
             budget = {slider.metric: step.value}
-            values = found.columns[slider.metric].values
+            costs = [v and metric.sign * v for v in found.columns[slider.metric].values]
+            bound = metric.sign * step.value
             for ranking in found.rankings:
-                within = [
-                    row
-                    for row in ranking.rows
-                    if metric.sign * values[row] <= metric.sign * step.value
-                ]
+                within = [row for row in ranking.rows if costs[row] <= bound]
                 if within:
                     assert found.trial[within[0]] == run.pick(ranking.how, budget).number
                 else:
