@@ -18,6 +18,7 @@ from autocompress.metrics.formatting import (
     short_title,
 )
 from autocompress.metrics.metric import LATENCY
+from autocompress.metrics.splits import in_order, split_title
 
 if TYPE_CHECKING:
     from autocompress.results import EpochRecord
@@ -82,7 +83,8 @@ def reason_rows(status: "Status") -> list[Row]:
 def metric_rows(run: "Run", record: "TrialRecord") -> list[Row]:
     """Return a trial's metrics beside the baseline's, and what the search measured otherwise."""
     rows: list[Row] = []
-    for name, metric in run.metrics.items():
+    for metric in in_order(run.metrics):
+        name = metric.name
         if name not in record.metrics:
             continue
         found = {"": record.metrics[name]}
@@ -92,7 +94,7 @@ def metric_rows(run: "Run", record: "TrialRecord") -> list[Row]:
         for when, estimate in found.items():
             rows.append(
                 {
-                    "": f"{short_title(metric)}{when}",
+                    "": f"{split_title(metric, run.metrics)}{when}",
                     "trial": format_value(metric, estimate),
                     "baseline": format_value(metric, baseline),
                     "change": format_change(metric, estimate, baseline),
