@@ -10,6 +10,7 @@ from autocompress.metrics.formatting import (
     format_value,
     short_title,
 )
+from autocompress.metrics.splits import name_on_test
 from autocompress.results import Estimates
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _of_metric(run: "Run", metric: "Metric", found: Sequence[Estimates]) -> Iter
     estimates = [metrics.get(metric.name) for metrics in found]
     values = [format_value(metric, estimate) for estimate in estimates]
     yield Column(title=short_title(metric), cells=values)
-    test = run.metrics.get(f"test_{metric.name}")
+    test = run.metrics.get(name_on_test(metric))
     if test is not None and any(test.name in metrics for metrics in found):
         values = [format_value(test, metrics.get(test.name)) for metrics in found]
         yield Column(title="test", cells=values, rank=_TEST)

@@ -18,6 +18,7 @@ from autocompress.metrics.formatting import (
     short_title,
 )
 from autocompress.metrics.metric import LATENCY
+from autocompress.metrics.splits import in_order, split_title
 
 if TYPE_CHECKING:
     from autocompress.results import EpochRecord
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from autocompress.runs.files import LayerChange, LayerProfile, LayerWork, Measurement
     from autocompress.runs.picks import Misses
     from autocompress.runs.status import Status
-    from autocompress.search.remeasure import Remeasurement
-    from autocompress.search.run import Check
+    from autocompress.study.remeasure import Remeasurement
+    from autocompress.study.run import Check
 
 Data = Mapping[str, Any]
 
@@ -82,7 +83,8 @@ def reason_rows(status: "Status") -> list[Row]:
 def metric_rows(run: "Run", record: "TrialRecord") -> list[Row]:
     """Return a trial's metrics beside the baseline's, and what the search measured otherwise."""
     rows: list[Row] = []
-    for name, metric in run.metrics.items():
+    for metric in in_order(run.metrics):
+        name = metric.name
         if name not in record.metrics:
             continue
         found = {"": record.metrics[name]}
@@ -92,7 +94,7 @@ def metric_rows(run: "Run", record: "TrialRecord") -> list[Row]:
         for when, estimate in found.items():
             rows.append(
                 {
-                    "": f"{short_title(metric)}{when}",
+                    "": f"{split_title(metric, run.metrics)}{when}",
                     "trial": format_value(metric, estimate),
                     "baseline": format_value(metric, baseline),
                     "change": format_change(metric, estimate, baseline),

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from autocompress import figures
 from autocompress.dashboard.document import Fact, Figure, plain
-from autocompress.dashboard.tables import reason_of, state_of, title_of
+from autocompress.dashboard.tables import reason_of, state_of
 from autocompress.figures.bottlenecks import diagnosis
 from autocompress.figures.models import StagePoint
 from autocompress.figures.view import View, view_of
 from autocompress.metrics import Metric
 from autocompress.metrics.formatting import duration, format_change, format_interval, format_value
 from autocompress.metrics.metric import LATENCY, PARAMETERS
+from autocompress.metrics.splits import in_order, split_title
 from autocompress.recipe_text import recipe_in_words
 from autocompress.results import Estimates
 from autocompress.runs.files import TrialFiles
@@ -126,14 +127,14 @@ def _fixed(units: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def _numbers(view: View, found: Estimates) -> Iterator[Number]:
-    for name, metric in view.metrics.items():
-        if name not in found:
+    for metric in in_order(view.metrics):
+        if metric.name not in found:
             continue
-        value, baseline = found[name], view.baseline.get(name)
+        value, baseline = found[metric.name], view.baseline.get(metric.name)
         ratio = metric.comparison == "ratio"
         beside = format_interval if ratio else format_change
         yield Number(
-            title=title_of(metric, view),
+            title=split_title(metric, view.metrics),
             baseline=format_value(metric, baseline),
             value=format_value(metric, value),
             change="" if baseline is None else beside(metric, value, baseline),

@@ -18,12 +18,12 @@ from autocompress.dashboard.tables import (
     controls_table,
     front_table,
     states_table,
-    title_of,
     trial_table,
 )
 from autocompress.dashboard.tradeoff import Tradeoff, tradeoff
 from autocompress.figures.view import View, view_of
 from autocompress.metrics.formatting import duration, format_value, short_title
+from autocompress.metrics.splits import in_order, split_title
 from autocompress.runs import layout
 from autocompress.runs.files import TrialFiles
 
@@ -127,9 +127,9 @@ def study_figures(run: "Run") -> dict[str, Figure]:
     """Return the figures of a run as a whole."""
     view = view_of(run)
     samples = {"baseline": run.baseline_samples_ms}
-    for number in view.front:
-        measured = TrialFiles.read(view.trials[number].folder).measurement
-        samples[f"trial {number}"] = measured.samples_ms
+    for trial in view.front_trials:
+        measured = TrialFiles.read(trial.folder).measurement
+        samples[f"trial {trial.number}"] = measured.samples_ms
     made = {
         "history": figures.history(view),
         "importance": figures.importance(run),
@@ -186,9 +186,9 @@ def _facts(run: "Run", status: "Status") -> list[str]:
 
 def _baseline(view: View) -> list[Fact]:
     return [
-        (title_of(metric, view), format_value(metric, view.baseline[name]))
-        for name, metric in view.metrics.items()
-        if name in view.baseline
+        (split_title(metric, view.metrics), format_value(metric, view.baseline[metric.name]))
+        for metric in in_order(view.metrics)
+        if metric.name in view.baseline
     ]
 
 

@@ -9,11 +9,9 @@ import asyncio
 import contextlib
 import secrets
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from autocompress.dashboard.document import (
     study_figures,
     trials,
 )
+from autocompress.dashboard.exports import Exports
 from autocompress.dashboard.page import MODULES, asset, plotly_js, served_page, to_json
 from autocompress.errors import AutocompressError, RunError, UsageError
 from autocompress.runs import Run
@@ -105,6 +104,10 @@ class Runs:
             self._opened[name] = Run.open(self.folder if alone else self.folder / name)
         return self._opened[name]
 
+    def has_answer(self, name: str, what: str) -> bool:
+        """Return whether a document about a run was made already."""
+        return (name, what) in self._answers
+
     def answer(self, name: str, what: str, make: Answer) -> tuple[str, str]:
         """Return a stamp and a document about a run, made anew only where something changed."""
         with self._lock:
@@ -115,60 +118,6 @@ class Runs:
                 known = (stamp, to_json(make(run)))
                 self._answers[name, what] = known
             return known
-
-
-@dataclass(frozen=True)
-class ExportState:
-    """How an export goes.
-
-    Attributes:
-        state: ``"none"``, ``"running"``, ``"done"`` or ``"failed"``.
-        text: the same in words.
-    """
-
-    state: str
-    text: str
-
-
-class Exports:
-    """The exports that were asked for by the button, and how they went."""
-
-    def __init__(self) -> None:
-        self._processes: dict[tuple[str, int], subprocess.Popen[str]] = {}
-        self._errors: dict[tuple[str, int], str] = {}
-
-    def start(self, name: str, run: Run, number: int) -> None:
-        """Start exporting a trial, unless that is under way."""
-        running = self._processes.get((name, number))
-        if running is not None and running.poll() is None:
-            return
-        target = self.target(run, number)
-        target.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "autocompress.cli", "export", str(run.path)]
-        command += ["--trial", str(number), "--output", str(target)]
-        self._errors.pop((name, number), None)
-        self._processes[name, number] = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-
-    def state(self, name: str, run: Run, number: int) -> ExportState:
-        """Return how the export of a trial goes."""
-        key, target = (name, number), str(self.target(run, number))
-        process = self._processes.get(key)
-        if process is None:
-            return ExportState("none", "")
-        if process.poll() is None:
-            return ExportState("running", f"exporting to {target}")
-        if process.returncode == 0:
-            return ExportState("done", f"exported to {target}")
-        if key not in self._errors:
-            self._errors[key] = process.communicate()[1].strip()
-        return ExportState("failed", self._errors[key])
-
-    @staticmethod
-    def target(run: Run, number: int) -> Path:
-        """Return the folder that the button writes."""
-        return run.path / "exports" / f"trial-{number}"
 
 
 class Pages:
@@ -262,7 +211,7 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
     """
     pages, trial = Pages(Runs(folder)), "/api/runs/{run}/trials/{number:int}"
     hosts = [*LOCAL_HOSTS, socket.gethostname(), host]
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", pages.page),
             Route("/assets/{name}", pages.asset),
@@ -276,6 +225,8 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
         exception_handlers={UsageError: _missing, RunError: _missing},
         lifespan=pages.at_work,
     )
+    app.state.runs = pages.runs
+    return app
 
 
 async def _missing(_: Request, error: Exception) -> Response:

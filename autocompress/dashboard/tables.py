@@ -15,6 +15,7 @@ from autocompress.metrics.formatting import (
     format_value,
     short_title,
 )
+from autocompress.metrics.splits import name_on_test, split_title
 from autocompress.results import Estimates
 
 if TYPE_CHECKING:
@@ -66,25 +67,14 @@ def _table(headings: Mapping[str, Heading], rows: Iterable[Row]) -> Table:
     return Table(list(headings.values()), filled)
 
 
-def tested_name(metric: Metric) -> str:
-    """Return the name of a score on the test split."""
-    return f"test_{metric.name}"
-
-
-def title_of(metric: Metric, view: View) -> str:
-    """Return the title of a metric; of a score with the split that it was computed on."""
-    split = ", valid" if tested_name(metric) in view.metrics else ""
-    return short_title(metric) + split
-
-
 def _headings(view: View, *, tested: bool) -> dict[str, Heading]:
     """Return a column for each objective, its test score, and what it is beside the baseline."""
     found = {}
     for metric in view.objectives:
-        found[metric.name] = Heading(title_of(metric, view))
-        test = view.metrics.get(tested_name(metric))
+        found[metric.name] = Heading(split_title(metric, view.metrics))
+        test = view.metrics.get(name_on_test(metric))
         if tested and test is not None:
-            found[test.name] = Heading(short_title(test))
+            found[test.name] = Heading(split_title(test, view.metrics))
         if metric.comparison == "ratio":
             found[metric.ratio_name] = Heading("of baseline")
     return found
@@ -113,8 +103,8 @@ def _trial(view: View, trial: "TrialRecord") -> dict[str, Cell]:
 
 def front_table(view: View) -> Table:
     """Return the baseline and the front, in its order."""
-    front = [view.trials[number] for number in view.front]
-    tests = {tested_name(metric) for metric in view.objectives}
+    front = view.front_trials
+    tests = {name_on_test(metric) for metric in view.objectives}
     tested = any(tests & trial.metrics.keys() for trial in front)
     headings = {
         "trial": Heading("trial", "trial"),

@@ -155,7 +155,7 @@ def tradeoff(view: View) -> Tradeoff:
 
 def _rankings(view: View) -> list[Ranking]:
     position = {trial.number: index for index, trial in enumerate(view.trials)}
-    front = [view.trials[position[number]] for number in view.front]
+    front = view.front_trials
     picker = Picker(view.objectives, view.score, view.metrics, view.baseline)
     return [
         Ranking(how=how, rows=[position[trial.number] for trial in picker.ranking(how, front)])

@@ -12,9 +12,11 @@ from autocompress.figures.style import VERMILLION
 from autocompress.figures.view import View
 from autocompress.metrics import Estimate, Metric
 from autocompress.metrics.formatting import axis_format, axis_title, short_title, tick
+from autocompress.metrics.splits import in_order
 
 Known = float | None
 _PADDING = 0.06  # of what an axis shows, at both ends
+_FEW = 3  # points of front and baseline, below which an axis shows all trials
 _LOG_FROM = 8.0  # largest over smallest value, from which on an axis may be logarithmic
 
 
@@ -81,9 +83,12 @@ class Column:
 
     @property
     def _range(self) -> list[float] | None:
+        everything = [*self.values, self.baseline]
         always = [*(self.values[i] for i in self.front), self.baseline]
+        if len(_known(always)) < _FEW:  # they span too little
+            always = everything
         bars = [ends[i] for ends in (self.low, self.high) for i in self.front]
-        return _range(self.scaled(always), self.scaled([*self.values, self.baseline, *bars]))
+        return _range(self.scaled(always), self.scaled([*everything, *bars]))
 
     def scaled(self, values: Iterable[Known]) -> list[Known]:
         """Return values as their axis spaces them: their logarithms, if it is logarithmic."""
@@ -164,7 +169,8 @@ def columns(view: View) -> dict[str, Column]:
     kinds = view.kinds
     front = tuple(index for index, kind in enumerate(kinds) if kind == "front")
     made: dict[str, Column] = {}
-    for name, metric in view.metrics.items():
+    for metric in in_order(view.metrics):
+        name = metric.name
         found = [_estimate(view, index, kind, name) for index, kind in enumerate(kinds)]
         own = view.baseline.get(name)
         if own is None and not any(found):
@@ -172,9 +178,9 @@ def columns(view: View) -> dict[str, Column]:
         absolute = Column(
             metric=metric,
             relative=False,
-            values=tuple(entry.value if entry else None for entry in found),
-            low=tuple(entry.low if entry else None for entry in found),
-            high=tuple(entry.high if entry else None for entry in found),
+            values=tuple(_finite(entry.value) if entry else None for entry in found),
+            low=tuple(_finite(entry.low) if entry else None for entry in found),
+            high=tuple(_finite(entry.high) if entry else None for entry in found),
             baseline=own.value if own else None,
             bound=view.bounds.get(name),
             front=front,
@@ -196,10 +202,10 @@ def _estimate(view: View, index: int, kind: str, name: str) -> Estimate | None:
 
 def _beside(column: Column, baseline: float) -> Column:
     metric = column.metric
-    points = metric.comparison == "difference" and metric.format == "fraction"
+    scale = 100 if metric.comparison == "difference" and metric.format == "fraction" else 1
 
     def beside(value: Known) -> Known:
-        return None if value is None else (100 if points else 1) * metric.beside(value, baseline)
+        return None if value is None else _finite(scale * metric.beside(value, baseline))
 
     return Column(
         metric=metric,
@@ -212,6 +218,10 @@ def _beside(column: Column, baseline: float) -> Column:
         front=column.front,
         decides=column.decides,
     )
+
+
+def _finite(value: Known) -> Known:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _known(values: Iterable[Known]) -> list[float]:

@@ -43,6 +43,12 @@ class View:
         return [kind_of(trial, front) for trial in self.trials]
 
     @property
+    def front_trials(self) -> "list[TrialRecord]":
+        """The trials on the front, in its order."""
+        by_number = {trial.number: trial for trial in self.trials}
+        return [by_number[number] for number in self.front]
+
+    @property
     def complete(self) -> "list[TrialRecord]":
         """Trials of which every objective is known."""
         names = [metric.name for metric in self.objectives]

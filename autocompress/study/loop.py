@@ -12,10 +12,10 @@ from autocompress.events import Message, Progress, TrialDone
 from autocompress.execution import Done, Executor, Job
 from autocompress.recipe import Recipe
 from autocompress.results import Failure, Rival, TrialResult
-from autocompress.runs.journal import Ended, Journal, Proposed, Session, now
 from autocompress.runs import Run, TrialRecord
-from autocompress.search.budget import Budget
-from autocompress.search.proposer import Proposal, Proposer
+from autocompress.runs.journal import Ended, Journal, Proposed, Session, now
+from autocompress.study.budget import Budget
+from autocompress.study.proposer import Proposal, Proposer
 from autocompress.trial import TRAINING_STAGES
 
 POLL_S = 0.5

@@ -1,18 +1,13 @@
-from autocompress.dashboard.diagnosis import bounds, diagnosis
+from autocompress.figures.bottlenecks import bounds, diagnosis
+from autocompress.runs.files import LayerProfile, LayerWork
 
 
 def side(ms, macs=1e6, moved=1e4, overhead=0.01, widths=()):
-    return {
-        "ms": ms,
-        "macs": int(macs),
-        "bytes": int(moved),
-        "overhead_ms": overhead,
-        "widths": list(widths),
-    }
+    return LayerWork(ms=ms, macs=macs, bytes=moved, overhead_ms=overhead, widths=tuple(widths))
 
 
 def row(name, before, after):
-    return {"name": name, "type": "Conv2d", "before": before, "after": after}
+    return LayerProfile(name=name, type="Conv2d", before=before, after=after)
 
 
 FAST = row("fast", side(1.0, 4e6), side(0.5, 2e6))  # as many MACs a second before and after
@@ -51,16 +46,16 @@ def test_a_kernel_that_became_slower_is_told_with_both_speeds():
 
 
 def test_widths_that_changed_and_fill_no_group_of_8_are_told():
-    def told(before, after):
+    def said(before, after):
         lines = list(diagnosis([row("c", side(1.0, widths=before), side(1.0, widths=after))]))
         return lines[1:]
 
-    assert told([24], [13]) == ["c: 13 of 24 channels: 13 is not a multiple of 8"]
-    assert told([24], [16]) == []
-    assert told([10], [10]) == []
-    assert told([], []) == []
-    assert told([10], [5, 10]) == ["c: rank 5: not a multiple of 8"]
-    assert told([10], [8, 10]) == []
+    assert said([24], [13]) == ["c: 13 of 24 channels: 13 is not a multiple of 8"]
+    assert said([24], [16]) == []
+    assert said([10], [10]) == []
+    assert said([], []) == []
+    assert said([10], [5, 10]) == ["c: rank 5: not a multiple of 8"]
+    assert said([10], [8, 10]) == []
 
 
 def test_what_is_left_of_time_and_work_comes_first():
