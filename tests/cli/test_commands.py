@@ -324,10 +324,10 @@ def exporting(monkeypatch):
             "unwritten": fake.unwritten,
         }  # fmt: skip
 
-    fake = types.ModuleType("autocompress.export")
+    fake = types.ModuleType("autocompress.bundles")
     fake.export_trial, fake.calls = export_trial, []
     fake.rejected, fake.unwritten = {}, {}
-    monkeypatch.setitem(sys.modules, "autocompress.export", fake)
+    monkeypatch.setitem(sys.modules, "autocompress.bundles", fake)
     return fake
 
 
@@ -414,9 +414,9 @@ def test_reproduce_tells_how_far_each_number_drifts(call, monkeypatch, tmp_path)
         "differences": ["cpu: 'A' before, 'B' now"],
         "numbers": [dict(zip(keys, row, strict=True)) for row in numbers],
     }  # fmt: skip
-    fake = types.ModuleType("autocompress.export")
+    fake = types.ModuleType("autocompress.bundles")
     fake.reproduce = lambda bundle, tell: found if bundle == tmp_path else None
-    monkeypatch.setitem(sys.modules, "autocompress.export", fake)
+    monkeypatch.setitem(sys.modules, "autocompress.bundles", fake)
     code, out, err = call("reproduce", tmp_path)
     assert code == 0
     assert "cpu: 'A' before, 'B' now" in err

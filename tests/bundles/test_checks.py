@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from autocompress.errors import VerificationError
-from autocompress.export import Measured
-from autocompress.export.checks import TOLERANCE, Opened, check_accuracy, check_golden
-from autocompress.export.formats.pt2 import Pt2
-from autocompress.export.verify import main, verify
+from autocompress.bundles import Measured
+from autocompress.bundles.checks import TOLERANCE, Opened, check_accuracy, check_golden
+from autocompress.bundles.formats.pt2 import Pt2
+from autocompress.bundles.verify import main, verify
 
 from little_bundles import compressed, export, material
 

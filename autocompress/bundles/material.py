@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from autocompress.bundles.outputs import Structure, named, plain
 from autocompress.data.protocol import Batch as Labelled
 from autocompress.errors import UsageError
-from autocompress.export.outputs import Structure, named, plain
 from autocompress.results import Estimates
 from autocompress.targets.programs import Batch
 from autocompress.tasks import Task
@@ -130,9 +130,7 @@ class Validation:
             yield self.structure.restored(load_file(outputs / path.name)), targets
 
 
-def write_validation(
-    model: nn.Module, material: Material, folder: Path, count: int
-) -> Validation:
+def write_validation(model: nn.Module, material: Material, folder: Path, count: int) -> Validation:
     """Store the validation set with the model's outputs.
 
     Args:

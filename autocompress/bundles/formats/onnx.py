@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from autocompress.export.formats.base import Batch, Exportable, Format, Run
+from autocompress.bundles.formats.base import Batch, Exportable, Format, Run
 from autocompress.targets.int8 import quantize
 from autocompress.targets.onnx_files import ONNX_PACKAGES, open_session, runner, write_onnx
 

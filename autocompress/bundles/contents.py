@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from autocompress import models
-from autocompress.export.preprocessing import preprocess_data
+from autocompress.bundles.preprocessing import preprocess_data
 from autocompress.graph import Plan
 from autocompress.metrics import Metric
 from autocompress.results import EpochRecord, Estimates

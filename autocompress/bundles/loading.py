@@ -11,11 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import nn
 
+from autocompress.bundles.checks import Check
+from autocompress.bundles.contents import ModelSpec
+from autocompress.bundles.formats import Batch, files_of
+from autocompress.bundles.material import Timing
 from autocompress.errors import UsageError
-from autocompress.export.checks import Check
-from autocompress.export.contents import ModelSpec
-from autocompress.export.formats import Batch, files_of
-from autocompress.export.material import Timing
 from autocompress.graph import Plan, rebuild
 
 FORMAT, VERSION = "autocompress-bundle", 2

@@ -7,7 +7,7 @@ from torch import nn
 
 from autocompress import models
 from autocompress.datasets.resizing import Step
-from autocompress.export import (
+from autocompress.bundles import (
     Card,
     Material,
     ModelSpec,

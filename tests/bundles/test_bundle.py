@@ -24,11 +24,11 @@ from autocompress.errors import (
     UsageError,
     VerificationError,
 )
-from autocompress.export import ModelSpec, bundle, load
-from autocompress.export.formats import FORMATS, Exportable
-from autocompress.export.formats.pt2 import Pt2
-from autocompress.export.loading import digest_of_file
-from autocompress.export.verify import verify
+from autocompress.bundles import ModelSpec, bundle, load
+from autocompress.bundles.formats import FORMATS, Exportable
+from autocompress.bundles.formats.pt2 import Pt2
+from autocompress.bundles.loading import digest_of_file
+from autocompress.bundles.verify import verify
 from autocompress.graph import plan_of
 
 from little_bundles import CARD, CLASSES, SPEC, built, compressed, export, labelled, material
@@ -301,7 +301,7 @@ def test_what_cannot_be_written_is_missing_with_its_reason(tmp_path, monkeypatch
 KILLED_WHILE_CHECKING = """
 import os, signal, sys
 from pathlib import Path
-from autocompress.export import bundle
+from autocompress.bundles import bundle
 bundle._verify_elsewhere = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from little_bundles import export
 export(Path(sys.argv[1]))

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from autocompress.export import bundle
-from autocompress.export.verify import verify
+from autocompress.bundles import bundle
+from autocompress.bundles.verify import verify
 
 from little_bundles import compressed, export
 

@@ -1,6 +1,6 @@
 """Reload each model file of a bundle, compare and time it, in a process that has nothing else.
 
-Run as ``python -m autocompress.export.verify BUNDLE [--material FOLDER] [--report FILE]``.
+Run as ``python -m autocompress.bundles.verify BUNDLE [--material FOLDER] [--report FILE]``.
 """
 
 import argparse
@@ -16,8 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from autocompress.errors import AutocompressError, VerificationError
-from autocompress.export.checks import (
+from autocompress.bundles.checks import (
     Check,
     Opened,
     Times,
@@ -25,9 +24,10 @@ from autocompress.export.checks import (
     check_validation,
     spreads,
 )
-from autocompress.export.formats import FORMATS, Batch, Format
-from autocompress.export.loading import GOLDEN, WEIGHTS, Index, check_files, load, read_index
-from autocompress.export.material import INPUTS
+from autocompress.bundles.formats import FORMATS, Batch, Format
+from autocompress.bundles.loading import GOLDEN, Index, check_files, load, read_index
+from autocompress.bundles.material import INPUTS
+from autocompress.errors import AutocompressError, VerificationError
 from autocompress.targets import DeviceLock, Effort, count_parameters
 from autocompress.targets.sampling import sample
 from autocompress.targets.statistics import percentiles_ms
@@ -79,9 +79,10 @@ class _File:
 
     def open(self) -> Callable[[Tensor], Any]:
         """Return a function from inputs to outputs."""
-        if self.kind is None:
-            return _guarded(self.name, "opened", partial(load, self.bundle))
-        return _guarded(self.name, "opened", partial(self.kind.read, self.bundle / self.name))
+        path, kind = self.bundle / self.name, self.kind
+        read = partial(load, self.bundle) if kind is None else partial(kind.read, path)
+        run: Callable[[Tensor], Any] = _guarded(self.name, "opened", read)
+        return run
 
 
 def _check(file: _File, material: Path | None) -> Check:
@@ -172,7 +173,7 @@ def _first(inputs: Tensor, count: int) -> Tensor:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Verify a bundle; returns 0 where all is well, 1 with the reasons on stderr else."""
-    parser = argparse.ArgumentParser(prog="python -m autocompress.export.verify")
+    parser = argparse.ArgumentParser(prog="python -m autocompress.bundles.verify")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--material", type=Path)
     parser.add_argument("--report", type=Path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from autocompress.export.formats.base import Batch, Exportable, Format, Run
+from autocompress.bundles.formats.base import Batch, Exportable, Format, Run
 from autocompress.targets.programs import export_program
 
 

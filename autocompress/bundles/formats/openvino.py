@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from autocompress.export.formats.base import Batch, Exportable, Format, Run
-from autocompress.export.outputs import one_or_tuple
+from autocompress.bundles.formats.base import Batch, Exportable, Format, Run
+from autocompress.bundles.outputs import one_or_tuple
 from autocompress.targets.programs import export_program
 
 

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from autocompress import models
 from autocompress.errors import UsageError
-from autocompress.export.formats import FORMATS, Exportable, files_of
-from autocompress.export.formats.onnx import OnnxInt8
-from autocompress.export.verify import verify
+from autocompress.bundles.formats import FORMATS, Exportable, files_of
+from autocompress.bundles.formats.onnx import OnnxInt8
+from autocompress.bundles.verify import verify
 
 from little_bundles import CARD, CLASSES, compressed, export, labelled, material
 

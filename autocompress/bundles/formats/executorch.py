@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from autocompress.export.formats.base import Batch, Exportable, Format, Run
-from autocompress.export.outputs import one_or_tuple
+from autocompress.bundles.formats.base import Batch, Exportable, Format, Run
+from autocompress.bundles.outputs import one_or_tuple
 from autocompress.targets.programs import export_one_input
 
 

@@ -1,7 +1,12 @@
-"""Classify a picture: ``python infer.py picture.png``.
+"""Run a model of this folder without PyTorch.
+
+    python infer.py picture.png                          the most probable classes
+    python infer.py picture.png --output outputs.npy     the raw outputs, of any task
+    python infer.py inputs.npy --output outputs.npy      of inputs that are prepared already
 
 Needs ``pip install onnxruntime numpy pillow``, and beside this file a model (``model.onnx`` or
-``model-int8.onnx``), ``preprocess.json`` and ``labels.txt``. It may be copied and changed freely.
+``model-int8.onnx``); for pictures ``preprocess.json``, for names of classes ``labels.txt``. It may
+be copied and changed freely.
 """
 
 import argparse
@@ -69,29 +74,65 @@ def prepare(picture: Path, settings: dict[str, Any]) -> Array:
     return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1)[None])
 
 
-def classify(model: Path, images: Array) -> Array:
-    """Return the probabilities of the classes, float [images, classes]."""
+def read(path: Path) -> Array:
+    """Return the inputs for a picture, or those that a ``.npy`` file holds."""
+    if path.suffix == ".npy":
+        try:
+            return np.ascontiguousarray(np.load(path), dtype=np.float32)
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"infer.py: {path} can't be read as an array: {error}") from None
+    needed = HERE / "preprocess.json"
+    if not needed.is_file():
+        raise SystemExit(f"infer.py: {needed} is missing: give inputs that are prepared, as .npy")
+    return prepare(path, json.loads(needed.read_text(encoding="utf-8")))
+
+
+def run(model: Path, inputs: Array) -> list[Array]:
+    """Return all raw outputs of a model."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (logits,) = session.run(None, {session.get_inputs()[0].name: images})
+    outputs: list[Array] = session.run(None, {session.get_inputs()[0].name: inputs})
+    return outputs
+
+
+def classify(model: Path, inputs: Array) -> Array:
+    """Return the probabilities of the classes, float [inputs, classes]."""
+    return probabilities_of(run(model, inputs)[0])
+
+
+def probabilities_of(logits: Array) -> Array:
+    """Return the softmax of each row."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Array = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
 
 
+def save(outputs: list[Array], path: Path) -> None:
+    """Write raw outputs, each to a file of its own where there are several."""
+    for number, output in enumerate(outputs):
+        target = path if number == 0 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        np.save(target, output)
+        print(f"{target}: {output.dtype} {list(output.shape)}")
+
+
 def main() -> None:
-    """Print the most probable labels of a picture."""
-    parser = argparse.ArgumentParser(description="Classify a picture.")
-    parser.add_argument("picture", type=Path)
+    """Print the most probable labels of a picture, or save the raw outputs."""
+    parser = argparse.ArgumentParser(description="Run a model on a picture or on an array.")
+    parser.add_argument("input", type=Path, help="a picture, or prepared inputs as .npy")
     parser.add_argument("--model", type=Path, help="an ONNX file; else the one beside this file")
+    parser.add_argument("--output", type=Path, help="save the raw outputs here, as .npy")
     options = parser.parse_args()
     found = [path for name in MODELS if (path := HERE / name).is_file()]
     model = options.model or next(iter(found), HERE / MODELS[0])
-    for needed in (model, HERE / "preprocess.json", HERE / "labels.txt"):
-        if not needed.is_file():
-            raise SystemExit(f"infer.py: {needed} is missing")
-    settings = json.loads((HERE / "preprocess.json").read_text(encoding="utf-8"))
-    labels = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
-    probabilities = classify(model, prepare(options.picture, settings))[0]
+    names, labels = HERE / "labels.txt", []
+    if not model.is_file():
+        raise SystemExit(f"infer.py: {model} is missing")
+    if names.is_file():
+        labels = names.read_text(encoding="utf-8").splitlines()
+    outputs = run(model, read(options.input))
+    if options.output is not None or outputs[0].shape != (1, len(labels)):
+        save(outputs, options.output or Path("outputs.npy"))
+        return
+    probabilities = probabilities_of(outputs[0])[0]
     for index in probabilities.argsort()[::-1][:SHOWN]:
         print(f"{probabilities[index]:7.2%}  {labels[index]}")
 

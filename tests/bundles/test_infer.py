@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 
 from autocompress import datasets
 from autocompress.datasets.resizing import Step, pad, resize
-from autocompress.export import Preprocessing
+from autocompress.bundles import Preprocessing
 from autocompress.training.batches import BatchSettings, make_batches
 
 from little_bundles import CARD, CLASSES, export
 
 pytest.importorskip("onnxruntime")
-SCRIPT = resources.files("autocompress.export").joinpath("assets", "infer.py")
+SCRIPT = resources.files("autocompress.bundles").joinpath("assets", "infer.py")
 NO_TORCH = """
 import runpy, sys
 sys.modules["torch"] = sys.modules["autocompress"] = None  # importing them fails
@@ -102,8 +102,8 @@ def test_pictures_with_other_colours_are_converted(infer, tmp_path):
 def bundle(tmp_path_factory, onnx):
     folder = tmp_path_factory.mktemp("infer") / "bundle"
     with pytest.MonkeyPatch.context() as patch:
-        from autocompress.export import bundle
-        from autocompress.export.verify import verify
+        from autocompress.bundles import bundle
+        from autocompress.bundles.verify import verify
 
         patch.setattr(bundle, "_verify_elsewhere", verify)
         export(folder, formats=("onnx", "onnx-int8"))

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from autocompress.bundles.formats import Batch, Run
+from autocompress.bundles.material import INPUTS
+from autocompress.bundles.outputs import joined, named
 from autocompress.errors import VerificationError
-from autocompress.export.formats import Batch, Run
-from autocompress.export.material import INPUTS
-from autocompress.export.outputs import joined, named
 from autocompress.metrics import Estimate, Metric
 from autocompress.results import Estimates
 
