@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autocompress import figures, testing
+    from autocompress.cli.progress import progress_printer
     from autocompress.config import StudyConfig, load_study
     from autocompress.context import Context
     from autocompress.data import Data, as_data, load_data
@@ -28,16 +29,15 @@ if TYPE_CHECKING:
         compress,
         technique_stage,
     )
-    from autocompress.printing import progress_printer
     from autocompress.recipe import Recipe
     from autocompress.results import TrialResult
     from autocompress.runs import Run
-    from autocompress.search.allocation import ALLOCATIONS
-    from autocompress.search.controls import run_controls
-    from autocompress.search.objects import search
-    from autocompress.search.run import resume_run, run_study
-    from autocompress.search.space import Space
     from autocompress.settings import setting
+    from autocompress.space.allocation import ALLOCATIONS
+    from autocompress.space.space import Space
+    from autocompress.study.controls import run_controls
+    from autocompress.study.objects import search
+    from autocompress.study.run import resume_run, run_study
     from autocompress.targets import Artifact, Calls, Session, Target, local_target
     from autocompress.tasks import (
         Mean,
@@ -84,15 +84,15 @@ _HOMES = {
         "compress",
         "technique_stage",
     ),
-    "printing": ("progress_printer",),
+    "cli.progress": ("progress_printer",),
     "recipe": ("Recipe",),
     "results": ("TrialResult",),
     "runs": ("Run",),
-    "search.allocation": ("ALLOCATIONS",),
-    "search.controls": ("run_controls",),
-    "search.objects": ("search",),
-    "search.run": ("resume_run", "run_study"),
-    "search.space": ("Space",),
+    "space.allocation": ("ALLOCATIONS",),
+    "study.controls": ("run_controls",),
+    "study.objects": ("search",),
+    "study.run": ("resume_run", "run_study"),
+    "space.space": ("Space",),
     "settings": ("setting",),
     "targets": ("Artifact", "Calls", "Session", "Target", "local_target"),
     "tasks": (

@@ -17,6 +17,7 @@ from torch import nn
 from autocompress import stages
 from autocompress.errors import ConfigurationError, failing_as
 from autocompress.graph import check_equal
+from autocompress.graph.tracing import check_copyable
 from autocompress.recipe import EXTRA_SETTINGS, Recipe
 from autocompress.registry import did_you_mean
 from autocompress.stages import Change, Stage, State, Work
@@ -84,6 +85,7 @@ def compress(
     """
     state = start if isinstance(start, State) else State(start)
     with failing_as(STAGES[0].name):
+        check_copyable(state.model)
         model = copy.deepcopy(state.model).to(work.data.device)
         if recipe.distillation is not None and not work.dry:
             teacher = state.model if work.teacher is None else work.teacher
@@ -130,7 +132,7 @@ def technique_stage(
         exact: whether the outputs stay the same; it is then checked in float64, on the example.
 
     Example:
-        >>> import autocompress as ac
+        >>> from dataclasses import dataclass
         >>> @dataclass(frozen=True)
         ... class Rounding:
         ...     digits: int = 3
@@ -138,9 +140,12 @@ def technique_stage(
         ...     model = copy.deepcopy(model)
         ...     for parameter in model.parameters():
         ...         parameter.data = parameter.data.round(decimals=settings.digits)
-        ...     return model, ac.Report(sentences=("all weights are rounded",))
-        >>> ac.add_stage(ac.technique_stage(round_weights, Rounding), after="prune")
-        >>> recipe = ac.Recipe(extra={"round_weights": Rounding(digits=2)})
+        ...     return model, Report(sentences=("all weights are rounded",))
+        >>> add_stage(technique_stage(round_weights, Rounding), after="recover")
+        >>> recipe = Recipe(extra={"round_weights": Rounding(digits=2)})
+        >>> [stage.name for stage in STAGES if stage.wanted(recipe)]
+        ['train', 'recover', 'round_weights', 'fold']
+        >>> remove_stage("round_weights")
     """
     name = function.__name__
 

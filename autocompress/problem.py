@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from autocompress.data import Data, load_data
 from autocompress.errors import ConfigurationError
 from autocompress.metrics import Metric
 from autocompress.metrics.metric import KNOWN, LATENCY, PARAMETERS
-from autocompress.targets import Effort, Target, local_target
+from autocompress.targets import Effort, Target
 from autocompress.tasks import TASKS, Task
 from autocompress.training.fitting import seed_everything
 from autocompress.training.layout import try_training
@@ -96,9 +96,7 @@ def problem_from(config: StudyConfig) -> Problem:
         )
     import_plugins(config.study.plugins)
     task = task_from(config)
-    data = load_data(
-        **config.data.model_dump(exclude_none=True), seed=config.study.seed, task=task
-    )
+    data = load_data(**data_options(config), seed=config.study.seed, task=task)
     target, effort = target_from(config)
     objectives, own = objectives_from(config.study.objectives, task)
     return Problem(
@@ -134,27 +132,22 @@ def task_from(config: StudyConfig) -> Task:
 def target_from(config: StudyConfig) -> tuple[Target, Effort]:
     """Build the target of a study, and the effort of its measurements."""
     settings = config.target
-    effort = Effort(
-        budget_s=settings.budget_s, width=settings.width, contention=settings.contention
-    )
-    if ":" in settings.runtime:
-        made = call_function(settings.runtime, "target", lambda _: {})
-        if not isinstance(made, Target):
-            raise ConfigurationError(
-                f"target.runtime {settings.runtime!r}: expected an autocompress.targets.Target, "
-                f"not {type(made).__name__}"
-            )
-        return made, effort
-    return (
-        local_target(
-            runtime=settings.runtime,
-            device=settings.device,
-            threads=settings.threads,
-            batch_size=settings.batch_size,
-            channels_last=settings.channels_last,
-        ),
-        effort,
-    )
+    target = settings.local
+    if target is not None:
+        return target, settings.effort
+    made = call_function(settings.runtime, "target", lambda _: {})
+    if not isinstance(made, Target):
+        raise ConfigurationError(
+            f"target.runtime {settings.runtime!r}: expected an autocompress.Target, not "
+            f"{type(made).__name__}"
+        )
+    return made, settings.effort
+
+
+def data_options(config: StudyConfig) -> dict[str, Any]:
+    """Return the arguments that ``load_data`` takes, from ``[data]``."""
+    given = {entry.name: getattr(config.data, entry.name) for entry in fields(config.data)}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def objectives_from(
@@ -299,14 +292,12 @@ def digests(problem: Problem) -> dict[str, str]:
 
     Of the data it is the content that counts, wherever it lies.
     """
-    sections = problem.config.model_dump(mode="json")
-    frozen = {
-        name: sections[name] for name in ("search", "model", "teacher", "training", "target")
-    }
-    frozen |= {f"data.{key}": sections["data"].get(key) for key in FROZEN_DATA}
+    tables = problem.config.to_dict()
+    names = ("search", "model", "teacher", "training", "target", "task")
+    frozen: dict[str, Any] = {name: tables.get(name) for name in names}
+    frozen |= {f"data.{key}": tables["data"].get(key) for key in FROZEN_DATA}
     frozen |= {
         "study.seed": problem.config.study.seed,
-        "task": sections["task"],
         "objectives": [metric.to_dict() for metric in problem.objectives],
     }
     found = {name: digest_of(value) for name, value in frozen.items()}

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from autocompress.targets.precision import Precision
 from autocompress.errors import ConfigurationError
 from autocompress.reading import Problem, build, converted, plain, read, tell
 from autocompress.registry import Registry, did_you_mean
 from autocompress.settings import MISSING, Described, Rule, check, describe, setting
+from autocompress.targets.precision import Precision
 from autocompress.techniques.distillation import Distillation
 from autocompress.techniques.factorization import Factorization
 from autocompress.techniques.pruning import Pruning

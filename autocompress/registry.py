@@ -104,3 +104,27 @@ def by_name(kind: str, *objects: T) -> Registry[T]:
     for thing in objects:
         registry.register(thing)
     return registry
+
+
+def declare(**properties: Any) -> Callable[[T], T]:
+    """Declare properties of a function beside it, for those who look them up by ``declared``.
+
+    Example:
+        >>> @declare(returns_to_dense=True)
+        ... def there_and_back(progress):
+        ...     return 4 * progress * (1 - progress)
+        >>> declared(there_and_back, "returns_to_dense", default=False)
+        True
+    """
+
+    def decorate(function: T) -> T:
+        for name, value in properties.items():
+            setattr(function, name, value)
+        return function
+
+    return decorate
+
+
+def declared(function: Callable[..., Any], name: str, *, default: Any) -> Any:
+    """Return a property that a function declares; the default where it declares none."""
+    return getattr(function, name, default)

@@ -206,6 +206,8 @@ def _literal(kind: Any) -> bool:
 
 def _fits(value: Any, kind: Any, rule: Rule) -> bool:
     """Tell whether a value is of a type, which is no union, and within the bounds."""
+    if kind is Any:
+        return True
     if _literal(kind):
         return any(value == name and type(value) is type(name) for name in get_args(kind))
     if kind is float:

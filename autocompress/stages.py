@@ -186,7 +186,7 @@ def recover(state: State, recipe: Recipe, work: Work) -> Change:
 
 
 def factorize_late(state: State, recipe: Recipe, work: Work) -> Change:
-    """Replace layers after the recovery; whoever gets the model evaluates it."""
+    """Replace layers after the recovery; the result is not evaluated here."""
     return _factorized(state, recipe.late_factorization, work)
 
 

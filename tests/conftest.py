@@ -7,7 +7,6 @@ from autocompress.data import BatchSettings, load_splits, make_data
 from autocompress.tasks import classification
 from autocompress.training.fitting import Fit, fit, seed_everything
 
-from tiny_data import TASK, Digits
 from tiny_models import TinyVgg
 
 
@@ -39,16 +38,6 @@ def batches(data):
 @pytest.fixture(scope="session")
 def task():
     return classification(10)
-
-
-@pytest.fixture(scope="session")
-def data(batches):
-    return Digits(batches)
-
-
-@pytest.fixture(scope="session")
-def task():
-    return TASK
 
 
 @pytest.fixture

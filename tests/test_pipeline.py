@@ -362,6 +362,7 @@ def test_a_user_adds_a_technique(added, baseline, work):
     assert made.stages[-1].report == ("rounded to 1 digits",)
     assert all(torch.equal(p, p.round(decimals=1)) for p in made.model.parameters())
     check_stage(stage, State(baseline), recipe, work, build=TinyVgg)
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
     without = compress(baseline, replace(recipe, extra={}), work)
     assert without.stages[-1].stage == "recover"
 

@@ -1,84 +1,85 @@
-import pytest
+from autocompress.recipe_text import recipe_in_short, recipe_in_words
 
-from autocompress import wording
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (None, "-"),
-        (0, "0"),
-        (980, "980"),
-        (999.7, "1.00 k"),
-        (61_400, "61.4 k"),
-        (134_300_000, "134 M"),
-        (999_960_000, "1.00 G"),
-    ],
-)
-def test_counts_have_three_digits_and_a_prefix(number, text):
-    assert wording.count(number) == text
-
-
-def test_bytes_have_their_unit():
-    assert wording.count(4_810_000, "B") == "4.81 MB"
-    assert wording.count(12, "B") == "12 B"
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, "-"), (0.0123, "0.0123 ms"), (1.234, "1.23 ms"), (12.34, "12.3 ms"), (999, "999 ms")],
-)
-def test_latencies_have_three_digits(value, text):
-    assert wording.milliseconds(value) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "-"),
-        (3.21, "3.2 s"),
-        (59.4, "59 s"),
-        (59.7, "1 min 0 s"),
-        (200, "3 min 20 s"),
-        (7500, "2 h 5 min"),
-    ],
-)
-def test_durations(seconds, text):
-    assert wording.duration(seconds) == text
-
-
-def test_ratios_carry_their_interval():
-    metrics = {"latency_ratio": 0.456, "latency_ratio_low": 0.44, "latency_ratio_high": 0.48}
-    assert wording.ratio_interval(metrics) == "0.46x (0.44 to 0.48)"
-    assert wording.ratio_interval({"latency_ratio": 0.0123}) == "0.012x"
-    assert wording.ratio_interval({}) == "-"
+RECIPE = {
+    "start": None,
+    "distillation": {"loss": "soft_target", "weight": 0.5, "temperature": 4.0},
+    "sparsification": {
+        "sparsity": [0.1, 0.2, 0.3],
+        "granularity": "filter",
+        "linear_sparsity": 0.0,
+        "linear_granularity": "row",
+        "scope": "global",
+        "criterion": "taylor",
+        "schedule": "agp",
+    },
+    "pruning": {"round_to": 1},
+    "factorization": {"rank": 0.25, "convolution_rank": None},
+    "fold": True,
+    "training": {"epochs": 5, "recovery_epochs": 2, "learning_rate": 0.003, "stop_after": None},
+    "extra": {},
+}
 
 
 def test_a_recipe_in_one_line():
-    recipe = {
-        "distillation": {"loss": "soft_target", "weight": 0.5},
-        "sparsification": {
-            "sparsity": [0.1, 0.2, 0.3],
-            "granularity": "filter",
-            "linear_sparsity": 0.0,
-            "linear_granularity": "row",
-            "scope": "global",
-            "criterion": "taylor",
-            "schedule": "agp",
-        },
-        "factorization": {"rank": 0.25, "convolution_rank": None},
-        "fold": True,
-    }
-    assert wording.recipe_in_short(recipe) == (
+    assert recipe_in_short(RECIPE) == (
         "filter 10/20/30 % · global taylor agp · rank 0.25 · soft_target 0.5 · fold"
     )
-    assert wording.recipe_in_short({"sparsification": None, "fold": False}) == "nothing"
-    assert wording.recipe_in_short({"fold": True, "precision": "int8"}) == "fold · int8"
-    assert wording.recipe_in_short({"fold": True, "precision": "fp32"}) == "fold"
-    assert wording.recipe_in_short({}) == ""
+    assert recipe_in_short({"sparsification": None, "fold": False}) == "nothing"
+    assert recipe_in_short({"fold": True, "precision": "int8"}) == "fold · int8"
+    assert recipe_in_short({"fold": True, "precision": "fp32"}) == "fold"
+    assert recipe_in_short({}) == ""
 
 
-def test_a_long_reason_is_told_in_one_line():
-    assert wording.in_one_line("one\ntwo") == "one ..."
-    assert wording.in_one_line("one") == "one"
-    assert wording.in_one_line(None) == ""
+def test_a_recipe_in_one_line_says_what_is_unusual():
+    sparse = {**RECIPE["sparsification"], "linear_sparsity": 0.5, "rewind": 0.25}
+    late = {"energy": 0.9, "convolution_energy": 0.95}
+    training = {**RECIPE["training"], "stop_after": 3}
+    recipe = {"start": 12, "sparsification": sparse, "late_factorization": late}
+    assert recipe_in_short({**recipe, "training": training}) == (
+        "from trial 12 · filter 10/20/30 % · linear row 50 % · global taylor agp rewound to 0.25 "
+        "· late energy 0.9 · late convolution energy 0.95 · left after epoch 3 of 5"
+    )
+
+
+def test_an_allocation_is_written_as_its_range():
+    by_layer = {"sparsity": {"features.0": 0.2, "features.3": 0.75}, "granularity": "filter"}
+    assert recipe_in_short({"sparsification": by_layer}) == "filter 20 to 75 % by layer"
+    alike = {"sparsity": {"features.0": 0.2, "features.3": 0.2}, "granularity": "filter"}
+    assert recipe_in_short({"sparsification": alike}) == "filter 20 % by layer"
+    none = {"sparsity": {"features.0": 0.0}, "granularity": "filter"}
+    assert recipe_in_short({"sparsification": none}) == "nothing"
+
+
+def test_a_stage_of_the_users_is_written_as_its_settings_are():
+    extra = {"weight_sharing": {"bits": 4, "share": 0.123456, "signed": True, "layers": []}}
+    assert recipe_in_short({"extra": extra}) == "weight sharing bits 4 share 0.12 signed"
+    assert recipe_in_words({"extra": extra}) == ["Weight sharing: bits 4, share 0.12, signed."]
+    assert recipe_in_words({"extra": {"noise": {}}}) == ["Noise."]
+
+
+def test_a_recipe_in_words_has_a_sentence_for_each_stage():
+    assert recipe_in_words(RECIPE) == [
+        "Distil: learn from the teacher by soft target (weight 0.5, temperature 4).",
+        "Sparsify: 10/20/30 % (filter), chosen by taylor, one ranking over all layers, following "
+        "the agp schedule.",
+        "Prune: physically remove every unit that is zero.",
+        "Factorize: singular value decomposition keeps rank 0.25.",
+        "Train 5 epochs, then recover for 2 (learning rate 0.003).",
+        "Fold batch norms into their neighbours.",
+    ]
+    assert recipe_in_words({}) == []
+
+
+def test_a_recipe_in_words_says_what_is_unusual():
+    recipe = {
+        "start": 12,
+        "late_factorization": {"energy": 0.9},
+        "training": {"epochs": 5, "recovery_epochs": 0, "stop_after": 3},
+        "precision": "fp16",
+    }
+    assert recipe_in_words(recipe) == [
+        "Start from trial 12.",
+        "Train 5 epochs; left after epoch 3 of 5.",
+        "Factorize once more after that, untrained: keep energy 0.9.",
+        "Deploy in fp16.",
+    ]

@@ -1,5 +1,6 @@
 """What a recipe leads to, before any training: its size, exactly or nearly, and its latency."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autocompress.context import Context
@@ -72,9 +73,16 @@ def is_exact(recipe: Recipe) -> bool:
 def _takes_units(settings: Sparsification) -> bool:
     return (
         settings.scope == "local"
-        and (not settings.zeroes_convolutions or settings.granularity == "filter")
-        and (not settings.zeroes_linear_layers or settings.linear_granularity == "row")
+        and (not _zeroes(settings.sparsity) or settings.granularity == "filter")
+        and (not _zeroes(settings.linear_sparsity) or settings.linear_granularity == "row")
     )
+
+
+def _zeroes(sparsity: float | Sequence[float] | Mapping[str, float]) -> bool:
+    """Tell whether a sparsity, of all layers or of each, is above 0 anywhere."""
+    if isinstance(sparsity, Mapping):
+        return any(sparsity.values())
+    return any(sparsity) if isinstance(sparsity, Sequence) else sparsity > 0
 
 
 class EstimateStructure(TrialCallback):

@@ -12,8 +12,8 @@ from autocompress.events import Progress
 if TYPE_CHECKING:
     from autocompress.config import StudyConfig
     from autocompress.runs import Run
-    from autocompress.search.remeasure import Remeasurement
-    from autocompress.search.run import Check
+    from autocompress.study.remeasure import Remeasurement
+    from autocompress.study.run import Check
 
 RUNS = Path("runs")  # where `run` makes the folder of a run
 
@@ -41,8 +41,8 @@ def search(
     progress: Progress,
 ) -> "Run":
     """Run a study from the start."""
-    from autocompress.search.budget import Amount
-    from autocompress.search.run import run_study
+    from autocompress.study.budget import Amount
+    from autocompress.study.run import run_study
 
     amount = Amount(trials=trials, timeout_s=timeout_s, workers=workers)
     return run_study(config, directory=RUNS, amount=amount, progress=progress)
@@ -57,8 +57,8 @@ def go_on(
     progress: Progress,
 ) -> "Run":
     """Go on with a run."""
-    from autocompress.search.budget import Amount
-    from autocompress.search.run import resume_run
+    from autocompress.study.budget import Amount
+    from autocompress.study.run import resume_run
 
     amount = Amount(trials=trials, timeout_s=timeout_s, workers=workers)
     return resume_run(path, amount=amount, progress=progress)
@@ -66,21 +66,21 @@ def go_on(
 
 def controls(run: "Run", *, workers: int, progress: Progress) -> None:
     """Run what a search is compared with."""
-    from autocompress.search.controls import run_controls
+    from autocompress.study.controls import run_controls
 
     run_controls(run, workers=workers, progress=progress)
 
 
 def check(config: "StudyConfig") -> "Check":
     """Check a study: data, model, one batch."""
-    from autocompress.search.run import check
+    from autocompress.study.run import check
 
     return check(config)
 
 
 def remeasure(run: "Run", trials: Sequence[int], progress: Progress) -> "Remeasurement":
     """Measure trials again."""
-    from autocompress.search.remeasure import remeasure
+    from autocompress.study.remeasure import remeasure
 
     return remeasure(run, trials, progress)
 

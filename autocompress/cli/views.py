@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from autocompress.runs.files import LayerChange, LayerProfile, LayerWork, Measurement
     from autocompress.runs.picks import Misses
     from autocompress.runs.status import Status
-    from autocompress.search.remeasure import Remeasurement
-    from autocompress.search.run import Check
+    from autocompress.study.remeasure import Remeasurement
+    from autocompress.study.run import Check
 
 Data = Mapping[str, Any]
 

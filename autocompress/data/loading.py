@@ -20,6 +20,7 @@ from autocompress.tasks import Task, classification
 def load_data(
     source: str,
     *,
+    seed: int = 0,
     task: Task | None = None,
     device: torch.device | str | None = None,
     **settings: Any,
@@ -33,6 +34,7 @@ def load_data(
         source: ``"digits"``, ``"fashion-mnist"``, ``"imagenette"``, ``"torchvision:NAME"``,
             ``"folder:PATH"``; or ``"package.module:function"``, which returns labelled images as
             :class:`Splits` or arrays, or anything that :func:`as_data` takes.
+        seed: of the cuts and limits.
         task: what the data is for; by default classification.
         device: where training runs; by default the GPU where there is one.
         settings: fields of :class:`DataSettings`.
@@ -52,19 +54,20 @@ def load_data(
     if _is_reference(source):
         returned = call_user(source, chosen.image_size)
         if not isinstance(returned, Splits) and not _is_labelled(returned, task):
-            return _adapted(source, returned, task, chosen, device)
-        splits = splits_from(source, _read(source, returned), chosen)
+            return _adapted(source, returned, task, chosen, seed=seed, device=device)
+        splits = splits_from(source, _read(source, returned), chosen, seed)
     else:
-        splits = load_splits(source, **settings)
+        splits = load_splits(source, seed=seed, **settings)
     splits = normalised_by(splits, chosen.mean, chosen.std)
     return make_data(splits, chosen.batches, device=device)
 
 
-def load_splits(source: str, **settings: Any) -> Splits:
+def load_splits(source: str, *, seed: int = 0, **settings: Any) -> Splits:
     """Load labelled images in three splits; the same arguments always give the same splits.
 
     Args:
         source: as of :func:`load_data`.
+        seed: as of :func:`load_data`.
         settings: fields of :class:`DataSettings`; those of batches have no effect.
 
     Raises:
@@ -75,7 +78,7 @@ def load_splits(source: str, **settings: Any) -> Splits:
         found = _read(source, call_user(source, chosen.image_size))
     else:
         found = find_source(source, chosen.image_size)
-    return splits_from(source, found, chosen)
+    return splits_from(source, found, chosen, seed)
 
 
 def _read(source: str, returned: Any) -> Source | Splits:
@@ -99,7 +102,13 @@ def _is_labelled(returned: Any, task: Task) -> bool:
 
 
 def _adapted(
-    source: str, returned: Any, task: Task, settings: DataSettings, device: torch.device
+    source: str,
+    returned: Any,
+    task: Task,
+    settings: DataSettings,
+    *,
+    seed: int,
+    device: torch.device,
 ) -> Data:
     unused = [
         name
@@ -112,6 +121,6 @@ def _adapted(
             f"{', '.join(unused)} cannot change: leave it out, or do it in the function"
         )
     try:
-        return adapt(returned, task, settings.batches, seed=settings.seed, device=device)
+        return adapt(returned, task, settings.batches, seed=seed, device=device)
     except ConfigurationError as error:
         raise ConfigurationError([f"data set {source!r}: {p}" for p in error.problems]) from error

@@ -21,13 +21,15 @@ FASHION_SIDE = 28  # pixels, as published
 FASHION_PADDED = 32  # pixels to which 28x28 images are padded instead of being blurred
 
 
-def splits_from(source: str, found: Source | Splits, settings: DataSettings) -> Splits:
+def splits_from(
+    source: str, found: Source | Splits, settings: DataSettings, seed: int
+) -> Splits:
     """Cut, limit and resize what a source gave.
 
     Raises:
         ConfigurationError: there are too few images, or their sizes do not fit.
     """
-    image_size, limits, seed = settings.image_size, settings.limits, settings.seed
+    image_size, limits = settings.image_size, settings.limits
     if isinstance(found, Splits):
         if image_size not in (None, found.image_size):
             raise ConfigurationError(

@@ -2,8 +2,14 @@
 
 from dataclasses import dataclass
 
+from autocompress.data.augmentation import AUGMENTATIONS
 from autocompress.data.batches import BatchSettings
-from autocompress.errors import ConfigurationError
+from autocompress.data.files import FILE_AUGMENTATIONS
+from autocompress.settings import check, setting
+
+
+def _augmentations() -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*AUGMENTATIONS, *FILE_AUGMENTATIONS]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,38 +28,29 @@ class DataSettings:
         train_limit: most items in ``train``, at least 1; ``None`` keeps all.
         valid_limit: the same for ``valid``.
         test_limit: the same for ``test``.
-        seed: of the cuts and limits.
 
     Raises:
         ConfigurationError: names everything that is out of its range.
     """
 
-    image_size: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    batch_size: int = 64
-    augmentation: str = "none"
-    train_limit: int | None = None
-    valid_limit: int | None = None
-    test_limit: int | None = None
-    seed: int = 0
+    image_size: int | None = setting(None, help="side in pixels that images get", low=1)
+    mean: tuple[float, ...] | None = setting(
+        None, help="of each channel, of pixels scaled to [0, 1]", low=0, high=1
+    )
+    std: tuple[float, ...] | None = setting(
+        None, help="standard deviation of each channel", low=0, above=True, high=1
+    )
+    batch_size: int = setting(64, help="items per training batch", low=1)
+    augmentation: str = setting(
+        "none", help="what happens to training images", names=_augmentations
+    )
+    train_limit: int | None = setting(None, help="use at most so many training images", low=1)
+    valid_limit: int | None = setting(None, help="the same for what the search sees", low=1)
+    test_limit: int | None = setting(None, help="the same for what is opened at the end", low=1)
 
     def __post_init__(self) -> None:
-        names = ("image_size", "batch_size", "train_limit", "valid_limit", "test_limit")
-        given = {name: getattr(self, name) for name in names}
-        problems = [
-            f"{name}: expected at least 1, not {value}"
-            for name, value in given.items()
-            if value is not None and value < 1
-        ]
-        lengths = [None if values is None else len(values) for values in (self.mean, self.std)]
-        if lengths[0] != lengths[1]:
-            problems.append(
-                "expected mean and std with one number for each channel, or neither; got "
-                f"{lengths[0] or 'no'} and {lengths[1] or 'no'} numbers"
-            )
-        if problems:
-            raise ConfigurationError(problems)
+        """Check every field."""
+        check(self, _alike)
 
     @property
     def limits(self) -> dict[str, int | None]:
@@ -64,3 +61,13 @@ class DataSettings:
     def batches(self) -> BatchSettings:
         """How items become batches."""
         return BatchSettings(batch_size=self.batch_size, augmentation=self.augmentation)
+
+
+def _alike(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> str:
+    lengths = [None if values is None else len(values) for values in (mean, std)]
+    if lengths[0] == lengths[1]:
+        return ""
+    return (
+        "expected mean and std with one number for each channel, or neither; got "
+        f"{lengths[0] or 'no'} and {lengths[1] or 'no'} numbers"
+    )

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autocompress.datasets import Splits
 from autocompress.data.resizing import Step
+from autocompress.datasets import Splits
 
 MODES: Mapping[int, str] = {1: "L", 3: "RGB"}  # of Pillow, by number of channels
 STEPS = {

@@ -1,6 +1,6 @@
 """The only code that edits a model: it applies the steps of a plan, in place.
 
-Nothing is noted in the model: a plan is data beside it, and whoever applies a step keeps it.
+Nothing is noted in the model: a plan is data beside it, which the caller keeps.
 """
 
 from collections.abc import Mapping, Sequence

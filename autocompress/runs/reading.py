@@ -1,6 +1,7 @@
 """A run, as it lies on disk: its baseline, trials, front and picks."""
 
 import threading
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -147,12 +148,12 @@ class Run:
             UsageError: there is no such trial; the message gives the range.
         """
         trials = self._read()
-        found = next((trial for trial in trials[number:] if trial.number == number), None)
-        if number < 0 or found is None:
+        at = bisect_left(trials, number, key=lambda trial: trial.number)
+        if at == len(trials) or trials[at].number != number:
             last = trials[-1].number if trials else None
             there = "it has no trials yet" if last is None else f"it has trials 0 to {last}"
             raise UsageError(f"{self.path} has no trial {number}; {there}")
-        return found
+        return trials[at]
 
     def front(self, budget: Budget | None = None) -> list[TrialRecord]:
         """Return the feasible trials that no other feasible trial dominates.

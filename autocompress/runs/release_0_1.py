@@ -14,12 +14,12 @@ from autocompress.errors import RunError
 from autocompress.metrics import Estimate, Metric
 from autocompress.metrics.intervals import wilson
 from autocompress.metrics.metric import KNOWN, LATENCY, MACS, NONZERO, PARAMETERS, SIZE
-from autocompress.results import EpochRecord, Estimates, Failure, StageResult, TrialResult
+from autocompress.results import Estimates, Failure, State, TrialResult
 from autocompress.runs import layout
+from autocompress.runs.release_0_1_files import curve_in, final_stage, stage_name, stages_in
 from autocompress.runs.stored import (
     Baseline,
     Final,
-    FinalStage,
     FinalTrial,
     Header,
     StoredTrial,
@@ -46,9 +46,8 @@ TEST = replace(
     ratio_name="test_accuracy_ratio",
     drop_name="test_accuracy_drop",
 )
-_STAGES = {"sparsify": "train", "draft": "estimate", "factorize late": "factorize_late"}
 _BUSY_TIMEOUT_S = 60
-_ENDED = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+_ENDED: Mapping[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
 class Release01:
@@ -109,7 +108,7 @@ class Release01:
         trials = {
             int(number): FinalTrial(
                 metrics={**self._again(entry), **_on_test(entry)},
-                stages=tuple(_final_stage(row) for row in entry.get("stages", ())),
+                stages=tuple(final_stage(row) for row in entry.get("stages", ())),
             )
             for number, entry in data["trials"].items()
         }
@@ -194,13 +193,13 @@ class Release01:
             state = "pruned"  # it has values because a sampler ignored trials without
         name = facts.get("folder", f"{trial.number:05d}")
         folder = layout.trial_folder(self.path, name)
-        seconds = {_stage(stage): spent for stage, spent in facts.get("seconds", {}).items()}
+        seconds = {stage_name(stage): spent for stage, spent in facts.get("seconds", {}).items()}
         return TrialResult(
             state=state,
             recipe=facts.get("recipe", {}),
             metrics=self._estimates(facts.get("metrics", {})),
-            curve=_curve(folder / layout.CURVE),
-            stages=_stages(folder / layout.STAGES, seconds),
+            curve=curve_in(folder / layout.CURVE),
+            stages=stages_in(folder / layout.STAGES, seconds),
             seconds=seconds,
             failure=_failure(facts) if state != "complete" else None,
             folder=name if folder.is_dir() else None,
@@ -238,10 +237,6 @@ def _origin(facts: Mapping[str, Any]) -> str:
     return "initial" if "shipped" in facts else "sampler"
 
 
-def _stage(name: str) -> str:
-    return _STAGES.get(name, name)
-
-
 def _local(time: datetime | None) -> datetime | None:
     """Return a time with its zone: Optuna notes local times."""
     return None if time is None else time.astimezone()
@@ -266,47 +261,10 @@ def _failure(facts: Mapping[str, Any]) -> Failure | None:
     if "reason" not in facts and not stopped:
         return None
     return Failure(
-        stage=_stage(facts.get("stage") or ""),
+        stage=stage_name(facts.get("stage") or ""),
         reason=facts.get("reason", ""),
         traceback=facts.get("traceback"),
         bound=stopped.get("bound"),
         dominated_by=stopped.get("dominated_by"),
         epoch=stopped.get("epoch"),
-    )
-
-
-def _curve(path: Path) -> tuple[EpochRecord, ...]:
-    rows = read_json(path) if path.exists() else []
-    return tuple(
-        EpochRecord(
-            stage=_stage(row["stage"]),
-            epoch=row["epoch"],
-            train_loss=row["train_loss"],
-            valid_loss=row["valid_loss"],
-            score=row["accuracy"],
-        )
-        for row in rows
-    )
-
-
-def _stages(path: Path, seconds: Mapping[str, float]) -> tuple[StageResult, ...]:
-    rows = read_json(path) if path.exists() else []
-    return tuple(
-        StageResult(
-            stage=_stage(row["stage"]),
-            seconds=seconds.get(_stage(row["stage"]), 0.0),
-            score=row["accuracy"],
-            parameters=row["parameters"],
-            steps=row.get("steps", 0),
-        )
-        for row in rows
-    )
-
-
-def _final_stage(row: Mapping[str, Any]) -> FinalStage:
-    return FinalStage(
-        stage=_stage(row["stage"]),
-        score=row["accuracy"],
-        parameters=row["parameters"],
-        latency_ms=row.get("latency_ms"),
     )

@@ -1,6 +1,6 @@
 """The models of a run: their weights and plans, written once and checked when they are loaded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,7 @@ def _renamed(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return {("score" if key == "accuracy" else key): value for key, value in row.items()}
 
 
-def _stages(folder: Path) -> Sequence[StageResult]:
+def _stages(folder: Path) -> tuple[StageResult, ...]:
     path = folder / layout.STAGES
     if not path.exists():
         return ()

@@ -1,4 +1,4 @@
-"""Learn from a teacher: losses on outputs and on feature maps, and who gathers them."""
+"""Learn from a teacher: how its outputs or features join the loss, and who gathers them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -8,92 +8,21 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
 from autocompress.errors import ConfigurationError, UsageError
 from autocompress.graph.tracing import Inputs, as_arguments
-from autocompress.registry import by_name
 from autocompress.settings import check, setting
-from autocompress.techniques.features import Features, LayerPair, choose_pairs, same_resolution
+from autocompress.techniques.distillation_losses import (
+    DISTILLATION_LOSSES,
+    compares_features,
+    has_projection,
+    has_temperature,
+)
+from autocompress.techniques.features import Features, LayerPair, choose_pairs
 from autocompress.techniques.modes import eval_mode
 
-
-def soft_target(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Match softened classes: T^2 KL(softmax(t / T) || softmax(s / T)) (Hinton et al. 2015).
-
-    Args:
-        student: logits ``[batch, classes, ...]``.
-        teacher: logits of the same shape.
-        temperature: > 0; higher is softer.
-    """
-    log_student = F.log_softmax(student / temperature, 1)
-    log_teacher = F.log_softmax(teacher / temperature, 1)
-    divergence = F.kl_div(log_student, log_teacher, log_target=True, reduction="none").sum(1)
-    return temperature**2 * divergence.mean()
-
-
-def logits(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Match logits: mean((s - t)^2) (Ba & Caruana 2014); the temperature has no effect.
-
-    Args:
-        student: logits ``[batch, classes, ...]``.
-        teacher: logits of the same shape.
-        temperature: not used.
-    """
-    return F.mse_loss(student, teacher)
-
-
-def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
-    """Match where features are strong: norm(a_s - a_t)^2 (Zagoruyko & Komodakis 2017, eq. 2).
-
-    ``a`` is the sum of squares over channels, flattened and divided by its L2 norm; the result is
-    the mean over the batch, in [0, 2]. Maps of two resolutions are averaged down to the smaller.
-
-    Args:
-        student: ``[batch, channels, height, width]``.
-        teacher: the same, any number of channels.
-    """
-    student, teacher = same_resolution(student, teacher)
-    return (_attention(student) - _attention(teacher)).square().sum(1).mean()
-
-
-def _attention(maps: Tensor) -> Tensor:
-    return F.normalize(maps.square().sum(1).flatten(1), dim=1)
-
-
-def feature(student: Tensor, teacher: Tensor) -> Tensor:
-    """Match features through a learned 1x1 projection: mean((P s - t)^2) (Romero et al. 2015).
-
-    Args:
-        student: projected maps ``[batch, channels, height, width]``.
-        teacher: maps with the same channels.
-    """
-    return F.mse_loss(*same_resolution(student, teacher))
-
-
-def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
-    """Match which images look alike: norm(G_s - G_t)_F^2 / b^2 (Tung & Mori 2019, eq. 4).
-
-    ``G`` is the Gram matrix of the batch's flattened features, each row divided by its L2 norm.
-
-    Args:
-        student: ``[batch, ...]``.
-        teacher: ``[batch, ...]``, any other sizes.
-    """
-    return (_similarity(student) - _similarity(teacher)).square().mean()
-
-
-def _similarity(maps: Tensor) -> Tensor:
-    flat = maps.flatten(1)
-    return F.normalize(flat @ flat.T, dim=1)
-
-
-OUTPUT_LOSSES = by_name("distillation loss", soft_target, logits)
-FEATURE_LOSSES = by_name("distillation loss", attention_transfer, feature, similarity_preserving)
-DISTILLATION_LOSSES = by_name(
-    "distillation loss", *OUTPUT_LOSSES.values(), *FEATURE_LOSSES.values()
-)
+__all__ = ["DISTILLATION_LOSSES", "Distillation", "Distiller", "logits_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +53,7 @@ class Distillation:
         help="softens the outputs of teacher and student",
         low=0,
         above=True,
-        active=lambda values: values["loss"] == "soft_target",
+        active=lambda values: _has_temperature(values["loss"]),
     )
     layers: tuple[LayerPair, ...] = setting(
         (), help="pairs of modules whose features are compared; none: chosen by resolution"
@@ -135,8 +64,12 @@ class Distillation:
         check(self, _layers_suit_loss)
 
 
+def _has_temperature(loss: str) -> bool:
+    return loss in DISTILLATION_LOSSES and has_temperature(DISTILLATION_LOSSES[loss])
+
+
 def _layers_suit_loss(layers: tuple[LayerPair, ...], loss: str) -> str:
-    if not layers or loss not in OUTPUT_LOSSES:
+    if not layers or compares_features(DISTILLATION_LOSSES[loss]):
         return ""
     return f"layers: the loss {loss!r} looks at outputs, not at layers"
 
@@ -180,12 +113,14 @@ class Distiller:
         self._student, self._teacher = student, teacher
         self._outputs = outputs or logits_of
         self._resources: ExitStack | None = None
-        if settings.loss in FEATURE_LOSSES:
+        self._loss = DISTILLATION_LOSSES[settings.loss]
+        self._has_temperature = has_temperature(self._loss)
+        if compares_features(self._loss):
             self.pairs = choose_pairs(student, teacher, settings.layers, example)
         self._student_features = Features(student, [name for name, _ in self.pairs])
         self._teacher_features = Features(teacher, [name for _, name in self.pairs])
         self._projections = [
-            _projection(ours, theirs, seed) if settings.loss == "feature" else nn.Identity()
+            _projection(ours, theirs, seed) if has_projection(self._loss) else nn.Identity()
             for ours, theirs in self._example_maps(example)
         ]
 
@@ -210,7 +145,7 @@ class Distiller:
             self._resources = None
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Return the parameters of the learned projections; only ``feature`` has some."""
+        """Return the parameters of the learned projections; only a loss that projects has some."""
         return (p for projection in self._projections for p in projection.parameters())
 
     def loss(self, task_loss: Tensor, student_output: object, inputs: Inputs) -> Tensor:
@@ -240,20 +175,17 @@ class Distiller:
         return (1 - weight) * task_loss + weight * distilled
 
     def _distilled(self, student_output: object, teacher_output: object) -> Tensor:
-        name = self.settings.loss
-        if name in OUTPUT_LOSSES:
-            ours, theirs = (
-                self._outputs(student_output).float(),
-                self._outputs(teacher_output).float(),
-            )
-            return OUTPUT_LOSSES[name](ours, theirs, self.settings.temperature)
+        if not compares_features(self._loss):
+            ours, theirs = self._outputs(student_output), self._outputs(teacher_output)
+            more = {"temperature": self.settings.temperature} if self._has_temperature else {}
+            return self._loss(ours.float(), theirs.float(), **more)
         maps = zip(
             self._projections,
             self._student_features.take(),
             self._teacher_features.take(),
             strict=True,
         )
-        losses = [FEATURE_LOSSES[name](p(s.float()), t.float()) for p, s, t in maps]
+        losses = [self._loss(p(s.float()), t.float()) for p, s, t in maps]
         return torch.stack(losses).mean()
 
     def _example_maps(self, example: Inputs) -> list[tuple[Tensor, Tensor]]:

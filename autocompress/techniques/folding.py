@@ -74,6 +74,7 @@ def fold_batch_norms(
         VerificationError: the outputs would change, or folded weights overflow.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)).eval()
         >>> folded, report = fold_batch_norms(model, example=torch.rand(1, 3, 8, 8))
         >>> report.sentences

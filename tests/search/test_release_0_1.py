@@ -9,8 +9,8 @@ import pytest
 from autocompress.config import load_study, template
 from autocompress.errors import ConfigurationError
 from autocompress.recipe import Recipe
-from autocompress.search.initial import initial_params
-from autocompress.search.space import Space
+from autocompress.space.initial import initial_params
+from autocompress.space.space import Space
 from autocompress.training.fitting import Training
 
 RECORDED = json.loads((Path(__file__).parent / "release_0_1.json").read_text())

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from autocompress.search.samplers import (
+from autocompress.samplers import (
     ASK_S,
     SAMPLERS,
     SETTLING_TRIALS,

@@ -3,9 +3,9 @@ import pytest
 
 from autocompress.errors import ConfigurationError
 from autocompress.search.knobs import KNOBS
-from autocompress.search.samplers import SAMPLERS
+from autocompress.samplers import SAMPLERS
 from autocompress.search.shipped import SHIPPED, shipped_params
-from autocompress.search.space import Choices, Constant, Range, Space
+from autocompress.space.space import Choices, Constant, Range, Space
 from autocompress.training.fitting import Training
 
 DIMENSIONS = {

@@ -18,8 +18,8 @@ from autocompress.metrics import Metric
 from autocompress.metrics.limits import Limits
 from autocompress.results import Estimates
 from autocompress.runs.records import TrialRecord
-from autocompress.search.samplers import PARENT, SAMPLERS, UNFINISHED, wants_flat
-from autocompress.search.space import Space
+from autocompress.samplers import PARENT, SAMPLERS, UNFINISHED, wants_flat
+from autocompress.space.space import Space
 
 Values = Mapping[str, float]
 

@@ -14,7 +14,7 @@ from autocompress.metrics import Estimate
 from autocompress.problem import problem_from
 from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
-from autocompress.search.final import deployed_for
+from autocompress.study.final import deployed_for
 from autocompress.targets import Latency, LatencyBenchmark, differences
 
 FILE = "remeasured.json"

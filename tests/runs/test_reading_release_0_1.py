@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -61,6 +63,7 @@ def test_every_trial_is_what_release_0_1_says(both):
     for trial, expected in zip(run.trials(), told["trials"], strict=True):
         for name in ("state", "reason", "params", "recipe", "feasible", "threads", "sha256"):
             assert getattr(trial, name) == expected[name], (trial.number, name)
+        assert trial.in_short == expected["in_short"]
         assert trial.counts == expected["counts"]
         assert trial.parent == expected["harvested_from"]
         assert trial.stage == today(expected["stage"])
@@ -154,6 +157,17 @@ def test_reading_changes_nothing_in_the_folder(both):
     before = HERE / run.path.name
     assert sorted(p.name for p in run.path.iterdir()) == sorted(p.name for p in before.iterdir())
     assert (run.path / "study.db").read_bytes() == (before / "study.db").read_bytes()
+
+
+def test_reading_loads_no_torch(both):
+    run, _ = both
+    code = (
+        "import sys\n"
+        "from autocompress.runs import Run\n"
+        f"Run.open({str(run.path)!r}).front_document()\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_damaged_database_is_an_error_that_names_it(tmp_path):

@@ -12,10 +12,10 @@ from autocompress.events import Message, Progress, TrialDone
 from autocompress.execution import Done, Executor, Job
 from autocompress.recipe import Recipe
 from autocompress.results import Failure, Rival, TrialResult
-from autocompress.runs.journal import Ended, Journal, Proposed, Session, now
 from autocompress.runs import Run, TrialRecord
-from autocompress.search.budget import Budget
-from autocompress.search.proposer import Proposal, Proposer
+from autocompress.runs.journal import Ended, Journal, Proposed, Session, now
+from autocompress.study.budget import Budget
+from autocompress.study.proposer import Proposal, Proposer
 from autocompress.trial import TRAINING_STAGES
 
 POLL_S = 0.5
@@ -90,34 +90,43 @@ class SearchLoop:
         """Begin the next trial: one that was interrupted, or a new proposal."""
         if self.waiting:
             record = self.waiting.pop(0)
-            self.proposer.enqueue(record.params)
+            self.proposer.enqueue(record.params, record.name)
             proposal = self.proposer.ask()
+            self._begin(record.number, proposal, record.params, record.recipe)
             self._run(record.number, proposal, record.recipe)
             return
         proposal, number = self.proposer.ask(), self.next_number
         self.next_number += 1
-        origin = "sampler" if proposal.name is None else "initial"
         try:
             recipe = proposal.space.recipe(proposal.params, self.context.analysis).to_dict()
         except ConfigurationError as error:
             recipe, refusal = {}, str(error)
         else:
             refusal = self._duplicate_of(recipe)
-        self.journal.append(
-            Proposed(
-                number=number,
-                time=now(),
-                params=dict(proposal.params),
-                recipe=recipe,
-                origin=origin,
-                start=recipe.get("start"),
-                name=proposal.name,
-            )
-        )
+        self._begin(number, proposal, proposal.params, recipe)
         if refusal:
             self._refuse(number, proposal, recipe, refusal)
         else:
             self._run(number, proposal, recipe)
+
+    def _begin(
+        self,
+        number: int,
+        proposal: Proposal,
+        params: Mapping[str, Any],
+        recipe: Mapping[str, Any],
+    ) -> None:
+        """Note that a trial begins, for the first time or again."""
+        proposed = Proposed(
+            number=number,
+            time=now(),
+            params=dict(params),
+            recipe=recipe,
+            origin="sampler" if proposal.name is None else "initial",
+            start=recipe.get("start"),
+            name=proposal.name,
+        )
+        self.journal.append(proposed)
 
     def _duplicate_of(self, recipe: Mapping[str, Any]) -> str:
         text = json.dumps(recipe, sort_keys=True)

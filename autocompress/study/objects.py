@@ -7,17 +7,18 @@ from typing import Any
 
 from torch import nn
 
-from autocompress.config import StudyConfig, study_from
+from autocompress.cli.progress import progress_printer
+from autocompress.config import PYTHON, StudyConfig, study_from
 from autocompress.data import Data, as_data, load_data
 from autocompress.errors import UsageError
 from autocompress.events import Progress
 from autocompress.execution import Executor
 from autocompress.execution.inline import InlineExecutor
 from autocompress.metrics import Metric
-from autocompress.printing import progress_printer
 from autocompress.problem import (
     Network,
     Problem,
+    data_options,
     network_from,
     network_of,
     objectives_from,
@@ -25,14 +26,12 @@ from autocompress.problem import (
     task_from,
 )
 from autocompress.runs import Run, layout
-from autocompress.search.budget import Amount
-from autocompress.search.run import begin, go_on
-from autocompress.search.space import DEFAULT_SPACE
+from autocompress.space.initial import DEFAULT_SPACE
+from autocompress.study.budget import Amount
+from autocompress.study.run import begin, go_on
 from autocompress.targets import Target
 from autocompress.tasks import Task
 from autocompress.user_code import import_plugins
-
-PYTHON = "python:"  # begins the name of what only exists as a Python object
 
 
 def search(  # noqa: PLR0913 (the values that a study is made of, all but two with a default)
@@ -71,7 +70,7 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
             or the ``[target]`` table of a study file.
         space: what is searched, as the ``[search]`` table of a study file: a name to a constant,
             a list, or ``{"low": ..., "high": ...}``. By default
-            ``autocompress.search.space.DEFAULT_SPACE``.
+            ``autocompress.space.initial.DEFAULT_SPACE``.
         objectives: one to five metrics, or their names; by default the task's first score,
             ``"latency_ms"`` and ``"parameters"``.
         limits: what a candidate must keep, as ``[limits]``: ``{"accuracy_drop": 0.02}``.
@@ -148,17 +147,17 @@ class Objects:
         Args:
             written: the study, with names where objects were given.
         """
-        names = None
         if self.objectives is not None:
-            names = tuple(m.name if isinstance(m, Metric) else m for m in self.objectives)
-            written = {**written, "study": {**written["study"], "objectives": list(names)}}
+            names = [f"{PYTHON}{m.name}" if isinstance(m, Metric) else m for m in self.objectives]
+            written = {**written, "study": {**written["study"], "objectives": names}}
         config = study_from(written)
         import_plugins(config.study.plugins)
         task = self.task if isinstance(self.task, Task) else task_from(config)
         data = self._data(config, task)
-        target, effort = target_from(config)
         if isinstance(self.target, Target):
-            target = self.target
+            target, effort = self.target, config.target.effort
+        else:
+            target, effort = target_from(config)
         objectives, own = objectives_from(
             None if self.objectives is None else tuple(self.objectives), task
         )
@@ -177,7 +176,7 @@ class Objects:
     def _data(self, config: StudyConfig, task: Task) -> Data:
         seed = config.study.seed
         if isinstance(self.data, str):
-            return load_data(**config.data.model_dump(exclude_none=True), seed=seed, task=task)
+            return load_data(**data_options(config), seed=seed, task=task)
         return as_data(self.data, task=task, batch_size=config.data.batch_size, seed=seed)
 
     def _network(self, model: nn.Module | str, config: StudyConfig, data: Data) -> Network:

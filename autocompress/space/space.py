@@ -1,6 +1,6 @@
 """The search space: which settings of a recipe a study varies, and the recipe that they make."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from autocompress.errors import ConfigurationError
 from autocompress.reading import Problem, tell
 from autocompress.recipe import Recipe, changed
-from autocompress.search.allocation import UNIFORM, allocate
-from autocompress.search.dimensions import (
+from autocompress.settings import describe
+from autocompress.space.allocation import UNIFORM, allocate
+from autocompress.space.dimensions import (
     Choices,
     Constant,
     Dimension,
@@ -20,8 +21,8 @@ from autocompress.search.dimensions import (
     nearest,
     problems_of,
 )
-from autocompress.search.effects import Effects
-from autocompress.search.parameters import (
+from autocompress.space.effects import Effects
+from autocompress.space.parameters import (
     ALIASES,
     NAMES,
     Parameter,
@@ -31,7 +32,6 @@ from autocompress.search.parameters import (
     searchable,
     stage_of,
 )
-from autocompress.settings import describe
 from autocompress.training.fitting import Training
 
 if TYPE_CHECKING:

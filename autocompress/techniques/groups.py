@@ -1,4 +1,4 @@
-"""What a sparsifier ranks and zeroes: groups of one layer's weight, or a group's units."""
+"""Groups of weights that are ranked and zeroed: of one layer's weight, or a group's units."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,14 +9,13 @@ from torch import Tensor
 
 from autocompress.graph import Member, UnitGroup
 from autocompress.graph.masking import NOT_ZEROED
-from autocompress.techniques.granularity import Granularity
-from autocompress.techniques.granularity import layer as whole_layer
+from autocompress.techniques.granularity import Granularity, ranks_layers
 from autocompress.techniques.layers import Kind, Layer
 
 WeightScore = Callable[[str], Tensor]  # canonical name -> a score for each element
 
 
-class Target(Protocol):
+class Groups(Protocol):
     """Groups of weights that are ranked together in the local scope."""
 
     @property
@@ -33,7 +32,7 @@ class Target(Protocol):
 
     @property
     def is_whole_layer(self) -> bool:
-        """Whether the target is a single group, to be ranked among others."""
+        """Whether there is a single group, to be ranked among those of other layers."""
 
     def scores(self, score: WeightScore, zeroed: Tensor | None) -> Tensor:
         """Return one score per group; -inf for those that are zeroed already."""
@@ -43,7 +42,7 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True)
-class LayerTarget:
+class WeightGroups:
     """One layer's weight under a granularity."""
 
     layer: Layer
@@ -67,7 +66,7 @@ class LayerTarget:
     @property
     def is_whole_layer(self) -> bool:
         """Whether the layer is zeroed as a whole."""
-        return self.granularity is whole_layer
+        return ranks_layers(self.granularity)
 
     @property
     def group_count(self) -> int:
@@ -88,7 +87,7 @@ class LayerTarget:
 
 
 @dataclass(frozen=True)
-class UnitTarget:
+class CoupledGroups:
     """A group of units; ``scored_by`` are the members whose scores count."""
 
     group: UnitGroup

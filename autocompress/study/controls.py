@@ -20,8 +20,8 @@ from autocompress.results import EpochRecord
 from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
 from autocompress.runs.store import intact, read_plan
-from autocompress.search.budget import Amount
-from autocompress.search.run import resume_run, run_study
+from autocompress.study.budget import Amount
+from autocompress.study.run import resume_run, run_study
 from autocompress.techniques.folding import Folding, fold_batch_norms
 from autocompress.training.fitting import Fit, fit, seed_everything
 from autocompress.trial import TRAINING_STAGES
@@ -111,7 +111,7 @@ def _changed(
     config: StudyConfig, folder: Path, study: Mapping[str, Any], search: Mapping[str, Any]
 ) -> StudyConfig:
     """Return the study with other settings, on the baseline and teacher that the run has."""
-    data = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data = config.to_dict()
     data["study"] = {**data["study"], **study}
     data["search"] = {**data["search"], **search}
     data["study"].pop("timeout", None)

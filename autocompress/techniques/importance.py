@@ -13,14 +13,14 @@ from torch.utils.hooks import RemovableHandle
 from autocompress.techniques.layers import Layer
 
 
-class Evidence:
-    """Gathers evidence about weights between mask updates, by the names in ``criteria.EVIDENCE``.
+class ImportanceStatistics:
+    """Gathers statistics of weights between mask updates, by the names in ``criteria.STATISTICS``.
 
     Args:
         weights: canonical name to parameter, of all tensors that are scored.
         layers: canonical name to layer, for those weights that a layer reads.
-        wanted: names of the evidence that the criterion needs.
-        compares: whether the criterion is blind before the first training step.
+        wanted: names of the statistics that the criterion needs.
+        needs_step: whether the criterion cannot tell weights apart before the first training step.
         seed: of the noise.
     """
 
@@ -30,11 +30,11 @@ class Evidence:
         layers: Mapping[str, Layer],
         wanted: frozenset[str],
         *,
-        compares: bool,
+        needs_step: bool,
         seed: int,
     ) -> None:
         self._weights, self._layers, self._wanted = weights, layers, wanted
-        self._waits_for_step, self._seed = compares, seed
+        self._waits_for_step, self._seed = needs_step, seed
         self._stepped = False
         self._initial = self._copies() if "initial" in wanted else {}
         self._previous = self._at_update = self._copies() if "previous" in wanted else {}
@@ -87,7 +87,7 @@ class Evidence:
         self._squared_input.close()
 
     def about(self, name: str) -> dict[str, Tensor]:
-        """Return the wanted evidence about one weight: float tensors that broadcast over it."""
+        """Return the wanted statistics of one weight: float tensors that broadcast over it."""
         weight = self._weights[name].detach()
         sources: dict[str, Callable[[], Tensor]] = {
             "weight": lambda: weight,
@@ -98,8 +98,8 @@ class Evidence:
             "norm_scale": weight.abs,
             "noise": lambda: self._noise(name),
         }
-        evidence = {key: sources[key]() for key in sorted(self._wanted)}
-        return {key: t if t.dtype == torch.float64 else t.float() for key, t in evidence.items()}
+        found = {key: sources[key]() for key in sorted(self._wanted)}
+        return {key: t if t.dtype == torch.float64 else t.float() for key, t in found.items()}
 
     def _copies(self) -> dict[str, Tensor]:
         return {name: weight.detach().clone() for name, weight in self._weights.items()}

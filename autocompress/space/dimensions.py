@@ -6,7 +6,7 @@ from typing import Any
 
 from autocompress.reading import Problem
 from autocompress.registry import did_you_mean
-from autocompress.search.parameters import (
+from autocompress.space.parameters import (
     COEFFICIENTS,
     Parameter,
     Value,

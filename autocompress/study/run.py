@@ -21,15 +21,15 @@ from autocompress.execution.pool import LocalPool
 from autocompress.graph import find_units
 from autocompress.metrics import Metric
 from autocompress.problem import Problem, check_model, digests, problem_from
+from autocompress.runs import Run, layout
 from autocompress.runs.journal import Journal, Session, now, read_events
 from autocompress.runs.lock import only_writer
-from autocompress.runs import Run, layout
-from autocompress.search.budget import Amount, Budget
-from autocompress.search.final import evaluate_front
-from autocompress.search.initial import initial_params
-from autocompress.search.loop import SearchLoop
-from autocompress.search.proposer import Proposer
-from autocompress.search.space import Space
+from autocompress.space.initial import initial_params
+from autocompress.space.space import Space
+from autocompress.study.budget import Amount, Budget
+from autocompress.study.final import evaluate_front
+from autocompress.study.loop import SearchLoop
+from autocompress.study.proposer import Proposer
 from autocompress.targets import count_parameters, differences
 
 RECIPES = "recipes"  # key of run.json: parameters of the recipes that a study begins with

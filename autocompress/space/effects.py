@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from autocompress.recipe import Recipe
-from autocompress.search.parameters import searchable, stage_of
 from autocompress.settings import describe
+from autocompress.space.parameters import searchable, stage_of
 
 ValueAt = Callable[[str], Any]
 """Returns the value of a search parameter by its path; its default where it is not searched."""

@@ -3,11 +3,24 @@
 from collections.abc import Mapping
 from typing import Any
 
-from autocompress.search.parameters import path_of
-from autocompress.search.space import Space
+from autocompress.space.parameters import path_of
+from autocompress.space.space import Space
 
 _DISTILLED: Mapping[str, Any] = {"distillation": "soft_target"}
 _HALF: Mapping[str, Any] = {**_DISTILLED, "sparsity": 0.5, "linear_sparsity": 0.5}
+
+DEFAULT_SPACE: Mapping[str, Any] = {
+    "sparsity": {"low": 0.0, "high": 0.9, "step": 0.05},
+    "linear_sparsity": {"low": 0.0, "high": 0.95, "step": 0.05},
+    "scope": ["local", "global"],
+    "criterion": ["large_final", "squared_final", "taylor", "movement"],
+    "schedule": ["cosine", "agp", "one_cycle"],
+    "distillation": ["none", "soft_target"],
+    "distillation_weight": {"low": 0.1, "high": 0.9},
+    "temperature": {"low": 1.0, "high": 10.0},
+    "rank": {"low": 0.05, "high": 1.0, "step": 0.05},
+}
+"""What is searched where nobody says anything else: values by search parameter."""
 
 INITIAL: Mapping[str, Mapping[str, Any]] = {
     "folded": {},
