@@ -3,9 +3,6 @@ import sys
 
 import pytest
 
-from autocompress.bundles import bundle
-from autocompress.bundles.verify import verify
-
 from little_bundles import compressed, export
 
 ONNX = ("onnx", "onnxruntime", "onnxscript")
@@ -16,12 +13,6 @@ def fresh_processes_find_the_package():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
         yield
-
-
-@pytest.fixture
-def checked_here(monkeypatch):
-    """Files are checked in this process, for tests that are not about the fresh one: faster."""
-    monkeypatch.setattr(bundle, "_verify_elsewhere", verify)
 
 
 @pytest.fixture(scope="session")

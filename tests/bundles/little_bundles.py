@@ -5,17 +5,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from autocompress import models
-from autocompress.datasets.resizing import Step
-from autocompress.bundles import (
-    Card,
-    Material,
-    ModelSpec,
-    Preprocessing,
-    Timing,
-    export_bundle,
-)
-from autocompress.graph import LowRank, Remove, remove, replace_low_rank
+from autocompress.bundles import Card, Material, ModelSpec, Source, Timing, export_bundle
+from autocompress.data import Preprocessing
+from autocompress.data.resizing import Step
+from autocompress.graph import LowRank, Plan, Remove, rebuild, replace_low_rank
+from autocompress.metrics import Estimate
+from autocompress.metrics.metric import PARAMETERS
+from autocompress.results import EpochRecord
+from autocompress.tasks import classification
 
 SPEC = ModelSpec(
     factory="autocompress:vgg_small",
@@ -24,8 +21,11 @@ SPEC = ModelSpec(
     channels=1,
 )
 CLASSES = ("zero", "one", "two", "three")
+TASK = classification(4)
+ACCURACY = TASK.score
 CARD = Card(
     name="digits, trial 3",
+    task="classification",
     classes=CLASSES,
     preprocessing=Preprocessing(
         image_size=8, steps=(Step("stretch", 8),), mean=(0.3,), std=(0.25,)
@@ -35,31 +35,35 @@ CARD = Card(
         "pruning": None,
         "fold": True,
     },
-    metrics={
-        "baseline": {"accuracy": 0.9, "test_accuracy": 0.88, "parameters": 2000},
-        "model": {"accuracy": 0.89, "test_accuracy": 0.87, "parameters": 1000},
+    metrics=(ACCURACY, PARAMETERS),
+    baseline={"accuracy": Estimate(value=0.9, n=30), "parameters": Estimate(value=2000)},
+    model={
+        "accuracy": Estimate(value=0.89, low=0.8, high=0.95, n=30),
+        "parameters": Estimate(value=1000),
     },
-    images={"train": 100, "valid": 30, "test": 40},
-    curve=[{"stage": "sparsify", "epoch": n, "accuracy": 0.7 + 0.05 * n} for n in (1, 2, 3)],
+    sizes={"train": 100, "valid": 30, "test": 40},
+    curve=[
+        EpochRecord(stage="train", epoch=n, train_loss=1.0, valid_loss=1.0, score=0.7 + 0.05 * n)
+        for n in (1, 2, 3)
+    ],
 )
-IMAGES = 30
-
-
-def built(spec: ModelSpec = SPEC) -> nn.Module:
-    return models.build(
-        spec.factory, spec.kwargs, num_classes=spec.num_classes, channels=spec.channels
+CUT = {("classifier.0.weight", 0): (1, 2), ("classifier.0.bias", 0): (1, 2)}
+PLAN = Plan(
+    (
+        Remove({**CUT, ("classifier.3.weight", 1): (1, 2)}),
+        LowRank("classifier.3", "linear", 3),
     )
+)
 
 
 def compressed() -> nn.Module:
     """A vgg_small with pruned units, a factorized layer and running statistics of its own."""
     torch.manual_seed(0)
-    model = built()
+    model = SPEC.build()
     model(torch.randn(16, 1, 8, 8))
-    cut = {("classifier.0.weight", 0): (1, 2), ("classifier.0.bias", 0): (1, 2)}
-    remove(model, Remove({**cut, ("classifier.3.weight", 1): (1, 2)}))
+    rebuild(model, Plan(PLAN.steps[:1]))
     factors = torch.randn(3, 14), torch.randn(16, 3)
-    replace_low_rank(model, LowRank("classifier.3", "linear", 3), factors)
+    replace_low_rank(model, PLAN.steps[1], factors)
     model.eval()
     with torch.no_grad():  # every class is some image's: outputs of mean 0 and deviation 1
         outputs = model(torch.randn(100, 1, 8, 8))
@@ -87,15 +91,16 @@ def material(model: nn.Module, **changes) -> Material:
     torch.manual_seed(7)
     given = {
         "validation": labelled(model),
+        "task": TASK,
         "calibration": [images for images, _ in labelled(model, 4)],
-        "baseline": built().eval(),
+        "baseline": SPEC.build().eval(),
         "timing": Timing(budget_s=0.05),
     }
     return Material(**{**given, **changes})
 
 
-def export(folder: Path, model: nn.Module | None = None, **options):
+def export(folder: Path, model: nn.Module | None = None, *, spec=SPEC, plan=PLAN, **options):
     """Export ``model`` (by default ``compressed()``) with everything above."""
     model = compressed() if model is None else model
-    given = {"spec": SPEC, "card": CARD, "material": material(model), **options}
-    return export_bundle(model, folder, **given)
+    given = {"card": CARD, "material": material(model), **options}
+    return export_bundle(Source(model=model, plan=plan, spec=spec), folder, **given)

@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from autocompress import datasets
-from autocompress.datasets.resizing import Step, pad, resize
 from autocompress.bundles import Preprocessing
+from autocompress.datasets.resizing import Step, pad, resize
 from autocompress.training.batches import BatchSettings, make_batches
 
 from little_bundles import CARD, CLASSES, export

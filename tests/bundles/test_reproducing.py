@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from autocompress.artifacts import write_json
-from autocompress.config import study_from
-from autocompress.errors import UsageError
 from autocompress.bundles import export_trial, reproduce
 from autocompress.bundles.loading import digest_of_file
+from autocompress.config import study_from
+from autocompress.errors import UsageError
 from autocompress.pipeline import compress
 from autocompress.recipe import Recipe
 from autocompress.study.preparation import latency_settings, load_batches, prepare

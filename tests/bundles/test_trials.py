@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 
 from autocompress import models
 from autocompress.artifacts import write_json
-from autocompress.errors import RunError
 from autocompress.bundles import export_trial, load
 from autocompress.bundles.loading import digest_of_weights
+from autocompress.errors import RunError
 from autocompress.graph import Remove, plan_of, remove
 from autocompress.search.workbench import INT8_FILE
 from autocompress.study.preparation import load_batches
