@@ -1,4 +1,4 @@
-"""What functions that study files of release 0.1 name import; it lives in ``autocompress.data``."""
+"""What users' functions for studies of release 0.1 import; it lives in ``autocompress.data``."""
 
 from autocompress.data.splits import ImageFiles, Images, Splits
 

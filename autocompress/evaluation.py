@@ -162,17 +162,19 @@ def _checked(metric: Metric, found: Any) -> Estimate:
         ValueError: it is infinite or no number.
     """
     if isinstance(found, Estimate):
-        value = found.value
+        estimate = found
     elif isinstance(found, Real):
-        value, found = float(found), Estimate(value=float(found))
+        estimate = Estimate(value=float(found))
     else:
         raise TypeError(
             f"the metric {metric.name!r} returned {type(found).__name__}; expected a number or an "
             "autocompress.Estimate"
         )
-    if not math.isfinite(value):
-        raise ValueError(f"the metric {metric.name!r} returned {value}; expected a finite number")
-    return found
+    if not math.isfinite(estimate.value):
+        raise ValueError(
+            f"the metric {metric.name!r} returned {estimate.value}; expected a finite number"
+        )
+    return estimate
 
 
 def size_metrics(model: nn.Module, example: Tensor) -> Estimates:

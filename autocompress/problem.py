@@ -126,7 +126,8 @@ def task_from(config: StudyConfig) -> Task:
                 f"task {name!r}: expected an autocompress.Task, not {type(made).__name__}"
             )
         return made
-    return TASKS[name](**kwargs)
+    built: Task = TASKS[name](**kwargs)
+    return built
 
 
 def target_from(config: StudyConfig) -> tuple[Target, Effort]:

@@ -1,13 +1,13 @@
 """A recipe: everything that one trial decides, as frozen settings that go to JSON and back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, replace
 from typing import Any, Self
 
 from autocompress.errors import ConfigurationError
 from autocompress.reading import Problem, build, converted, plain, read, tell
 from autocompress.registry import Registry, did_you_mean
-from autocompress.settings import MISSING, Described, Rule, check, describe, setting
+from autocompress.settings import Described, Rule, check, describe, setting
 from autocompress.targets.precision import Precision
 from autocompress.techniques.distillation import Distillation
 from autocompress.techniques.factorization import Factorization
@@ -231,7 +231,8 @@ def _read_extra(data: Any) -> tuple[Any, list[Problem]]:
         if stage not in EXTRA_SETTINGS:
             problems.append(((EXTRA, stage), _unknown_stage(stage)))
             continue
-        settings, wrong = read(EXTRA_SETTINGS[stage], values)
+        known: type[Any] = EXTRA_SETTINGS[stage]
+        settings, wrong = read(known, values)
         problems += [((EXTRA, stage, *path), text) for path, text in wrong]
         if settings is not None:
             found[stage] = settings

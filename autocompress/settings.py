@@ -138,7 +138,6 @@ def setting(default: Any = MISSING, *, help: str, **rule: Any) -> Any:  # noqa: 
     return field(default=default, metadata=metadata)
 
 
-@cache
 def describe(cls: type) -> Mapping[str, Described]:
     """Return the fields of a settings class by name; any dataclass is one.
 
@@ -147,6 +146,11 @@ def describe(cls: type) -> Mapping[str, Described]:
         >>> describe(Distillation)["weight"].expected()
         'a number in [0, 1]'
     """
+    return _described(cls)
+
+
+@cache
+def _described(cls: Any) -> Mapping[str, Described]:
     hints = get_type_hints(cls)
     found = {}
     for entry in fields(cls):

@@ -150,5 +150,6 @@ def call_function(
             raise
         except Exception as error:
             raise ConfigurationError(
-                f"{kind} {reference!r}: calling {function.__name__} failed:\n{user_traceback(error)}"
+                f"{kind} {reference!r}: calling {function.__name__} failed:\n"
+                f"{user_traceback(error)}"
             ) from error

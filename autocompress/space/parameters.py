@@ -4,13 +4,13 @@ Release 0.1 had short names for some of them; they stay, with the same meaning.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, replace
 from functools import reduce
 from typing import Any, Literal, get_args, get_origin
 
 from autocompress.recipe import EXTRA, Recipe
 from autocompress.registry import did_you_mean
-from autocompress.settings import MISSING, Described, Rule, describe
+from autocompress.settings import Described, Rule, describe
 
 Value = float | int | bool | str
 Params = Mapping[str, Any]

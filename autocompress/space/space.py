@@ -99,7 +99,7 @@ class Space:
         )
         return replace(self, training=shorter, conditional=conditional)
 
-    def sample(self, trial: "optuna.Trial") -> dict[str, Any]:
+    def sample(self, trial: "optuna.trial.BaseTrial") -> dict[str, Any]:
         """Ask Optuna for a value of every parameter that has an effect.
 
         Returns:
@@ -231,7 +231,7 @@ class Space:
             return getattr(self.training, name)
         return self._parameters[path].default
 
-    def _sampled(self, path: str, trial: "optuna.Trial", effects: Effects) -> Any:
+    def _sampled(self, path: str, trial: "optuna.trial.BaseTrial", effects: Effects) -> Any:
         dimension = self._named.get(path)
         if dimension is None:
             return self._default(path)
@@ -267,7 +267,7 @@ class Space:
 
 
 def _suggest(
-    trial: "optuna.Trial", name: str, known: Parameter, dimension: Choices | Range
+    trial: "optuna.trial.BaseTrial", name: str, known: Parameter, dimension: Choices | Range
 ) -> Any:
     if isinstance(dimension, Choices):
         return trial.suggest_categorical(name, dimension.values)

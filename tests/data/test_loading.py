@@ -11,10 +11,11 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from autocompress.data import load_splits, named
+from autocompress.data import load_data, load_splits, named
 from autocompress.data.resizing import pad, resize
 from autocompress.data.sources import cache_folder
 from autocompress.errors import ConfigurationError
+from autocompress.tasks import classification, regression
 
 
 def test_digits_are_all_of_scikit_learns_in_three_splits():
@@ -320,6 +321,31 @@ def test_users_functions_may_return_splits(user_data):
 def test_what_a_users_function_returns_is_checked(user_data, expression, told):
     with pytest.raises(ConfigurationError, match=told):
         load_splits(user_data(expression))
+
+
+def test_functions_may_return_what_python_takes(user_data):
+    inputs = "torch.rand(30, 5), torch.rand(30)"
+    data = load_data(user_data(f"({inputs})"), task=regression(), batch_size=7, device="cpu")
+    assert data.sizes == {"train": 18, "valid": 6, "test": 6}
+    assert len(next(iter(data.valid))[0]) == 6
+    loader = "torch.utils.data.DataLoader([(torch.ones(3) * i, i % 2) for i in range(8)], 4)"
+    source = user_data(f"({loader}, {loader}, {loader})")
+    assert load_data(source, device="cpu").sizes == {"train": 8, "valid": 8, "test": 8}
+    with pytest.raises(ConfigurationError, match="tuple, which train_limit cannot change"):
+        load_data(source, train_limit=5, device="cpu")
+    with pytest.raises(ConfigurationError, match="augment by themselves"):
+        load_data(source, augmentation="shift", device="cpu")
+    data = load_data(user_data("(images, labels)"), task=classification(2), device="cpu")
+    assert data.describe()["classes"] == ["0", "1"]
+
+
+def test_settings_are_checked_together():
+    with pytest.raises(ConfigurationError) as caught:
+        load_data("digits", batch_size=0, mean=[0.5])
+    assert caught.value.problems == (
+        "batch_size: expected at least 1, not 0",
+        "expected mean and std with one number for each channel, or neither; got 1 and no numbers",
+    )
 
 
 # pixels

@@ -161,3 +161,20 @@ def test_a_grouped_first_convolution_is_not_replaced(user_module):
         """)
     with pytest.raises(ConfigurationError, match="first convolution, 0, reads 3 channels in 3"):
         models.build(f"{name}:net", num_classes=2, channels=1)
+
+
+def test_a_model_keeps_its_ends_where_outputs_are_no_classes(user_module, caplog):
+    name = user_module(
+        """
+        from torch import nn
+        def build(**options):
+            assert not options
+            return nn.Sequential(nn.Conv2d(5, 4, 3), nn.ReLU(), nn.Conv2d(4, 7, 1))
+        """
+    )
+    with caplog.at_level(logging.WARNING, "autocompress"):
+        model = models.build(f"{name}:build", num_classes=None, channels=None)
+    assert (model[0].in_channels, model[2].out_channels) == (5, 7)
+    assert not caplog.records
+    kept = models.build("torchvision:resnet18", num_classes=None, channels=3)
+    assert kept.fc.out_features == 1000

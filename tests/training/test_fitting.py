@@ -58,7 +58,7 @@ def test_every_parameter_moves_in_the_first_step_after_surgery(data, task, train
             tensor[:4] = 0
         for tensor in (trained_vgg.features[1].weight, trained_vgg.features[1].bias):
             tensor[:4] = 0
-    small = prune(trained_vgg, data.example)
+    small, _ = prune(trained_vgg, example=data.example)
     assert small.features[0].out_channels == 8
     before = {name: p.detach().clone() for name, p in small.named_parameters()}
     fit(small, data, task, Fit("recover", 1, 1e-2, 0.0), seed=0)

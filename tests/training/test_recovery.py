@@ -57,7 +57,8 @@ def test_every_parameter_moves_in_the_first_step(name, noise):
     model = NETS[name]().eval()
     units = find_units(model, noise.example)
     settings = Sparsification(sparsity=0.3, linear_sparsity=0.3)
-    small = prune(sparsify(model, settings, units.groups), noise.example, units=units.groups)
+    sparse, _ = sparsify(model, settings, units=units)
+    small, _ = prune(sparse, example=noise.example, units=units)
     count = sum(p.numel() for p in small.parameters())
     assert count < sum(p.numel() for p in model.parameters())
     if name == "attention":  # its classifier starts at zero, which blocks the first gradient
