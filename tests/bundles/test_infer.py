@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from autocompress import datasets
-from autocompress.bundles import Preprocessing
-from autocompress.datasets.resizing import Step, pad, resize
-from autocompress.training.batches import BatchSettings, make_batches
+from autocompress.bundles.preprocessing import mode_of, preprocess_data
+from autocompress.bundles.verify import verify
+from autocompress.data import Preprocessing, load_data
+from autocompress.data.resizing import Step, pad, resize
 
 from little_bundles import CARD, CLASSES, export
 
@@ -47,7 +47,7 @@ def picture(path, *, size=(8, 8), mode="L", seed=0):
 
 
 def settings(preprocessing):
-    return json.loads(json.dumps(preprocessing.to_dict()))
+    return json.loads(json.dumps(preprocess_data(preprocessing)))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -57,13 +57,13 @@ def test_image_files_are_prepared_as_for_validation(infer, tmp_path, mode):
             folder = tmp_path / split / ("cat" if n % 2 else "dog")
             folder.mkdir(parents=True, exist_ok=True)
             picture(folder / f"{n}.png", size=size, mode=mode, seed=n)
-    splits = datasets.load(f"folder:{tmp_path}", image_size=16)
-    batches = make_batches(splits, BatchSettings(batch_size=8), device="cpu", seed=0)
-    images = torch.cat([images.as_subclass(torch.Tensor) for images, _ in batches.valid])
-    about = settings(Preprocessing.of(splits))
+    data = load_data(f"folder:{tmp_path}", image_size=16, batch_size=8)
+    images = torch.cat([images.as_subclass(torch.Tensor) for images, _ in data.valid]).cpu()
+    about = settings(data.preprocessing)
     assert about["mode"] == mode
     assert len(images) == 6
-    for path, expected in zip(splits.valid.paths, images, strict=True):
+    paths = sorted((tmp_path / "valid").rglob("*.png"))
+    for path, expected in zip(paths, images, strict=True):
         found = torch.from_numpy(infer.prepare(path, about))
         torch.testing.assert_close(found, expected.unsqueeze(0), atol=1e-5, rtol=1e-5)
 
@@ -101,18 +101,13 @@ def test_pictures_with_other_colours_are_converted(infer, tmp_path):
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory, onnx):
     folder = tmp_path_factory.mktemp("infer") / "bundle"
-    with pytest.MonkeyPatch.context() as patch:
-        from autocompress.bundles import bundle
-        from autocompress.bundles.verify import verify
-
-        patch.setattr(bundle, "_verify_elsewhere", verify)
-        export(folder, formats=("onnx", "onnx-int8"))
+    export(folder, formats=("onnx", "onnx-int8"), verifier=verify)
     return folder
 
 
-def classify(folder, *arguments):
+def classify(folder, *arguments, cwd=None):
     command = [sys.executable, "-c", NO_TORCH, str(folder / "infer.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 @pytest.mark.filterwarnings("ignore")  # of the ONNX exporter
@@ -166,3 +161,36 @@ def test_what_is_wrong_is_told_in_one_line(bundle, tmp_path):
     done = classify(bundle, tmp_path / "picture.png", "--model", tmp_path / "gone.onnx")
     assert done.returncode == 1
     assert done.stderr == f"infer.py: {tmp_path / 'gone.onnx'} is missing\n"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_raw_outputs_are_saved_of_pictures_and_of_prepared_inputs(bundle, infer, tmp_path):
+    picture(tmp_path / "picture.png")
+    about = json.loads((bundle / "preprocess.json").read_text())
+    np.save(tmp_path / "inputs.npy", infer.prepare(tmp_path / "picture.png", about))
+    found = []
+    for name in ("picture.png", "inputs.npy"):
+        output = tmp_path / f"{name}.out.npy"
+        done = classify(bundle, tmp_path / name, "--output", output)
+        assert done.stdout == f"{output}: float32 [1, 4]\n", done.stderr
+        found.append(np.load(output))
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_is_no_classifier_returns_raw_outputs(bundle, tmp_path):
+    shutil.copytree(bundle, tmp_path / "bundle")
+    for name in ("labels.txt", "preprocess.json"):
+        (tmp_path / "bundle" / name).unlink()
+    np.save(tmp_path / "inputs.npy", np.zeros((3, 1, 8, 8), np.float32))
+    done = classify(tmp_path / "bundle", tmp_path / "inputs.npy", cwd=tmp_path)
+    assert done.stdout == "outputs.npy: float32 [3, 4]\n", done.stderr
+    assert np.load(tmp_path / "outputs.npy").shape == (3, 4)
+    picture(tmp_path / "picture.png")
+    done = classify(tmp_path / "bundle", tmp_path / "picture.png")
+    assert "preprocess.json is missing: give inputs that are prepared, as .npy" in done.stderr
+
+
+def test_pictures_of_other_channels_have_no_mode():
+    about = Preprocessing(image_size=8, steps=(), mean=(0.5,) * 2, std=(0.2,) * 2)
+    assert mode_of(about) is None
