@@ -10,10 +10,10 @@ from autocompress.metrics.limits import Limits
 from autocompress.metrics.metric import KNOWN
 from autocompress.reading import Path, Problem, read, unknown_key
 from autocompress.settings import describe
-from autocompress.space.allocation import ALLOCATIONS
-from autocompress.space.dimensions import flat, problems_of, varies
+from autocompress.space.dimensions import flat, problems_of, varies, written
 from autocompress.space.parameters import ALIASES, NAMES, parameter
 from autocompress.tasks import TASKS
+from autocompress.user_code import import_plugins
 
 RENAMED: Mapping[Path, Path] = {
     ("latency",): ("target",),
@@ -22,6 +22,7 @@ RENAMED: Mapping[Path, Path] = {
 }
 """Keys of release 0.1 that have another name now; both are read."""
 _OTHERS = ("exclude", "allocation")  # keys of [search] that are no parameters
+_NEEDED = ("study", "data", "model", "search")
 _PARAMS = (
     "expected a table of parameters, such as sparsity = { low = 0.0, high = 0.9 }; "
     "`autocompress init` writes them all"
@@ -39,12 +40,13 @@ def read_study(data: Mapping[str, Any]) -> tuple[StudyConfig | None, list[Proble
         the file has it.
     """
     current, problems = _renamed(data)
+    problems += _import_plugins(current)
     old_names = {new: old for old, new in RENAMED.items() if _has(data, old)}
     sections = describe(StudyConfig)
     values: dict[str, Any] = {}
     for name, entry in sections.items():
         if name not in current:
-            if entry.rule is not None and name in ("study", "data", "model", "search"):
+            if name in _NEEDED:
                 problems.append(((name,), _missing(name)))
             continue
         if name == "limits":
@@ -106,29 +108,30 @@ def _as_written(path: Path, old_names: Mapping[Path, Path]) -> Path:
 def _search(given: Any) -> tuple[SearchSection | None, list[Problem]]:
     if not isinstance(given, Mapping):
         return None, [((), _PARAMS + f", got {given!r}")]
-    params = flat({name: value for name, value in given.items() if name not in _OTHERS})
+    others = {name: value for name, value in given.items() if name in _OTHERS}
+    params = flat({name: value for name, value in given.items() if name not in others})
     problems = problems_of(params, *_OTHERS)
-    exclude, allocation = given.get("exclude", []), given.get("allocation", "uniform")
-    if not isinstance(exclude, list) or not all(isinstance(p, str) for p in exclude):
-        problems.append((("exclude",), f"expected a list of texts, got {exclude!r}"))
-    if not isinstance(allocation, str):
-        problems.append((("allocation",), f"expected a text in quotes, got {allocation!r}"))
-    elif ":" not in allocation and allocation not in ALLOCATIONS:
-        try:
-            ALLOCATIONS[allocation]
-        except ConfigurationError as error:
-            problems.append((("allocation",), str(error)))
     if not problems and not any(map(varies, params.values())):
         text = "the search space is empty: give at least one parameter a list or a range of "
         problems.append(((), text + "values, such as sparsity = { low = 0.0, high = 0.9 }"))
-    if problems:
-        return None, problems
-    return (
-        SearchSection(
-            params={**params, **_defaults(params)}, exclude=tuple(exclude), allocation=allocation
-        ),
-        [],
-    )
+    if not problems:
+        params = {name: written(value) for name, value in params.items()} | _defaults(params)
+    section, found = read(SearchSection, {**others, "params": params})
+    problems += found
+    return (None if problems else section), problems
+
+
+def _import_plugins(data: Mapping[str, Any]) -> list[Problem]:
+    """Import what registers the names that the file uses, and return what is wrong with it."""
+    study = data.get("study")
+    names = study.get("plugins", []) if isinstance(study, Mapping) else []
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return []  # reading the section says so
+    try:
+        import_plugins(names)
+    except ConfigurationError as error:
+        return [(("study", "plugins"), problem) for problem in error.problems]
+    return []
 
 
 def _defaults(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,18 @@ def dimension_of(value: Any) -> Dimension:
     return Range(**value) if isinstance(value, Mapping) else Constant(value)
 
 
+def written(value: Any) -> Any:
+    """Return what ``dimension_of`` takes as a study file has it: plain values, lists, tables."""
+    if isinstance(value, Constant):
+        return value.value
+    if isinstance(value, Choices):
+        return list(value.values)
+    if isinstance(value, Range):
+        known = {key: entry for key, entry in asdict(value).items() if entry is not None}
+        return known if value.log else {key: known[key] for key in known if key != "log"}
+    return dict(zip(_RANGE_KEYS, value, strict=False)) if isinstance(value, tuple) else value
+
+
 def flat(search: Mapping[str, Any]) -> dict[str, Any]:
     """Return a ``[search]`` table with its inner tables as dotted names.
 
@@ -145,14 +157,7 @@ def _nearest(dimension: Choices | Range, wished: Any) -> Any:
 
 
 def _problems(found: Parameter, value: Any) -> Iterator[Problem]:
-    if isinstance(value, Constant):
-        value = value.value
-    elif isinstance(value, Choices):
-        value = list(value.values)
-    elif isinstance(value, Range):
-        value = {key: entry for key, entry in asdict(value).items() if entry is not None}
-    elif isinstance(value, tuple):
-        value = dict(zip(_RANGE_KEYS, value, strict=False))
+    value = written(value)
     if isinstance(value, Mapping):
         yield from _range_problems(found, value)
     elif not isinstance(value, list):

@@ -1,16 +1,14 @@
 import re
-import sys
 import tomllib
-import types
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 
 from autocompress.config import StudyConfig, load_study, parse_duration, template, to_toml
 from autocompress.config.places import key_lines
-from autocompress.config.problems import keys_of
 from autocompress.errors import ConfigurationError
+from autocompress.settings import describe
 
 MINIMAL = """\
 [study]
@@ -25,43 +23,6 @@ factory = "autocompress:vgg_small"
 [search]
 sparsity = { low = 0.0, high = 0.9 }
 """
-
-
-@dataclass(frozen=True)
-class Knob:
-    name: str
-    kind: str
-    default: object
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] | None = None
-    doc: str = "what it does"
-
-
-KNOBS = {
-    knob.name: knob
-    for knob in (
-        Knob("sparsity", "float", 0.0, 0.0, 0.99),
-        Knob("criterion", "categorical", "large_final", choices=("large_final", "taylor")),
-        Knob("fold", "boolean", default=True),
-        Knob("round_to", "int", 1, 1, 256),
-        Knob("learning_rate", "float", None, 1e-7, 10.0),
-    )
-}
-
-
-@pytest.fixture(autouse=True)
-def knobs(monkeypatch, request):
-    """A small table of knobs: what the study file checks does not depend on the techniques."""
-    if "real_knobs" not in request.fixturenames:
-        space = types.ModuleType("autocompress.search.knobs")
-        space.KNOBS = KNOBS
-        monkeypatch.setitem(sys.modules, "autocompress.search.knobs", space)
-
-
-@pytest.fixture
-def real_knobs():
-    """The knobs that the package has."""
 
 
 @pytest.fixture
@@ -80,22 +41,24 @@ def problems_of(path, overrides=()):
     return [line.removeprefix(str(path.parent) + "/") for line in caught.value.problems]
 
 
-def test_defaults_are_filled_in_and_written_out(study, tmp_path):
+def test_defaults_are_filled_in_and_written_out(study):
     config = load_study(study())
     assert config.study.trials == 30
-    assert config.search.knobs == {
-        "sparsity": {"low": 0.0, "high": 0.9},
-        "criterion": "large_final",
-        "fold": True,
-        "round_to": 1,
-    }
+    assert config.search.params["sparsity"] == {"low": 0.0, "high": 0.9}
+    assert config.search.params["schedule_end"] == 0.7
+    assert config.search.params["precision"] == "fp32"
     written = tomllib.loads(to_toml(config))
-    for section in ("study", "data", "model", "training", "latency", "search"):
-        values = getattr(config, section).model_dump(by_alias=True, exclude_none=True)
-        assert set(written[section]) == set(values)
+    assert list(written) == [
+        "study", "data", "model", "task", "training", "target", "search", "limits",
+    ]  # fmt: skip
+    for section in ("study", "data", "model", "task", "training", "target"):
+        known = describe(type(getattr(config, section))).values()
+        unset = {e.key for e in known if getattr(getattr(config, section), e.name) is None}
+        assert set(written[section]) == {e.key for e in known} - unset
+    assert set(written["search"]) == {*config.search.params, "exclude", "allocation"}
 
 
-def test_the_resolved_file_reads_back_as_the_same_study(study, tmp_path):
+def test_the_resolved_file_reads_back_as_the_same_study(study):
     text = (
         MINIMAL + 'exclude = ["head*"]\nlearning_rate = { low = 1e-4, high = 1e-1, log = true }\n'
     )
@@ -113,8 +76,8 @@ def test_the_resolved_file_reads_back_as_the_same_study(study, tmp_path):
     [
         ("mean = [0.5]", "data: expected mean and std with one number for each channel, or nei"),
         ("mean = [0.5]\nstd = [0.2, 0.2]", "got 1 and 2 numbers"),
-        ("mean = [0.5]\nstd = [0.0]", "data.std.0: must be above 0.0, got 0.0"),
-        ("mean = [128.0]\nstd = [0.2]", "data.mean.0: must be at most 1.0, got 128.0"),
+        ("mean = [0.5]\nstd = [0.0]", "data.std: expected a list of numbers in (0, 1], got (0.0,)"),
+        ("mean = [128.0]\nstd = [0.2]", "data.mean: expected a list of numbers in [0, 1], got"),
     ],
 )
 def test_bad_normalisation_is_told(study, lines, problem):
@@ -124,7 +87,7 @@ def test_bad_normalisation_is_told(study, lines, problem):
 
 def test_a_study_cannot_be_changed(study):
     config = load_study(study())
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         config.study.trials = 3
 
 
@@ -152,6 +115,7 @@ threads = 0
 [search]
 sparsity = { low = 0.5, high = 0.1 }
 critereon = "taylor"
+sparsification.schedule = ["agp", "cosin"]
 criterion = ["taylor", "larg_final"]
 fold = "yes"
 round_to = []
@@ -261,11 +225,11 @@ def test_overrides_replace_values(study, override, key, value):
 
 def test_overrides_of_knobs_are_lists_tables_or_parts_of_a_range(study):
     path = study()
-    assert load_study(path, ["search.sparsity=[0.2,0.8]"]).search.knobs["sparsity"] == [0.2, 0.8]
+    assert load_study(path, ["search.sparsity=[0.2,0.8]"]).search.params["sparsity"] == [0.2, 0.8]
     wide = load_study(path, ["search.sparsity={low=0.1, high=0.2}"])
-    assert wide.search.knobs["sparsity"] == {"low": 0.1, "high": 0.2}
+    assert wide.search.params["sparsity"] == {"low": 0.1, "high": 0.2}
     part = load_study(path, ["search.sparsity.high=0.5"])
-    assert part.search.knobs["sparsity"] == {"low": 0.0, "high": 0.5}
+    assert part.search.params["sparsity"] == {"low": 0.0, "high": 0.5}
 
 
 def test_problems_of_overrides_name_the_override(study):
@@ -354,7 +318,7 @@ def precise(precision, runtime, device):
     ],
 )
 def test_precisions_that_the_runtime_has_are_allowed(
-    real_knobs, study, precision, runtime, device
+    study, precision, runtime, device
 ):
     load_study(study(precise(precision, runtime, device)))
 
@@ -376,7 +340,7 @@ def test_precisions_that_the_runtime_has_are_allowed(
     ],
 )
 def test_a_precision_that_can_not_run_names_both_settings(
-    real_knobs, study, precision, runtime, device, needed
+    study, precision, runtime, device, needed
 ):
     path = study(precise(precision, runtime, device))
     with pytest.raises(ConfigurationError) as caught:
@@ -388,7 +352,7 @@ def test_a_precision_that_can_not_run_names_both_settings(
         assert line.endswith(end)
 
 
-def test_the_template_is_valid_and_names_every_key(real_knobs, tmp_path):
+def test_the_template_is_valid_and_names_every_key(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(template())
     load_study(path)
@@ -409,10 +373,10 @@ def test_the_template_is_valid_and_names_every_key(real_knobs, tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "studies").glob("*.toml")))
-def test_the_shipped_studies_are_valid(real_knobs, tmp_path, path):
+def test_the_shipped_studies_are_valid(tmp_path, path):
     config = load_study(path)
     resolved = tmp_path / "study.toml"
     resolved.write_text(to_toml(config))
     assert load_study(resolved) == config
     assert config.study.name == path.stem
-    assert set(config.space().dimensions) == set(config.search.knobs)
+    assert set(config.space().dimensions) == set(config.search.params)
