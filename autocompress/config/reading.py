@@ -22,6 +22,7 @@ RENAMED: Mapping[Path, Path] = {
 }
 """Keys of release 0.1 that have another name now; both are read."""
 _OTHERS = ("exclude", "allocation")  # keys of [search] that are no parameters
+_NEEDS = {"int8": "target.runtime = 'onnxruntime'", "fp16": "target.device = 'cuda'"}
 _NEEDED = ("study", "data", "model", "search")
 _PARAMS = (
     "expected a table of parameters, such as sparsity = { low = 0.0, high = 0.9 }; "
@@ -79,13 +80,12 @@ def _renamed(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
             continue
         if _has(current, new):
             problems.append((old, f"given twice: {'.'.join(new)} is its name now"))
-            continue
         table, target = current, current
         for part in old[:-1]:
             table = table[part]
         for part in new[:-1]:
             target = target[part]
-        target[new[-1]] = table.pop(old[-1])
+        target.setdefault(new[-1], table.pop(old[-1]))
     return current, problems
 
 
@@ -215,6 +215,6 @@ def _contradictions(config: StudyConfig) -> Iterator[Problem]:
         if name not in known:
             yield (
                 ("search", "precision"),
-                f"{name!r}: {target.name} runs {', '.join(known)}; int8 needs "
-                "target.runtime = 'onnxruntime', fp16 target.device = 'cuda'",
+                f"{name!r} needs {_NEEDS[name]}; {config.target.runtime!r} with "
+                f"{config.target.device!r} runs {', '.join(known)}",
             )

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autocompress.reading import Problem
+from autocompress.recipe import EXTRA
 from autocompress.registry import did_you_mean
 from autocompress.space.parameters import (
     COEFFICIENTS,
@@ -12,6 +13,7 @@ from autocompress.space.parameters import (
     Value,
     parameter,
     searchable,
+    stage_of,
     unknown_parameter,
 )
 
@@ -88,7 +90,8 @@ def _flat(
     for key, value in search.items():
         name = prefix + key
         is_table = isinstance(value, Mapping) and not {"low", "high"} & set(value)
-        if is_table and any(path.startswith(f"{name}.") for path in paths):
+        is_added = name.split(".")[0] == EXTRA and not stage_of(name)[1]
+        if is_table and (is_added or any(path.startswith(f"{name}.") for path in paths)):
             yield from _flat(value, f"{name}.", paths)
         else:
             yield name, value
