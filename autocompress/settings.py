@@ -295,7 +295,8 @@ def _many(hint: Any, rule: Rule) -> str:
 def _bounds(rule: Rule) -> str:
     low, high = rule.low, rule.high
     if low is not None and high is not None:
-        return f" in {'(' if rule.above else '['}{_digits(low)}, {_digits(high)}{')' if rule.below else ']'}"
+        left, right = "(" if rule.above else "[", ")" if rule.below else "]"
+        return f" in {left}{_digits(low)}, {_digits(high)}{right}"
     if low is not None:
         return f" > {_digits(low)}" if rule.above else f" of at least {_digits(low)}"
     if high is not None:

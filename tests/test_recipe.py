@@ -42,7 +42,9 @@ def test_a_recipe_from_before_there_was_a_precision_is_in_fp32():
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ConfigurationError, match=r"precision: expected one of fp32, fp16, int8, got 'int4'"):
+    with pytest.raises(
+        ConfigurationError, match=r"precision: expected one of fp32, fp16, int8, got 'int4'"
+    ):
         Recipe.from_dict({"precision": "int4"})
 
 
@@ -130,7 +132,9 @@ def test_a_recipe_holds_the_settings_of_added_stages(quantize):
 
 def test_a_stage_that_was_not_added_is_told():
     data = {"extra": {"quantise": {"bits": 4}}}
-    with pytest.raises(ConfigurationError, match=r"recipe.extra.quantise: no stage 'quantise' was"):
+    with pytest.raises(
+        ConfigurationError, match=r"recipe.extra.quantise: no stage 'quantise' was"
+    ):
         Recipe.from_dict(data)
     with pytest.raises(ConfigurationError, match=r"^extra.quantise: no stage"):
         Recipe(extra={"quantise": Quantization(4)})

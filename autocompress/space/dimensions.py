@@ -84,9 +84,7 @@ def flat(search: Mapping[str, Any]) -> dict[str, Any]:
     return dict(_flat(search, "", [*searchable(), f"{COEFFICIENTS}."]))
 
 
-def _flat(
-    search: Mapping[str, Any], prefix: str, paths: list[str]
-) -> Iterator[tuple[str, Any]]:
+def _flat(search: Mapping[str, Any], prefix: str, paths: list[str]) -> Iterator[tuple[str, Any]]:
     for key, value in search.items():
         name = prefix + key
         is_table = isinstance(value, Mapping) and not {"low", "high"} & set(value)
