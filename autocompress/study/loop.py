@@ -61,8 +61,8 @@ class SearchLoop:
         self.done = sum(trial.counts for trial in trials)
         self.running: dict[int, _Submitted] = {}
         self.derive_s = 0.0
-        searched = context.problem.config.search.params
-        self.may_shorten = not {"training.epochs", "training.recovery_epochs"} <= set(searched)
+        given = context.problem.config.search.paths
+        self.may_shorten = not {"training.epochs", "training.recovery_epochs"} <= given
 
     def search(self) -> None:
         """Run trials until there are enough or the time is up.
