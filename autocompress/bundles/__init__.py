@@ -6,8 +6,8 @@ from autocompress.bundles.exporting import export
 from autocompress.bundles.formats import FORMATS
 from autocompress.bundles.loading import load
 from autocompress.bundles.material import Material, Measured, Timing
-from autocompress.bundles.reproducing import reproduce
-from autocompress.bundles.trials import export_trial
+from autocompress.bundles.reproducing import Reproduction, reproduce
+from autocompress.bundles.trials import Objects, export_trial
 
 __all__ = [
     "FORMATS",
@@ -16,7 +16,9 @@ __all__ = [
     "Material",
     "Measured",
     "ModelSpec",
+    "Objects",
     "Origin",
+    "Reproduction",
     "Source",
     "Timing",
     "export",

@@ -14,8 +14,9 @@ from autocompress.bundles.contents import Card, Document, ModelSpec, Origin, Sou
 from autocompress.bundles.loading import digest_of_weights
 from autocompress.bundles.material import Material, Measured, Timing
 from autocompress.config import StudyConfig, study_from
+from autocompress.config.schema import PYTHON
 from autocompress.data import Data, as_data, load_data
-from autocompress.errors import RunError
+from autocompress.errors import ConfigurationError, RunError
 from autocompress.problem import Build, data_options, network_from, network_of, task_from
 from autocompress.runs import layout
 from autocompress.runs.store import intact, load_state, load_tensors
@@ -103,6 +104,7 @@ class _Known:
 
 
 def _known(config: StudyConfig, objects: Objects) -> _Known:
+    _refuse_missing(config, objects)
     import_plugins(config.study.plugins)
     seed = config.study.seed
     task = objects.task or task_from(config)
@@ -122,6 +124,20 @@ def _known(config: StudyConfig, objects: Objects) -> _Known:
     )
     structure = network_from(config.model, data, seed).structure
     return _Known(structure=structure, spec=spec, data=data, task=task)
+
+
+def _refuse_missing(config: StudyConfig, objects: Objects) -> None:
+    named = {"model": config.model.factory, "data": config.data.source, "task": config.task.name}
+    missing = [
+        key
+        for key, name in named.items()
+        if name.startswith(PYTHON) and getattr(objects, key) is None
+    ]
+    if missing:
+        raise ConfigurationError(
+            f"study {config.study.name!r} was given Python objects, which its file cannot hold: "
+            f"give {', '.join(missing)} again, export_trial(..., objects=Objects(...))"
+        )
 
 
 def _measured(run: "Run", record: "TrialRecord", folder: Path) -> dict[str, Measured]:
