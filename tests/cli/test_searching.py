@@ -8,8 +8,12 @@ import sys
 import time
 
 import pytest
+import typer
 
+from autocompress.cli.searching import conclude
 from autocompress.runs import Run
+
+from made_up_runs import made_up_run
 
 STUDY = """\
 [study]
@@ -39,69 +43,108 @@ sparsity = { low = 0.0, high = 0.9, step = 0.05 }
 """
 
 
+@pytest.mark.parametrize(
+    ("states", "code", "words"),
+    [
+        ({"complete": 0, "failed": 0, "pruned": 2}, 3, "no trial met the limits; loosen [limits]"),
+        ({"complete": 0, "failed": 2, "pruned": 0}, 1, "no trial was completed; reasons: auto"),
+    ],
+)
+def test_the_exit_code_says_why_there_is_no_front(capsys, tmp_path, states, code, words):
+    run = made_up_run(tmp_path / "run", **states, finished=False)
+    with pytest.raises(typer.Exit) as left:
+        conclude(run, run.path)
+    assert left.value.exit_code == code
+    written = capsys.readouterr()
+    assert "nothing is on it" in written.out
+    assert words in written.err
+
+
+def test_a_run_with_a_front_leads_to_its_report(capsys, tmp_path):
+    run = made_up_run(tmp_path / "run", complete=4)
+    conclude(run, run.path, as_json=True)
+    written = capsys.readouterr()
+    assert json.loads(written.out)["study"] == "run"
+    assert written.err == f"next: autocompress report {run.path} -o report.html\n"
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with a study and its run of one trial."""
+    """A folder with a study."""
     home = tmp_path_factory.mktemp("home")
     (home / "study.toml").write_text(STUDY)
     return home
 
 
-def command(home, *arguments):
-    """Run a command as a user does; returns exit code, standard output and standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "autocompress.cli", *map(str, arguments)],
+@pytest.fixture(scope="module")
+def ran(home):
+    """What `run` printed there, as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "autocompress.cli", "run", "study.toml", "--timeout", "10m"]
+        + ["--trials", "1"],
         cwd=home,
         capture_output=True,
         text=True,
         check=False,
     )
-    return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture(scope="module")
-def ran(home):
-    return command(home, "run", "study.toml", "--trials", 1, "--timeout", "10m")
+@pytest.fixture
+def at_home(call, home, ran, monkeypatch):
+    """Calls commands in the folder of the run."""
+    assert ran.returncode == 0, ran.stderr
+    monkeypatch.chdir(home)
+    return call
 
 
 def test_run_shows_progress_and_the_front(home, ran):
-    code, out, err = ran
-    assert code == 0, err
+    assert ran.returncode == 0, ran.stderr
     run = Run.open(home / "runs" / "tiny")
     assert len(run.front()) == 1
-    lines = out.splitlines()
+    lines = ran.stdout.splitlines()
     assert lines[0] == "tiny: the Pareto front"
     assert lines[2].startswith("baseline")
     assert lines[3].startswith(f"{run.front()[0].number} ")
-    assert "tiny: 1 trials, into runs/tiny" in err
-    assert "[1/1] trial 0 complete: accuracy " in err
-    assert err.rstrip().endswith("next: autocompress report runs/tiny -o report.html")
+    assert "tiny: 1 trials, into runs/tiny" in ran.stderr
+    assert "[1/1] trial 0 complete: accuracy " in ran.stderr
+    assert ran.stderr.rstrip().endswith("next: autocompress report runs/tiny -o report.html")
 
 
-@pytest.mark.usefixtures("ran")
-def test_a_second_run_of_the_same_name_is_refused(home):
-    code, out, err = command(home, "run", "study.toml")
+def test_a_second_run_of_the_same_name_is_refused(at_home):
+    code, out, err = at_home("run", "study.toml")
     assert (code, out) == (2, "")
     assert "go on with it by `autocompress resume" in err
-    assert "Traceback" not in err
 
 
-@pytest.mark.usefixtures("ran")
-def test_bench_shows_stored_and_new_ratios(home):
-    code, out, err = command(home, "bench", "runs/tiny", "--json")
+def test_bench_measures_trials_again(at_home):
+    code, out, err = at_home("bench", "runs/tiny", "--json")
+    assert code == 0, err
+    (row,) = json.loads(out)["trials"]
+    assert row["trial"] == 0
+    assert row["stored"]["value"] > 0
+
+
+def test_a_model_is_exported_and_made_again(at_home):
+    code, out, err = at_home("export", "runs/tiny", "--pick", "small", "-o", "bundle", "--json")
     assert code == 0, err
     found = json.loads(out)
-    assert [row["trial"] for row in found["trials"]] == [0]
-    assert found["trials"][0]["stored"]["value"] > 0
+    assert (found["trial"], found["bundle"]) == (0, "bundle")
+    assert "model.pt2" in found["checks"]
+    code, out, err = at_home("export", "runs/tiny", "--trial", 0, "-o", "bundle", "--force")
+    assert code == 0, err
+    assert out.startswith("trial 0: bundle, ")
+    code, out, err = at_home("reproduce", "bundle")
+    assert code == 0, err
+    assert out.startswith("baseline: ")
+    assert "model: " in out
 
 
-@pytest.mark.usefixtures("ran")
-def test_limits_that_nothing_meets_are_exit_code_3_and_named(home):
+def test_resume_follows_the_limits_as_they_are_now(at_home, home):
     path = home / "runs" / "tiny" / "study.toml"
     before = path.read_text()
     path.write_text(before.replace("[limits]", "[limits]\nparameters = 1"))
     try:
-        code, _, err = command(home, "resume", "runs/tiny")
+        code, _, err = at_home("resume", "runs/tiny")
     finally:
         path.write_text(before)
     assert code == 3, err
@@ -109,24 +152,23 @@ def test_limits_that_nothing_meets_are_exit_code_3_and_named(home):
     assert "no trial met the limits; loosen [limits] in runs/tiny/study.toml" in err
 
 
-@pytest.mark.usefixtures("ran")
-def test_resume_adds_trials_and_prints_one_document(home):
-    code, out, err = command(home, "resume", "runs/tiny", "--trials", 2, "--json")
+def test_resume_adds_trials_and_prints_one_document(at_home, home):
+    code, out, err = at_home("resume", "runs/tiny", "--trials", 2, "--json")
     assert code == 0, err
     assert json.loads(out)["study"] == "tiny"
     assert sum(trial.counts for trial in Run.open(home / "runs" / "tiny").trials()) == 2
     assert "tiny: 1 of 2 trials done, in runs/tiny" in err
 
 
-def test_plan_checks_a_study_without_training(home):
-    code, out, err = command(home, "plan", "study.toml")
+def test_plan_checks_a_study_without_training(at_home):
+    code, out, err = at_home("plan", "study.toml")
     assert code == 0, err
     assert out.startswith("study tiny: 1 trials, training on cpu\ndata digits: ")
     assert "200 train, 100 valid, 100 test; 10 classes" in out
     assert "search space" in out
     assert "sparsity" in out
     assert "units: what pruning can remove" in out
-    code, out, _ = command(home, "plan", "study.toml", "--set", "study.name=other", "--json")
+    code, out, _ = at_home("plan", "study.toml", "--set", "study.name=other", "--json")
     assert (code, json.loads(out)["study"]) == (0, "other")
 
 
