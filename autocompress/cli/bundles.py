@@ -99,15 +99,13 @@ def conclude(bundle: "Bundle") -> None:
 
 def checked_row(name: str, check: "Check", score: Metric) -> Row:
     """Return what was found of a model file."""
-    latency, baseline = (
-        None if times is None else times.p50_ms
-        for times in (check.latency, check.baseline_latency)
-    )
+    both = (check.latency, check.baseline_latency)
+    latency, baseline = (None if times is None else times.p50_ms for times in both)
     return {
         "checked file": name,
         "size": count(check.bytes, "B"),
         "difference": UNKNOWN if check.difference is None else f"{check.difference:.1e}",
-        "agreement": percent(check.agreement),
+        "same outcome": percent(check.agreement),
         score.title: format_value(score, check.scores.get(score.name)),
         "latency": format_value(LATENCY, latency),
         "baseline": format_value(LATENCY, baseline),

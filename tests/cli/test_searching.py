@@ -43,6 +43,9 @@ sparsity = { low = 0.0, high = 0.9, step = 0.05 }
 """
 
 
+RUN = ("run", "study.toml", "--trials", "1", "--timeout", "10m")
+
+
 @pytest.mark.parametrize(
     ("states", "code", "words"),
     [
@@ -80,8 +83,7 @@ def home(tmp_path_factory):
 def ran(home):
     """What `run` printed there, as a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "autocompress.cli", "run", "study.toml", "--timeout", "10m"]
-        + ["--trials", "1"],
+        [sys.executable, "-m", "autocompress.cli", *RUN],
         cwd=home,
         capture_output=True,
         text=True,
