@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from autocompress.study.controls import run_controls
     from autocompress.study.objects import search
     from autocompress.study.run import resume_run, run_study
-    from autocompress.targets import Artifact, Calls, Session, Target, local_target
+    from autocompress.targets import Artifact, Calls, Effort, Session, Target, local_target
     from autocompress.tasks import (
         Mean,
         Score,
@@ -94,7 +94,7 @@ _HOMES = {
     "study.run": ("resume_run", "run_study"),
     "space.space": ("Space",),
     "settings": ("setting",),
-    "targets": ("Artifact", "Calls", "Session", "Target", "local_target"),
+    "targets": ("Artifact", "Calls", "Effort", "Session", "Target", "local_target"),
     "tasks": (
         "Mean",
         "Score",
@@ -138,6 +138,7 @@ __all__ = [
     "Distillation",
     "Distiller",
     "Done",
+    "Effort",
     "Estimate",
     "Executor",
     "Factorization",
