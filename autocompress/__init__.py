@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from autocompress.execution.inline import InlineExecutor
     from autocompress.execution.jobs import run_job
     from autocompress.execution.pool import LocalPool
-    from autocompress.bundles import export, load
+    from autocompress.bundles import export, export_trial, load
     from autocompress.graph import Plan, find_units, rebuild
     from autocompress.metrics import Candidate, Estimate, Metric, metric
     from autocompress.pipeline import (
@@ -71,7 +71,7 @@ _HOMES = {
     "execution.inline": ("InlineExecutor",),
     "execution.jobs": ("run_job",),
     "execution.pool": ("LocalPool",),
-    "bundles": ("export", "load"),
+    "bundles": ("export", "export_trial", "load"),
     "graph": ("Plan", "find_units", "rebuild"),
     "metrics": ("Candidate", "Estimate", "Metric", "metric"),
     "pipeline": (
@@ -176,6 +176,7 @@ __all__ = [
     "classification",
     "compress",
     "export",
+    "export_trial",
     "factorize",
     "figures",
     "find_units",

@@ -29,3 +29,17 @@ def example():
         remove_stage(name)
     for name in modules & set(sys.modules):
         del sys.modules[name]
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run a command of the command line in this process; returns exit code and standard output."""
+    from autocompress import cli
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["autocompress", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return left.value.code or 0, capsys.readouterr().out
+
+    return call
