@@ -9,12 +9,16 @@ from small import QUICK, SPACE, TRAINING, digits, network
 from torch.utils.data import TensorDataset
 
 
-def learner() -> Learner:
-    """Return a learner that has seen the digits for five epochs."""
+def loaders() -> DataLoaders:
+    """Return the digits as fastai's DataLoaders."""
     images, labels = digits()
     parts = [TensorDataset(images[a:b], labels[a:b]) for a, b in ((0, 1200), (1200, 1797))]
-    dls = DataLoaders.from_dsets(*parts, bs=50, num_workers=0, device="cpu")
-    learn = Learner(dls, network(), loss_func=CrossEntropyLossFlat(), metrics=accuracy)
+    return DataLoaders.from_dsets(*parts, bs=50, num_workers=0, device="cpu")
+
+
+def learner() -> Learner:
+    """Return a learner that has seen the digits for five epochs."""
+    learn = Learner(loaders(), network(), loss_func=CrossEntropyLossFlat(), metrics=accuracy)
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(5, 3e-3)
     return learn

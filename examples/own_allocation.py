@@ -39,4 +39,5 @@ def main(directory: str = "runs", trials: int = 6) -> ac.Run:
 
 
 if __name__ == "__main__":
-    print(main().pick("balanced").recipe["sparsification"]["sparsity"])
+    for trial in main().front():
+        print(trial.in_short)

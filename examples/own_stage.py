@@ -29,11 +29,11 @@ def round_weights(
 
 
 STAGE = ac.technique_stage(round_weights, Rounding)
+ac.add_stage(STAGE, after="recover")  # here, so that a study file can name this module as plugin
 
 
 def main(directory: str = "runs", trials: int = 6) -> ac.Run:
     """Search over the number of digits too."""
-    ac.add_stage(STAGE, after="recover")
     return ac.search(
         trained(),
         digits(),
