@@ -82,7 +82,7 @@ def unknown_key(
 ) -> str:
     """Return a message about a key that does not exist."""
     home = elsewhere(name)
-    hint = did_you_mean(name, allowed) or (f" (did you mean {home!r}?)" if home else "")
+    hint = f" (did you mean {home!r}?)" if home else did_you_mean(name, allowed)
     return f"unknown key {name!r}{hint}; allowed: {', '.join(allowed)}"
 
 

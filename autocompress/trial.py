@@ -128,7 +128,7 @@ def run_trial(
     except TrialError as error:
         return failed(recipe, error, result)
     spent = {"save": time.perf_counter() - saving, **evaluation.seconds}
-    for stage in final.stages:
+    for stage in final.stages[0 if start is None else len(start.stages) :]:
         spent[stage.stage] = spent.get(stage.stage, 0.0) + stage.seconds
     if callbacks:
         spent["estimate"] = estimating_s

@@ -40,5 +40,5 @@ def test_a_recipe_from_before_there_was_a_precision_is_in_fp32():
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ConfigurationError, match=r"one of fp32, fp16, int8, not 'int4'"):
+    with pytest.raises(ConfigurationError, match=r"one of fp32, fp16, int8, got 'int4'"):
         Recipe.from_dict({"precision": "int4"})

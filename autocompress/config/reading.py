@@ -9,6 +9,7 @@ from autocompress.metrics import Metric
 from autocompress.metrics.limits import Limits
 from autocompress.metrics.metric import KNOWN
 from autocompress.reading import Path, Problem, read, unknown_key
+from autocompress.registry import did_you_mean
 from autocompress.settings import describe
 from autocompress.space.allocation import ALLOCATIONS
 from autocompress.space.dimensions import flat, problems_of, varies
@@ -62,7 +63,7 @@ def read_study(data: Mapping[str, Any]) -> tuple[StudyConfig | None, list[Proble
     ]
     if not problems:
         config = StudyConfig(**values)
-        problems = list(_contradictions(config))
+        problems = [*_contradictions(config), *_unknown_objectives(config, current)]
         if not problems:
             return config, []
     return None, [(_as_written(path, old_names), text) for path, text in problems]
@@ -77,7 +78,6 @@ def _renamed(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
             continue
         if _has(current, new):
             problems.append((old, f"given twice: {'.'.join(new)} is its name now"))
-            continue
         table, target = current, current
         for part in old[:-1]:
             table = table[part]
@@ -176,6 +176,20 @@ def _known_metrics(data: Mapping[str, Any]) -> list[Metric] | None:
     except (TypeError, ConfigurationError):
         return None  # building the task says what is wrong
     return [*(score.metric for score in made.scores), *KNOWN.values()]
+
+
+def _unknown_objectives(config: StudyConfig, data: Mapping[str, Any]) -> Iterator[Problem]:
+    metrics = _known_metrics(data)
+    if metrics is None:
+        return
+    names = [metric.name for metric in metrics]
+    for name in config.study.objectives or ():
+        if name not in names:
+            yield (
+                ("study", "objectives"),
+                f"unknown metric {name!r}{did_you_mean(name, names)}; allowed: "
+                f"{', '.join(names)}, or 'package.module:name' of your own",
+            )
 
 
 def _missing(section: str) -> str:

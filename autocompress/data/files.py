@@ -3,7 +3,6 @@
 import logging
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,62 +10,22 @@ from typing import Any
 import torch
 from fastai.data.core import Datasets, TfmdDL
 from fastai.data.transforms import IntToFloatTensor, ToTensor
-from fastai.vision.augment import Flip, RandomResizedCrop
 from fastai.vision.core import PILImage, PILImageBW
 from fastai.vision.data import Normalize
-from PIL import Image
 from torch import Tensor
 
 from autocompress.data.batches import CALIBRATION_SEED, BatchSettings, example_of
+from autocompress.data.file_augmentation import FILE_AUGMENTATIONS, none
 from autocompress.data.fingerprints import Fingerprint, add_files
 from autocompress.data.preprocessing import Preprocessing
 from autocompress.data.protocol import Loader
 from autocompress.data.randomness import PYTHON, RandomStream, all_sources, of_torch
-from autocompress.data.resizing import crop as crop_centre
 from autocompress.data.seeded import SeededLoader
 from autocompress.data.splits import ImageFiles, Part, Splits
-from autocompress.registry import by_name
 
 logger = logging.getLogger(__name__)
-LEAST_AREA = 0.35  # of an image that a random crop keeps
 WORKERS = 8  # processes that decode for a GPU, at most
 RELEASE_0_1 = {"shift": "crop", "shift_flip": "crop_flip"}  # what files got under these names
-
-
-@dataclass(frozen=True)
-class FileAugmentation:
-    """What happens to training images from files.
-
-    Attributes:
-        bring_to_size: brings an image of any size to a square.
-        on_batches: fastai's transforms of a batch.
-    """
-
-    bring_to_size: Any
-    on_batches: tuple[Any, ...] = ()
-
-
-def none(side: int) -> FileAugmentation:
-    """Cut out the largest square around the centre."""
-
-    # Not fastai's Resize: it crops at random wherever a loader does not say that it validates.
-    def centre(image: Image.Image) -> Any:  # a PILImage stays one
-        return crop_centre(image, side)
-
-    return FileAugmentation(centre)
-
-
-def crop(side: int) -> FileAugmentation:
-    """Cut out a part at random, at least 35 % of the area (Szegedy et al. 2015), and scale it."""
-    return FileAugmentation(RandomResizedCrop(side, min_scale=LEAST_AREA))
-
-
-def crop_flip(side: int) -> FileAugmentation:
-    """Cut out a part as ``crop`` does, and mirror half of the images left to right."""
-    return FileAugmentation(RandomResizedCrop(side, min_scale=LEAST_AREA), (Flip(),))
-
-
-FILE_AUGMENTATIONS = by_name("augmentation of image files", none, crop, crop_flip)
 
 
 class FileData:

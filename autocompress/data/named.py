@@ -21,9 +21,7 @@ FASHION_SIDE = 28  # pixels, as published
 FASHION_PADDED = 32  # pixels to which 28x28 images are padded instead of being blurred
 
 
-def splits_from(
-    source: str, found: Source | Splits, settings: DataSettings, seed: int
-) -> Splits:
+def splits_from(source: str, found: Source | Splits, settings: DataSettings, seed: int) -> Splits:
     """Cut, limit and resize what a source gave.
 
     Raises:

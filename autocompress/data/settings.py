@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from autocompress.data.augmentation import AUGMENTATIONS
 from autocompress.data.batches import BatchSettings
-from autocompress.data.files import FILE_AUGMENTATIONS
+from autocompress.data.file_augmentation import FILE_AUGMENTATIONS
 from autocompress.settings import check, setting
 
 
@@ -49,7 +49,11 @@ class DataSettings:
     test_limit: int | None = setting(None, help="the same for what is opened at the end", low=1)
 
     def __post_init__(self) -> None:
-        """Check every field."""
+        """Check every field; lists become tuples."""
+        for name in ("mean", "std"):
+            given = getattr(self, name)
+            if isinstance(given, list):
+                object.__setattr__(self, name, tuple(given))
         check(self, _alike)
 
     @property

@@ -1,11 +1,11 @@
 import logging
 
-from autocompress.terminal.notices import notices_told_once
+from autocompress.cli.notices import notices_once
 
 
-def test_what_is_logged_again_and_again_is_told_once(capsys):
+def test_what_is_logged_again_and_again_is_written_once(capsys):
     logger = logging.getLogger("autocompress.models.adaptation")
-    with notices_told_once():
+    with notices_once():
         for layer in ("stem", "head", "stem"):
             logger.warning("replaced layer %s", layer)
     assert capsys.readouterr().err.splitlines() == ["replaced layer stem", "replaced layer head"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from autocompress.measurement.lock import DeviceLock
+from autocompress.targets.lock import DeviceLock
 from autocompress.tasks import classification
 from autocompress.training.evaluation import evaluate, reestimate_batch_norms
 

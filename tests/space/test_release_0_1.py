@@ -40,7 +40,9 @@ def test_the_same_names_make_the_same_recipe(row):
         assert space.recipe(row["params"]) == Recipe.from_dict(row["recipe"])
 
 
-@pytest.mark.parametrize("asked", RECORDED["asked"], ids=lambda a: f"{a['study']}-{a['conditional']}")
+@pytest.mark.parametrize(
+    "asked", RECORDED["asked"], ids=lambda a: f"{a['study']}-{a['conditional']}"
+)
 def test_the_same_study_asks_for_the_same_values(asked, space_of):
     space = space_of(asked["study"], conditional=asked["conditional"])
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
