@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autocompress import figures, testing
-    from autocompress.cli.progress import progress_printer
     from autocompress.config import StudyConfig, load_study
     from autocompress.context import Context
     from autocompress.data import Data, as_data, load_data
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from autocompress.execution.inline import InlineExecutor
     from autocompress.execution.jobs import run_job
     from autocompress.execution.pool import LocalPool
-    from autocompress.export import export, load
+    from autocompress.bundles import export, load
     from autocompress.graph import Plan, find_units, rebuild
     from autocompress.metrics import Candidate, Estimate, Metric, metric
     from autocompress.pipeline import (
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
         compress,
         technique_stage,
     )
+    from autocompress.printing import progress_printer
     from autocompress.recipe import Recipe
     from autocompress.results import TrialResult
     from autocompress.runs import Run
@@ -71,7 +71,7 @@ _HOMES = {
     "execution.inline": ("InlineExecutor",),
     "execution.jobs": ("run_job",),
     "execution.pool": ("LocalPool",),
-    "export": ("export", "load"),
+    "bundles": ("export", "load"),
     "graph": ("Plan", "find_units", "rebuild"),
     "metrics": ("Candidate", "Estimate", "Metric", "metric"),
     "pipeline": (
@@ -84,7 +84,7 @@ _HOMES = {
         "compress",
         "technique_stage",
     ),
-    "cli.progress": ("progress_printer",),
+    "printing": ("progress_printer",),
     "recipe": ("Recipe",),
     "results": ("TrialResult",),
     "runs": ("Run",),

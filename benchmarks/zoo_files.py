@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autocompress.export.checks import TOLERANCE, Opened, check_golden
-from autocompress.export.formats import FORMATS, Exportable
+from autocompress.bundles.checks import TOLERANCE, Opened, check_golden
+from autocompress.bundles.formats import FORMATS, Exportable
 
 
 def convert(model: nn.Module, image: Tensor, formats: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -89,13 +89,13 @@ def export(
     run: "Run", number: int, output: Path, *, formats: tuple[str, ...], force: bool
 ) -> dict[str, Any]:
     """Write the bundle of a trial."""
-    from autocompress.export import export_trial
+    from autocompress.bundles import export_trial
 
     return export_trial(run, number, output, formats=formats, force=force)
 
 
 def reproduce(bundle: Path, progress: Progress) -> dict[str, Any]:
     """Run the recipe of a bundle again."""
-    from autocompress.export import reproduce
+    from autocompress.bundles import reproduce
 
     return reproduce(bundle, progress)
