@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autocompress import figures, testing
-    from autocompress.cli.progress import progress_printer
     from autocompress.config import StudyConfig, load_study
     from autocompress.context import Context
     from autocompress.data import Data, as_data, load_data
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
         compress,
         technique_stage,
     )
+    from autocompress.printing import progress_printer
     from autocompress.recipe import Recipe
     from autocompress.results import TrialResult
     from autocompress.runs import Run
@@ -84,7 +84,7 @@ _HOMES = {
         "compress",
         "technique_stage",
     ),
-    "cli.progress": ("progress_printer",),
+    "printing": ("progress_printer",),
     "recipe": ("Recipe",),
     "results": ("TrialResult",),
     "runs": ("Run",),

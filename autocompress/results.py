@@ -157,3 +157,87 @@ class Rival:
     values: Mapping[str, float]
     feasible: bool
     curve: tuple[EpochRecord, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerChange:
+    """A layer before and after compression.
+
+    Attributes:
+        name: of the layer in the original model.
+        type: its class.
+        before: shape of its weight.
+        after: shapes of the weights in its place: one, two where it was factorized, none where
+            it is gone.
+        rank: between those two, else ``None``.
+        parameters_before: of the layer.
+        parameters_after: of what is in its place.
+        sparsity: of the weights that are left: the fraction of exact zeros, in [0, 1].
+    """
+
+    name: str
+    type: str
+    before: tuple[int, ...]
+    after: tuple[tuple[int, ...], ...]
+    rank: int | None
+    parameters_before: int
+    parameters_after: int
+    sparsity: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            **asdict(self),
+            "before": list(self.before),
+            "after": [list(shape) for shape in self.after],
+        }
+
+    @property
+    def width(self) -> int:
+        """Outputs that are left."""
+        return self.after[-1][0] if self.after else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerWork:
+    """What one layer does in one call of the model.
+
+    Attributes:
+        ms: median milliseconds, the overhead of one call of a layer included.
+        macs: multiply-accumulates.
+        bytes: of inputs, outputs and weights, each counted once per call of the layer.
+        overhead_ms: the time that the smallest layer of its kind takes, once per call of the
+            layer: what no removal of weights gets below.
+        widths: outputs (channels) of each weight matrix; none for a norm.
+    """
+
+    ms: float
+    macs: int
+    bytes: int
+    overhead_ms: float
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerProfile:
+    """A layer's work before and after compression.
+
+    Attributes:
+        name: of the layer in the original model.
+        type: its class.
+        before: ``None`` where it was not called.
+        after: of what is in its place; ``None`` where it is gone or was not called.
+    """
+
+    name: str
+    type: str
+    before: LayerWork | None
+    after: LayerWork | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        plain = asdict(self)
+        for work in (plain["before"], plain["after"]):
+            if work is not None:
+                work["widths"] = list(work["widths"])
+        return plain

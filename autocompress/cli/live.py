@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from autocompress.cli.progress import Lines
 from autocompress.events import EpochDone, Event, FinalEvaluation, Progress, Started, TrialDone
+from autocompress.printing import Lines
 
 
 @contextmanager

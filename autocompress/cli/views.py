@@ -21,9 +21,9 @@ from autocompress.metrics.metric import LATENCY
 from autocompress.metrics.splits import in_order, split_title
 
 if TYPE_CHECKING:
-    from autocompress.results import EpochRecord
+    from autocompress.results import EpochRecord, LayerChange, LayerProfile, LayerWork
     from autocompress.runs import Run, TrialRecord
-    from autocompress.runs.files import LayerChange, LayerProfile, LayerWork, Measurement
+    from autocompress.runs.files import Measurement
     from autocompress.runs.picks import Misses
     from autocompress.runs.status import Status
     from autocompress.study.remeasure import Remeasurement

@@ -93,8 +93,8 @@ def adapt(
     if set(kinds.values()) == {"pair"}:
         return _tensor_data(splits, classes, task, settings, seed=seed, device=device)
     if len(set(kinds.values())) > 1 or "unknown" in kinds.values():
-        told = ", ".join(f"{name}: {type(part).__name__}" for name, part in splits.items())
-        raise ConfigurationError(f"data: {EXPECTED}; got {told}")
+        kinds_found = ", ".join(f"{name}: {type(part).__name__}" for name, part in splits.items())
+        raise ConfigurationError(f"data: {EXPECTED}; got {kinds_found}")
     missing = [name for name in ("train", "valid") if name not in splits]
     if missing:
         raise ConfigurationError(f"data: there is no {' and no '.join(missing)}; {EXPECTED}")

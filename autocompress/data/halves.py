@@ -20,7 +20,7 @@ NOTICE = (
 )
 
 
-def tell_of_halves() -> None:
+def warn_of_halves() -> None:
     """Say through :mod:`logging` that validation items are shared between valid and test."""
     logger.warning(NOTICE)
 

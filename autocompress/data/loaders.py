@@ -16,7 +16,7 @@ from autocompress.data.batches import (
     example_of,
 )
 from autocompress.data.fingerprints import Fingerprint
-from autocompress.data.halves import Coins, HalfLoader, tell_of_halves
+from autocompress.data.halves import Coins, HalfLoader, warn_of_halves
 from autocompress.data.preprocessing import Preprocessing
 from autocompress.data.protocol import Loader
 from autocompress.data.randomness import RandomStream, all_sources
@@ -70,7 +70,7 @@ class LoaderData:
         self._sources = all_sources(self.device)
         valid = self._repeated(valid, "valid")
         if test is None:
-            tell_of_halves()
+            warn_of_halves()
             coins = Coins(seed)
             self.valid: Loader = HalfLoader(valid, coins, valid=True)
             self.test: Loader = HalfLoader(valid, coins, valid=False)
@@ -168,7 +168,7 @@ class DatasetData(LoaderData):
     ) -> None:
         size = (settings or BatchSettings()).batch_size
         if test is None:
-            tell_of_halves()
+            warn_of_halves()
             coins, positions = Coins(seed), range(len(valid))
             test = Subset(valid, [i for i in positions if not coins[i]])
             valid = Subset(valid, [i for i in positions if coins[i]])

@@ -103,14 +103,14 @@ def delivered(batch: Any, device: torch.device, name: str) -> Batch:
     """
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise ConfigurationError(
-            f"{name}: expected batches as pairs (inputs, targets), not {_told(batch)}; a "
+            f"{name}: expected batches as pairs (inputs, targets), not {_described(batch)}; a "
             "collate_fn of the loader can bring them into this form"
         )
     inputs, targets = batch
     if not isinstance(inputs, Tensor):
         raise ConfigurationError(
-            f"{name}: expected a tensor [batch, ...] as inputs, not {_told(inputs)}; a network "
-            "with several inputs needs a wrapper that takes them as one tensor"
+            f"{name}: expected a tensor [batch, ...] as inputs, not {_described(inputs)}; a "
+            "network with several inputs needs a wrapper that takes them as one tensor"
         )
     if inputs.ndim == 0 or len(inputs) == 0:
         raise ConfigurationError(
@@ -125,7 +125,7 @@ def delivered(batch: Any, device: torch.device, name: str) -> Batch:
     return moved(inputs), tree_map(moved, targets)
 
 
-def _told(value: Any) -> str:
+def _described(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a dictionary with {', '.join(map(str, value)) or 'nothing'}"
     if isinstance(value, Tensor):

@@ -22,7 +22,7 @@ from typing import Literal
 
 from autocompress.metrics.formatting import format_value, percent
 from autocompress.metrics.metric import LATENCY
-from autocompress.runs.files import LayerProfile, LayerWork
+from autocompress.results import LayerProfile, LayerWork
 
 Bound = Literal["call overhead", "memory traffic", "slower kernel"]
 

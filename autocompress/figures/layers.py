@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from autocompress.figures.style import BLUE, FAINT, ORANGE, SMALL, VERMILLION, empty, panels
 from autocompress.metrics.formatting import count, percent
-from autocompress.runs.files import LayerChange
+from autocompress.results import LayerChange
 
 
 def widths(layers: Sequence[LayerChange], fixed: Mapping[str, str] | None = None) -> go.Figure:

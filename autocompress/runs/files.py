@@ -7,75 +7,10 @@ from typing import Any, Self, TypeVar
 
 from autocompress.artifacts import read_json
 from autocompress.errors import RunError
+from autocompress.results import LayerChange, LayerProfile, LayerWork
 from autocompress.runs import layout
 
 _Read = TypeVar("_Read")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerChange:
-    """A layer with weights, before and after compression.
-
-    Attributes:
-        name: of the layer in the baseline.
-        type: its class.
-        before: shape of its weight.
-        after: shapes of what is in its place: two where it was factorized, none where it is gone.
-        rank: between those two, else ``None``.
-        parameters_before: of the layer.
-        parameters_after: of what is in its place.
-        sparsity: fraction of exact zeros among the weights that are left, in [0, 1].
-    """
-
-    name: str
-    type: str
-    before: tuple[int, ...]
-    after: tuple[tuple[int, ...], ...]
-    rank: int | None
-    parameters_before: int
-    parameters_after: int
-    sparsity: float
-
-    @property
-    def width(self) -> int:
-        """Outputs that are left."""
-        return self.after[-1][0] if self.after else 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerWork:
-    """What a layer does in one call of the model.
-
-    Attributes:
-        ms: median milliseconds.
-        macs: multiply-accumulates.
-        bytes: of inputs, outputs and weights, each counted once.
-        overhead_ms: the time of the smallest layer of its kind: of a call that does nothing.
-        widths: outputs of each weight matrix; none for a norm.
-    """
-
-    ms: float
-    macs: float
-    bytes: float
-    overhead_ms: float
-    widths: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerProfile:
-    """A layer's work before and after compression.
-
-    Attributes:
-        name: of the layer in the baseline.
-        type: its class.
-        before: ``None`` where it was not called.
-        after: of what is in its place; ``None`` where it is gone or was not called.
-    """
-
-    name: str
-    type: str
-    before: LayerWork | None
-    after: LayerWork | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from autocompress.cli.progress import progress_printer
 from autocompress.config import PYTHON, StudyConfig, study_from
 from autocompress.data import Data, as_data, load_data
 from autocompress.errors import UsageError
@@ -15,6 +14,7 @@ from autocompress.events import Progress
 from autocompress.execution import Executor
 from autocompress.execution.inline import InlineExecutor
 from autocompress.metrics import Metric
+from autocompress.printing import progress_printer
 from autocompress.problem import (
     Network,
     Problem,

@@ -3,11 +3,11 @@
 from autocompress.targets.fingerprint import differences, usable_cores
 from autocompress.targets.int8 import CALIBRATION_ITEMS
 from autocompress.targets.latency import Latency, LatencyBenchmark, measure_alone
-from autocompress.targets.layers import LayerChange, compare_layers
+from autocompress.targets.layers import compare_layers
 from autocompress.targets.local import LocalSession, LocalTarget
 from autocompress.targets.lock import DeviceLock
 from autocompress.targets.precision import PRECISIONS, Precision
-from autocompress.targets.profile import LayerProfile, LayerWork, Profiling, profile_layers
+from autocompress.targets.profile import Profiling, profile_layers
 from autocompress.targets.runtimes import TARGETS, local_target
 from autocompress.targets.sampling import Effort
 from autocompress.targets.size import (
@@ -30,9 +30,6 @@ __all__ = [
     "Effort",
     "Latency",
     "LatencyBenchmark",
-    "LayerChange",
-    "LayerProfile",
-    "LayerWork",
     "LocalSession",
     "LocalTarget",
     "Macs",

@@ -1,43 +1,9 @@
 """What became of each layer of a model."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True, kw_only=True)
-class LayerChange:
-    """A layer before and after compression.
-
-    Attributes:
-        name: of the layer in the original model.
-        type: its class.
-        before: shape of its weight.
-        after: shapes of the weights in its place: one, two where it was factorized, none where
-            it is gone.
-        rank: between those two, else ``None``.
-        parameters_before: of the layer.
-        parameters_after: of what is in its place.
-        sparsity: of the weights that are left: the fraction of exact zeros, in [0, 1].
-    """
-
-    name: str
-    type: str
-    before: tuple[int, ...]
-    after: tuple[tuple[int, ...], ...]
-    rank: int | None
-    parameters_before: int
-    parameters_after: int
-    sparsity: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {
-            **asdict(self),
-            "before": list(self.before),
-            "after": [list(shape) for shape in self.after],
-        }
+from autocompress.results import LayerChange
 
 
 def compare_layers(before: nn.Module, after: nn.Module) -> list[LayerChange]:

@@ -4,12 +4,13 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from autocompress.results import LayerProfile, LayerWork
 from autocompress.targets.local import cpu_threads, placed
 from autocompress.targets.lock import DeviceLock
 
@@ -18,51 +19,6 @@ LEAST_BLOCKS = 2  # of each model, whatever the budget
 DROPPED = 1  # first call of a block, which finds the other model's data in the caches
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerWork:
-    """What one layer does in one call of the model.
-
-    Attributes:
-        ms: median milliseconds, the overhead of one call of a layer included.
-        macs: multiply-accumulates.
-        bytes: of inputs, outputs and weights, each counted once per call of the layer.
-        overhead_ms: the time that the smallest layer of its kind takes, once per call of the
-            layer: what no removal of weights gets below.
-        widths: outputs (channels) of each weight matrix; none for a norm.
-    """
-
-    ms: float
-    macs: int
-    bytes: int
-    overhead_ms: float
-    widths: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerProfile:
-    """A layer's work before and after compression.
-
-    Attributes:
-        name: of the layer in the original model.
-        type: its class.
-        before: ``None`` where it was not called.
-        after: of what is in its place; ``None`` where it is gone or was not called.
-    """
-
-    name: str
-    type: str
-    before: LayerWork | None
-    after: LayerWork | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        plain = asdict(self)
-        for work in (plain["before"], plain["after"]):
-            if work is not None:
-                work["widths"] = list(work["widths"])
-        return plain
 
 
 @dataclass(frozen=True, kw_only=True)

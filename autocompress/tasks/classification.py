@@ -89,13 +89,13 @@ def check_classes(outputs: Any, targets: Any, *, classes: int | None = None) -> 
     if not isinstance(targets, Tensor) or targets.ndim != 1 or not is_whole(targets):
         raise ValueError(
             "classification expects one class per item as targets, whole numbers [batch], not "
-            f"{told(targets)}"
+            f"{described(targets)}"
         )
     fits = isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == len(targets)
     if not fits or classes not in (None, outputs.shape[1]):
         raise ValueError(
             f"for {len(targets)} items the model must return class scores of shape "
-            f"[{len(targets)}, {number}], not {told(outputs)}"
+            f"[{len(targets)}, {number}], not {described(outputs)}"
         )
     low, high = (int(targets.min()), int(targets.max())) if len(targets) else (0, 0)
     if low < 0 or high >= outputs.shape[1]:
@@ -110,7 +110,7 @@ def is_whole(tensor: Tensor) -> bool:
     return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
-def told(value: Any) -> str:
+def described(value: Any) -> str:
     """Describe a value in a message: a tensor by its shape and type, others by their type."""
     if isinstance(value, Tensor):
         return f"{list(value.shape)} ({str(value.dtype).removeprefix('torch.')})"

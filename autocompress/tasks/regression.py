@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from autocompress.metrics import Metric
-from autocompress.tasks.classification import told
+from autocompress.tasks.classification import described
 from autocompress.tasks.scores import Mean
 from autocompress.tasks.task import Score, Task
 
@@ -53,11 +53,11 @@ def check_shapes(outputs: Any, targets: Any) -> None:
     """
     if not isinstance(targets, Tensor):
         raise ValueError(
-            f"regression expects a tensor [batch, ...] as targets, not {told(targets)}"
+            f"regression expects a tensor [batch, ...] as targets, not {described(targets)}"
         )
     if not isinstance(outputs, Tensor) or outputs.shape != targets.shape:
         hint = "; [batch] and [batch, 1] are different" if targets.ndim == 1 else ""
         raise ValueError(
             f"the model must return a tensor of the targets' shape {list(targets.shape)}, not "
-            f"{told(outputs)}{hint}"
+            f"{described(outputs)}{hint}"
         )

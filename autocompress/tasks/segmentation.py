@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from autocompress.errors import ConfigurationError
 from autocompress.metrics import Estimate, Metric
-from autocompress.tasks.classification import is_whole, told
+from autocompress.tasks.classification import described, is_whole
 from autocompress.tasks.scores import Confusion, mean_iou_of, share_of_diagonal
 from autocompress.tasks.task import Score, Task
 from autocompress.techniques.distillation import logits_of
@@ -116,7 +116,7 @@ def check_maps(outputs: Any, targets: Any, *, classes: int, ignore_index: int | 
     if not isinstance(targets, Tensor) or targets.ndim != 3 or not is_whole(targets):
         raise ValueError(
             "segmentation expects one class per pixel as targets, whole numbers "
-            f"[batch, height, width], not {told(targets)}"
+            f"[batch, height, width], not {described(targets)}"
         )
     n, height, width = targets.shape
     wanted = [n, classes, height, width]
@@ -124,7 +124,7 @@ def check_maps(outputs: Any, targets: Any, *, classes: int, ignore_index: int | 
     if not isinstance(named, Tensor) or list(named.shape) != wanted:
         raise ValueError(
             f"for {n} masks of {height} x {width} pixels the model must return class scores of "
-            f"shape {wanted}, or a dictionary with them as 'out', not {told(named)}; smaller "
+            f"shape {wanted}, or a dictionary with them as 'out', not {described(named)}; smaller "
             "maps must be interpolated in the model"
         )
     counted = targets if ignore_index is None else targets[targets != ignore_index]

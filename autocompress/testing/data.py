@@ -39,8 +39,8 @@ def check_data(data: Data) -> None:
         loader = getattr(data, name)
         _check_order(loader, data.device, name)
         counted = sum(len(inputs) for inputs, _ in loader)
-        told = data.sizes.get(name)
-        assert told == counted, f"sizes: {name} has {counted} items, not {told}"
+        found_size = data.sizes.get(name)
+        assert found_size == counted, f"sizes: {name} has {counted} items, not {found_size}"
     assert set(data.sizes) == set(SPLITS), f"sizes: expected {SPLITS}, got {list(data.sizes)}"
     _check_example(data)
     _check_calibration(data)

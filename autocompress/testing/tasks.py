@@ -86,11 +86,11 @@ def _check_score(score: Score, outputs: Any, targets: Any, count: int) -> None:
         "in many batches": [[item] for item in items],
         "in many batches in another order": [[item] for item in items[::-1]],
     }
-    for told, batches in cuts.items():
+    for case, batches in cuts.items():
         found = _computed(score, [take(batch) for batch in batches])
         same = isclose(found.value, at_once.value, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-        assert same, f"{name} is {found.value} {told}, and {at_once.value} at once"
-        assert found.n == at_once.n, f"{name} counts {found.n} items {told}, not {at_once.n}"
+        assert same, f"{name} is {found.value} {case}, and {at_once.value} at once"
+        assert found.n == at_once.n, f"{name} counts {found.n} items {case}, not {at_once.n}"
     again = score.compute()
     assert again.value == found.value, f"{name}: compute() changed what it computes from"
 

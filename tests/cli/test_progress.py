@@ -4,9 +4,10 @@ import pytest
 
 import autocompress
 from autocompress import events
-from autocompress.cli.progress import Lines, progress_on, progress_printer
+from autocompress.cli.progress import progress_on
 from autocompress.metrics import Estimate
 from autocompress.metrics.metric import LATENCY, PARAMETERS
+from autocompress.printing import Lines, progress_printer
 
 from made_up_runs import ACCURACY, ENERGY
 

@@ -141,7 +141,7 @@ def test_files_keep_the_names_of_release_0_1_with_a_notice(folder, old, new, cap
 
 
 def test_unknown_augmentations_are_told_with_those_that_fit(folder):
-    with pytest.raises(ConfigurationError, match=r"of image files 'shft'.*allowed: none, crop, c"):
+    with pytest.raises(ConfigurationError, match=r"none, shift, .*, crop_flip, got 'shft'"):
         load_data(folder, device="cpu", image_size=16, augmentation="shft")
     with pytest.raises(
         ConfigurationError, match=r"in memory 'crop'.*allowed: none, shift, shift_"

@@ -343,7 +343,7 @@ def test_settings_are_checked_together():
     with pytest.raises(ConfigurationError) as caught:
         load_data("digits", batch_size=0, mean=[0.5])
     assert caught.value.problems == (
-        "batch_size: expected at least 1, not 0",
+        "batch_size: expected a whole number of at least 1, got 0",
         "expected mean and std with one number for each channel, or neither; got 1 and no numbers",
     )
 

@@ -1,5 +1,5 @@
 from autocompress.figures.bottlenecks import bounds, diagnosis
-from autocompress.runs.files import LayerProfile, LayerWork
+from autocompress.results import LayerProfile, LayerWork
 
 
 def side(ms, macs=1e6, moved=1e4, overhead=0.01, widths=()):

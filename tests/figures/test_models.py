@@ -4,8 +4,7 @@ import pytest
 from autocompress import figures
 from autocompress.figures.models import StagePoint
 from autocompress.metrics.metric import LATENCY, PARAMETERS
-from autocompress.results import EpochRecord
-from autocompress.runs.files import LayerChange
+from autocompress.results import EpochRecord, LayerChange
 
 from made_up_runs import ACCURACY
 
