@@ -38,14 +38,14 @@ REPEATS = 5
 POINTS = "() => document.querySelector('#pareto')?.data?.some((t) => t.meta?.rows?.length)"
 CLICK = """(number) => new Promise((done) => {
   const began = performance.now(), dialog = document.querySelector("#model");
-  let opened = null, filled = null;
+  let opened = null, full = null;
   const look = () => {
     const now = performance.now() - began, parts = [...dialog.querySelectorAll("[data-part]")];
     const own = dialog.open && dialog.querySelector("h2").textContent === `Trial ${number}`;
     if (own) opened ??= now;
-    if (own && dialog.querySelector(".card")) filled ??= now;
-    if (filled !== null && parts.length && parts.every((part) => part.querySelector(".main-svg"))) {
-      done([opened, filled, now]);
+    if (own && dialog.querySelector(".card")) full ??= now;
+    if (full !== null && parts.length && parts.every((part) => part.querySelector(".main-svg"))) {
+      done([opened, full, now]);
     } else requestAnimationFrame(look);
   };
   location.hash += `&trial=${number}`;
