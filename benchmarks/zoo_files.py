@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autocompress.export.formats import FORMATS, Exportable
+from autocompress.bundles.formats import FORMATS, Exportable
 
 TOLERANCE = 1e-4  # of a reloaded model's outputs, in standard deviations
 

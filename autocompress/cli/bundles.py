@@ -1,8 +1,7 @@
 """The commands about bundles: export a model of a run, make the model of a bundle again."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +25,8 @@ from autocompress.metrics.formatting import count, format_value, percent, ratio
 from autocompress.metrics.metric import LATENCY
 
 if TYPE_CHECKING:
+    from autocompress.bundles.checks import Check
+    from autocompress.bundles.reproducing import Again
     from autocompress.metrics import Metric
 
 REJECTED = 1  # exit code
@@ -70,37 +71,35 @@ def export(  # noqa: PLR0913 (typer calls it)
     wanted = tuple(name.strip() for name in formats.split(","))
     done = calls.export(opened, chosen.number, output, formats=wanted, force=force)
     if as_json:
-        show_json({"trial": chosen.number, **done})
+        show_json({"trial": chosen.number, **done.to_dict()})
     else:
-        size = count(sum(done["files"].values()), "B")
-        show_line(f"trial {chosen.number}: {output}, {len(done['files'])} files, {size}")
-        checks = done["checks"].items()
+        size = count(sum(done.files.values()), "B")
+        show_line(f"trial {chosen.number}: {output}, {len(done.files)} files, {size}")
+        checks = done.checks.items()
         show_table([_checked(name, check, opened.score) for name, check in checks])
-    for reason in done["rejected"].values():
+    for reason in done.rejected.values():
         say(f"rejected, see {output}/rejected: {reason}")
-    for reason in done["unwritten"].values():
+    for reason in done.unwritten.values():
         say(f"missing: {reason}")
-    if done["rejected"] or done["unwritten"]:
+    if done.rejected or done.unwritten:
         raise typer.Exit(REJECTED)
 
 
-def _checked(name: str, check: Mapping[str, Any], score: "Metric") -> Row:
-    latency, baseline = check["latency"], check["baseline_latency"]
-    row = {
-        "checked file": name,
-        "size": count(check["bytes"], "B"),
-        "difference": f"{check['difference']:.1e}",
-    }
-    if check.get("agreement") is not None:
-        row["same class"] = percent(check["agreement"])
-    if check.get(score.name) is not None:
-        row[score.title] = format_value(score, check[score.name])
-    return {
-        **row,
-        "latency": format_value(LATENCY, latency["p50_ms"]),
-        "baseline": format_value(LATENCY, baseline["p50_ms"]) if baseline else "",
-        "ratio": ratio(latency["p50_ms"] / baseline["p50_ms"]) if baseline else "",
-    }
+def _checked(name: str, check: "Check", score: "Metric") -> Row:
+    latency, baseline = check.latency, check.baseline_latency
+    row = {"checked file": name, "size": count(check.bytes, "B")}
+    if check.difference is not None:
+        row["difference"] = f"{check.difference:.1e}"
+    if check.agreement is not None:
+        row["same outcome"] = percent(check.agreement)
+    if score.name in check.scores:
+        row[score.title] = format_value(score, check.scores[score.name])
+    if latency is not None:
+        row["latency"] = format_value(LATENCY, latency.p50_ms)
+    if latency is not None and baseline is not None:
+        row["baseline"] = format_value(LATENCY, baseline.p50_ms)
+        row["ratio"] = ratio(latency.p50_ms / baseline.p50_ms)
+    return row
 
 
 def reproduce(
@@ -115,27 +114,25 @@ def reproduce(
     with progress_on() as progress:
         found = calls.reproduce(bundle, progress)
     if as_json:
-        show_json(found)
+        show_json(found.to_dict())
         return
-    for difference in found["differences"]:
+    for difference in found.differences:
         say(f"not the machine of the study: {difference}")
-    for what in ("baseline", "model"):
-        same = "the same weights, bit by bit" if found[f"same_{what}"] else "other weights"
-        show_line(f"{what}: {same}")
-    show_table([drift_row(row) for row in found["numbers"]])
+    for what, same in (("baseline", found.same_baseline), ("model", found.same_model)):
+        show_line(f"{what}: {'the same weights, bit by bit' if same else 'other weights'}")
+    show_table([drift_row(row) for row in found.numbers])
 
 
-def drift_row(row: Mapping[str, Any]) -> Row:
+def drift_row(row: "Again") -> Row:
     """Return how far a number is from the one of the bundle."""
-    before, again = row["bundle"], row["again"]
     drift = "not measured again"
-    if again is not None:
-        drift = f"{row['drift']:+.4g}" if row["drift"] else "0"
-        drift += f" ({row['drift'] / before:+.2%})" if row["drift"] and before else ""
+    if row.drift is not None:
+        drift = f"{row.drift:+.4g}" if row.drift else "0"
+        drift += f" ({row.drift / row.bundle:+.2%})" if row.drift and row.bundle else ""
     return {
-        "of": row["of"],
-        "metric": row["metric"],
-        "bundle": f"{before:.6g}",
-        "again": "" if again is None else f"{again:.6g}",
+        "of": row.of,
+        "metric": row.metric,
+        "bundle": f"{row.bundle:.6g}",
+        "again": "" if row.again is None else f"{row.again:.6g}",
         "drift": drift,
     }
