@@ -93,9 +93,7 @@ class _Known:
     task: Task
 
 
-def _known(
-    config: StudyConfig, model: nn.Module | None, data: Any, task: Task | None
-) -> _Known:
+def _known(config: StudyConfig, model: nn.Module | None, data: Any, task: Task | None) -> _Known:
     _refuse_missing(config, {"model": model, "data": data, "task": task})
     import_plugins(config.study.plugins)
     seed = config.study.seed
