@@ -14,7 +14,6 @@ from autocompress.recipe import Recipe
 from autocompress.results import Failure, Rival, TrialResult
 from autocompress.runs import Run, TrialRecord
 from autocompress.runs.journal import Ended, Journal, Proposed, Session, now
-from autocompress.space.parameters import path_of
 from autocompress.study.budget import Budget
 from autocompress.study.proposer import Proposal, Proposer
 from autocompress.trial import TRAINING_STAGES
@@ -62,8 +61,8 @@ class SearchLoop:
         self.done = sum(trial.counts for trial in trials)
         self.running: dict[int, _Submitted] = {}
         self.derive_s = 0.0
-        searched = {path_of(name) for name in context.problem.config.search.params}
-        self.may_shorten = not {"training.epochs", "training.recovery_epochs"} <= searched
+        given = context.problem.config.search.paths
+        self.may_shorten = not {"training.epochs", "training.recovery_epochs"} <= given
 
     def search(self) -> None:
         """Run trials until there are enough or the time is up.

@@ -200,7 +200,9 @@ def test_recipes_that_a_run_was_given_are_gone_on_with(tmp_path, small_problem):
     after = go_on(problem, done, amount=Amount(trials=2), **options)
     assert [trial.params["sparsity"] for trial in after.trials()] == [0.4, 0.5]
     assert [trial.name for trial in after.trials()] == ["given 0", "given 1"]
-    assert all(wish.items() <= t.params.items() for wish, t in zip(GIVEN, after.trials(), strict=True))
+    assert all(
+        wish.items() <= t.params.items() for wish, t in zip(GIVEN, after.trials(), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ def test_recipes_that_a_run_was_given_are_gone_on_with(tmp_path, small_problem):
         ("seed = 1\n", "seed = 2\n", r"study\.seed"),
         ("recovery_epochs = 1", "recovery_epochs = 2", "training"),
         ("threads = 1", "threads = 2", "target"),
-        ('seed = 1\n', 'seed = 1\nobjectives = ["accuracy", "macs"]\n', "objectives"),
+        ("seed = 1\n", 'seed = 1\nobjectives = ["accuracy", "macs"]\n', "objectives"),
     ],
 )
 def test_resuming_with_something_changed_is_refused(copied, old, new, section):
