@@ -161,6 +161,8 @@ class LocalPool:
         self._selector.unregister(worker.results)
         os.close(worker.results)
         self._workers.remove(worker)
+        if worker.process.stdin is not None:
+            _close_quietly(worker.process.stdin)
         code, job = worker.process.wait(), worker.job
         if not worker.ready and code > 0:
             self._lost += [] if job is None else [job]
