@@ -7,7 +7,7 @@ from autocompress.bundles.formats import FORMATS
 from autocompress.bundles.loading import load
 from autocompress.bundles.material import Material, Measured, Timing
 from autocompress.bundles.reproducing import Reproduction, reproduce
-from autocompress.bundles.trials import Objects, export_trial
+from autocompress.bundles.trials import export_trial
 
 __all__ = [
     "FORMATS",
@@ -16,7 +16,6 @@ __all__ = [
     "Material",
     "Measured",
     "ModelSpec",
-    "Objects",
     "Origin",
     "Reproduction",
     "Source",

@@ -10,7 +10,6 @@ from torch import nn
 import autocompress as ac
 from autocompress.bundles import export_trial, load
 from autocompress.bundles.loading import digest_of_weights
-from autocompress.bundles.trials import Objects
 from autocompress.bundles.verify import verify
 from autocompress.config import study_from
 from autocompress.errors import ConfigurationError, RunError
@@ -129,8 +128,8 @@ def test_objects_that_a_study_file_cannot_name_are_given_again(tmp_path):
     )  # fmt: skip
     with pytest.raises(ConfigurationError, match="give model, data, task again"):
         export_trial(run, 0, tmp_path / "bundle")
-    given = Objects(model=model, data=data, task=task)
-    found = export_trial(Run.open(run.path), 0, tmp_path / "bundle", objects=given)
+    given = {"model": model, "data": data, "task": task}
+    found = export_trial(Run.open(run.path), 0, tmp_path / "bundle", **given)
     assert list(found.checks) == ["model.pt2"]
     assert list(found.checks["model.pt2"].scores) == [score.metric.name for score in task.scores]
     assert ac.load(tmp_path / "bundle", factory=lambda: model) is not None
