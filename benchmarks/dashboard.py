@@ -26,11 +26,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import optuna
 import psutil
 from playwright.sync_api import Page, sync_playwright
 
-from autocompress.study.storage import open_storage
+from autocompress.runs import Run
 
 from made_up_runs import add_trial, made_up_run
 
@@ -81,7 +80,7 @@ def busy() -> float:
 def measure(folder: Path, trials: int) -> Times:
     """Return the times of a run with so many trials."""
     complete, few = int(trials * 0.75), trials // 20
-    states = {"failed": few, "pruned": few, "stopped": 2 * few, "harvested": few}
+    states = {"failed": few, "pruned": few, "stopped": 2 * few, "derived": few}
     if not folder.exists():
         made_up_run(folder, complete=complete, **states, finished=False, wanted=trials + 100)
     command = [sys.executable, "-m", "autocompress.cli", "dashboard", str(folder), "--no-open"]
@@ -127,12 +126,10 @@ def _times(page: Page, address: str, folder: Path, trials: int) -> Times:
         clicks.append((*page.evaluate(CLICK, number), busy() - before))
         page.keyboard.press("Escape")
         page.wait_for_selector("#model", state="hidden")
-    study = optuna.load_study(study_name=folder.name, storage=open_storage(folder))
-    refreshes = []
+    refreshes, first = [], len(Run.open(folder).trials())
     for extra in range(REPEATS):
         page.evaluate(f"window.shown = ({REFRESH})(); 0")
-        number = len(study.get_trials(deepcopy=False))
-        add_trial(study, folder, number, "complete", random.Random(trials + extra))
+        add_trial(folder, first + extra, "complete", random.Random(trials + extra))
         before = busy()
         refreshes.append((page.evaluate("window.shown"), busy() - before))
     return {
@@ -162,7 +159,6 @@ def main() -> None:
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "plotly": importlib.metadata.version("plotly"),
-        "optuna": importlib.metadata.version("optuna"),
     }
     _write(machine, found)
 
