@@ -72,7 +72,7 @@ def calls_in(text):
         *(line for block in blocks(text, r"\w*") for line in block.splitlines()),
     ]
     for line in code:
-        yield from re.findall(r"(?<![\w./:\"-])autocompress ([a-zA-Z]+(?: [^&;]*)?)", line)
+        yield from re.findall(r"(?<![\w./:\"-])(?<!import )autocompress ([a-zA-Z]+(?: [^&;]*)?)", line)
 
 
 @by_name(TEXTS)
@@ -109,6 +109,8 @@ def test_keys_of_study_files_are_known(file):
         whole = {**LEAST, **given}
         for section in ("study", "data", "model"):
             whole[section] = {**LEAST[section], **whole[section]}
+        if "plugins" in whole["study"]:
+            whole["study"]["plugins"] = ["json"]  # they are imported; the texts name no real one
         study_from(whole)  # an error names the key
 
 
@@ -122,7 +124,7 @@ def test_values_that_are_replaced_exist(file):
 @by_name(TEXTS)
 def test_public_names_exist(file):
     named = set(re.findall(r"(?<![\w.])ac\.([A-Za-z_]\w*)", current(file)))
-    assert not named - set(autocompress.__all__)
+    assert not named - set(autocompress.__all__) - {"NAME"}
 
 
 @by_name([file for file in TEXTS if blocks(file.read_text(), "python")])

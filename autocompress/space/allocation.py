@@ -13,7 +13,8 @@ Allocate = Callable[[Mapping[str, Any], Any], Mapping[str, float]]
 
 The parameters are complete, by the names that the study gives them; ``coefficients.NAME`` are
 numbers that a study searches for the allocation alone. The groups are those of
-``analysis.units.groups``, by name; one that is left out is not sparsified.
+``analysis.units.groups``, by name, of convolutions and of linear layers; one that is left out is
+not sparsified. Where no group of linear layers is named, ``linear_sparsity`` stays theirs.
 """
 UNIFORM = "uniform"
 _SPARSITY = Described("sparsity", float, None, Rule(low=0, high=1))

@@ -242,9 +242,7 @@ class Space:
             return self._default(path)
         return _suggest(trial, self.name(path), known, dimension)
 
-    def _settings(
-        self, stage: str, cls: type, effects: Effects, problems: list[Problem]
-    ) -> Any:
+    def _settings(self, stage: str, cls: type, effects: Effects, problems: list[Problem]) -> Any:
         """Return the settings of a stage; what is wrong with them joins the problems."""
         values = effects.settings(stage)
         if "exclude" in describe(cls):
@@ -263,7 +261,11 @@ class Space:
             )
         complete = {self.name(path): self._default(path) for path in self._paths} | dict(params)
         shares = allocate(self.allocation, complete, analysis)
-        return recipe.with_values({"sparsification.sparsity": shares})
+        linear = {group.name for group in analysis.units.groups if group.kind == "linear"}
+        of_linear = {name: share for name, share in shares.items() if name in linear}
+        rest = {name: share for name, share in shares.items() if name not in linear}
+        values = {"sparsification.linear_sparsity": of_linear} if of_linear else {}
+        return recipe.with_values({"sparsification.sparsity": rest, **values})
 
 
 def _suggest(

@@ -317,6 +317,7 @@ def _search(
                 problem.objectives,
                 context.limits,
                 context.baseline_metrics,
+                score=problem.task.score.name,
                 sampler=config.study.sampler,
                 seed=config.study.seed + len(run.trials()),
             )
