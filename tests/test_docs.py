@@ -72,7 +72,9 @@ def calls_in(text):
         *(line for block in blocks(text, r"\w*") for line in block.splitlines()),
     ]
     for line in code:
-        yield from re.findall(r"(?<![\w./:\"-])(?<!import )autocompress ([a-zA-Z]+(?: [^&;]*)?)", line)
+        yield from re.findall(
+            r"(?<![\w./:\"-])(?<!import )autocompress ([a-zA-Z]+(?: [^&;]*)?)", line
+        )
 
 
 @by_name(TEXTS)
@@ -86,7 +88,9 @@ def test_commands_and_options_exist(file, generate):
 
 
 def test_calls_are_found_and_wrong_ones_told(generate):
-    text = "Try `autocompress frnt RUN`:\n\n    autocompress export runs/x --pik small -o b  # --no\n"
+    text = (
+        "Try `autocompress frnt RUN`:\n\n    autocompress export runs/x --pik small -o b  # --no\n"
+    )
     told = [
         problem
         for call in calls_in(text)
