@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autocompress import figures, testing
+    from autocompress.bundles import export, export_trial, load
     from autocompress.config import StudyConfig, load_study
     from autocompress.context import Context
     from autocompress.data import Data, as_data, load_data
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from autocompress.execution.inline import InlineExecutor
     from autocompress.execution.jobs import run_job
     from autocompress.execution.pool import LocalPool
-    from autocompress.bundles import export, export_trial, load
     from autocompress.graph import Plan, find_units, rebuild
     from autocompress.metrics import Candidate, Estimate, Metric, metric
     from autocompress.pipeline import (

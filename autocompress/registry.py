@@ -99,8 +99,9 @@ def is_again(known: Any, new: Any) -> bool:
         known: the function or class.
         new: one that was made later.
     """
-    places = [(getattr(f, "__module__", None), getattr(f, "__qualname__", None)) for f in (known, new)]
-    return known is not new and None not in places[0] and places[0] == places[1]
+    names = ("__module__", "__qualname__")
+    first, second = ([getattr(thing, name, None) for name in names] for thing in (known, new))
+    return known is not new and None not in first and first == second
 
 
 def by_name(kind: str, *objects: T) -> Registry[T]:

@@ -295,9 +295,14 @@ def _many(hint: Any, rule: Rule) -> str:
 def _bounds(rule: Rule) -> str:
     low, high = rule.low, rule.high
     if low is not None and high is not None:
-        return f" in {'(' if rule.above else '['}{low:g}, {high:g}{')' if rule.below else ']'}"
+        left, right = "(" if rule.above else "[", ")" if rule.below else "]"
+        return f" in {left}{_digits(low)}, {_digits(high)}{right}"
     if low is not None:
-        return f" > {low:g}" if rule.above else f" of at least {low:g}"
+        return f" > {_digits(low)}" if rule.above else f" of at least {_digits(low)}"
     if high is not None:
-        return f" < {high:g}" if rule.below else f" of at most {high:g}"
+        return f" < {_digits(high)}" if rule.below else f" of at most {_digits(high)}"
     return ""
+
+
+def _digits(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"

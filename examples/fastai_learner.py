@@ -1,12 +1,13 @@
 """A fastai Learner: its model is compressed, on its own DataLoaders."""
 
-import autocompress as ac
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from small import QUICK, SPACE, TRAINING, digits, network
 from torch.utils.data import TensorDataset
+
+import autocompress as ac
 
 
 def loaders() -> DataLoaders:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import autocompress as ac
 from small import QUICK, TRAINING, digits, trained
+
+import autocompress as ac
 
 
 @ac.ALLOCATIONS.register

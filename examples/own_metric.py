@@ -1,7 +1,8 @@
 """A metric of your own as a fourth objective: the memory that activations take."""
 
-import autocompress as ac
 from small import QUICK, SPACE, TRAINING, digits, trained
+
+import autocompress as ac
 
 
 @ac.metric(direction="minimize", unit="kB", title="activations", pick="lean")

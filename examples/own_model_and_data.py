@@ -1,10 +1,11 @@
 """Your own network, a torch Dataset with its own normalisation, and your own loss and score."""
 
-import autocompress as ac
 import torch
 from small import QUICK, SPACE, TRAINING, digits, trained
 from torch.nn import functional as F
 from torch.utils.data import Dataset
+
+import autocompress as ac
 
 
 class Digits(Dataset):

@@ -3,10 +3,11 @@
 import copy
 from dataclasses import dataclass
 
-import autocompress as ac
 import torch
 from small import QUICK, SPACE, TRAINING, digits, trained
 from torch import Tensor, nn
+
+import autocompress as ac
 
 
 @dataclass(frozen=True, kw_only=True)

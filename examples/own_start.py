@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-import autocompress as ac
 from small import QUICK, SPACE, TRAINING, digits, trained
+
+import autocompress as ac
 
 
 class FromTheFirst(ac.InlineExecutor):

@@ -15,13 +15,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-import autocompress as ac
 import numpy as np
 import torch
-from autocompress.errors import ConfigurationError
-from autocompress.targets import DeviceLock
 from small import SPACE, TRAINING, digits, trained
 from torch import Tensor, nn
+
+import autocompress as ac
+from autocompress.errors import ConfigurationError
+from autocompress.targets import DeviceLock
 
 AGENT = """
 import json, platform, sys, time

@@ -27,7 +27,7 @@ from autocompress.metrics.formatting import (
 )
 from autocompress.metrics.metric import LATENCY, PARAMETERS
 from autocompress.recipe_text import recipe_in_short
-from autocompress.targets import LayerChange
+from autocompress.results import LayerChange
 
 NAMED = 12  # classes listed by name
 

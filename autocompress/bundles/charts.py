@@ -6,8 +6,7 @@ from xml.sax.saxutils import escape
 
 from autocompress.metrics import Metric
 from autocompress.metrics.formatting import axis_title, count, tick
-from autocompress.results import EpochRecord
-from autocompress.targets import LayerChange
+from autocompress.results import EpochRecord, LayerChange
 
 CURVE, LAYERS = "curve.svg", "layers.svg"
 COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3")

@@ -1,6 +1,6 @@
 """Exporting a trial of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,9 @@ from autocompress.bundles.contents import Card, Document, ModelSpec, Origin, Sou
 from autocompress.bundles.loading import digest_of_weights
 from autocompress.bundles.material import Material, Measured, Timing
 from autocompress.config import StudyConfig, study_from
+from autocompress.config.schema import PYTHON
 from autocompress.data import Data, as_data, load_data
-from autocompress.errors import RunError
+from autocompress.errors import ConfigurationError, RunError
 from autocompress.problem import Build, data_options, network_from, network_of, task_from
 from autocompress.runs import layout
 from autocompress.runs.store import intact, load_state, load_tensors
@@ -92,9 +93,8 @@ class _Known:
     task: Task
 
 
-def _known(
-    config: StudyConfig, model: nn.Module | None, data: Any, task: Task | None
-) -> _Known:
+def _known(config: StudyConfig, model: nn.Module | None, data: Any, task: Task | None) -> _Known:
+    _refuse_missing(config, {"model": model, "data": data, "task": task})
     import_plugins(config.study.plugins)
     seed = config.study.seed
     task = task or task_from(config)
@@ -114,6 +114,18 @@ def _known(
     )
     structure = network_from(config.model, data, seed).structure
     return _Known(structure=structure, spec=spec, data=data, task=task)
+
+
+def _refuse_missing(config: StudyConfig, given: Mapping[str, Any]) -> None:
+    named = {"model": config.model.factory, "data": config.data.source, "task": config.task.name}
+    missing = [
+        key for key, name in named.items() if name.startswith(PYTHON) and given[key] is None
+    ]
+    if missing:
+        raise ConfigurationError(
+            f"study {config.study.name!r} was given Python objects, which its file cannot hold: "
+            f"give {', '.join(missing)} again, as in export_trial(run, 3, 'bundle', model=net)"
+        )
 
 
 def _measured(run: "Run", record: "TrialRecord", folder: Path) -> dict[str, Measured]:

@@ -38,7 +38,8 @@ from autocompress.bundles.material import INPUTS, Material, Validation, write_va
 from autocompress.bundles.outputs import named, plain
 from autocompress.bundles.verify import BASELINE, FOUND, VALIDATION
 from autocompress.errors import AutocompressError, UsageError, VerificationError
-from autocompress.targets import LayerChange, compare_layers
+from autocompress.results import LayerChange
+from autocompress.targets import compare_layers
 
 logger = logging.getLogger(__name__)
 

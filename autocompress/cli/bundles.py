@@ -1,8 +1,7 @@
 """The commands about bundles: export a model of a run, make the model of a bundle again."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,11 +21,20 @@ from autocompress.cli.progress import progress_on
 from autocompress.cli.reading import pick_or_leave
 from autocompress.cli.tables import Row, say, show_json, show_line, show_table
 from autocompress.errors import UsageError
-from autocompress.metrics.formatting import count, format_value, percent, ratio
+from autocompress.metrics import Metric
+from autocompress.metrics.formatting import (
+    UNKNOWN,
+    count,
+    format_change,
+    format_value,
+    percent,
+)
 from autocompress.metrics.metric import LATENCY
 
 if TYPE_CHECKING:
-    from autocompress.metrics import Metric
+    from autocompress.bundles import Bundle
+    from autocompress.bundles.checks import Check
+    from autocompress.bundles.reproducing import Again
 
 REJECTED = 1  # exit code
 
@@ -68,38 +76,40 @@ def export(  # noqa: PLR0913 (typer calls it)
     else:
         chosen = opened.trial(trial)
     wanted = tuple(name.strip() for name in formats.split(","))
-    done = calls.export(opened, chosen.number, output, formats=wanted, force=force)
+    bundle = calls.export(opened, chosen.number, output, formats=wanted, force=force)
     if as_json:
-        show_json({"trial": chosen.number, **done})
+        show_json({"trial": chosen.number, **bundle.to_dict()})
     else:
-        size = count(sum(done["files"].values()), "B")
-        show_line(f"trial {chosen.number}: {output}, {len(done['files'])} files, {size}")
-        checks = done["checks"].items()
-        show_table([_checked(name, check, opened.score) for name, check in checks])
-    for reason in done["rejected"].values():
-        say(f"rejected, see {output}/rejected: {reason}")
-    for reason in done["unwritten"].values():
+        size = count(sum(bundle.files.values()), "B")
+        show_line(f"trial {chosen.number}: {output}, {len(bundle.files)} files, {size}")
+        checks = bundle.checks.items()
+        show_table([checked_row(name, check, opened.score) for name, check in checks])
+    conclude(bundle)
+
+
+def conclude(bundle: "Bundle") -> None:
+    """Say what is missing from a bundle, and end the command where anything is."""
+    for reason in bundle.rejected.values():
+        say(f"rejected, see {bundle.path}/rejected: {reason}")
+    for reason in bundle.unwritten.values():
         say(f"missing: {reason}")
-    if done["rejected"] or done["unwritten"]:
+    if bundle.rejected or bundle.unwritten:
         raise typer.Exit(REJECTED)
 
 
-def _checked(name: str, check: Mapping[str, Any], score: "Metric") -> Row:
-    latency, baseline = check["latency"], check["baseline_latency"]
-    row = {
-        "checked file": name,
-        "size": count(check["bytes"], "B"),
-        "difference": f"{check['difference']:.1e}",
-    }
-    if check.get("agreement") is not None:
-        row["same class"] = percent(check["agreement"])
-    if check.get(score.name) is not None:
-        row[score.title] = format_value(score, check[score.name])
+def checked_row(name: str, check: "Check", score: Metric) -> Row:
+    """Return what was found of a model file."""
+    both = (check.latency, check.baseline_latency)
+    latency, baseline = (None if times is None else times.p50_ms for times in both)
     return {
-        **row,
-        "latency": format_value(LATENCY, latency["p50_ms"]),
-        "baseline": format_value(LATENCY, baseline["p50_ms"]) if baseline else "",
-        "ratio": ratio(latency["p50_ms"] / baseline["p50_ms"]) if baseline else "",
+        "checked file": name,
+        "size": count(check.bytes, "B"),
+        "difference": UNKNOWN if check.difference is None else f"{check.difference:.1e}",
+        "same outcome": percent(check.agreement),
+        score.title: format_value(score, check.scores.get(score.name)),
+        "latency": format_value(LATENCY, latency),
+        "baseline": format_value(LATENCY, baseline),
+        "ratio": format_change(LATENCY, latency, baseline),
     }
 
 
@@ -115,27 +125,27 @@ def reproduce(
     with progress_on() as progress:
         found = calls.reproduce(bundle, progress)
     if as_json:
-        show_json(found)
+        show_json(found.to_dict())
         return
-    for difference in found["differences"]:
+    for difference in found.differences:
         say(f"not the machine of the study: {difference}")
-    for what in ("baseline", "model"):
-        same = "the same weights, bit by bit" if found[f"same_{what}"] else "other weights"
+    for what, is_same in (("baseline", found.same_baseline), ("model", found.same_model)):
+        same = "the same weights, bit by bit" if is_same else "other weights"
         show_line(f"{what}: {same}")
-    show_table([drift_row(row) for row in found["numbers"]])
+    show_table([drift_row(number) for number in found.numbers])
 
 
-def drift_row(row: Mapping[str, Any]) -> Row:
+def drift_row(number: "Again") -> Row:
     """Return how far a number is from the one of the bundle."""
-    before, again = row["bundle"], row["again"]
-    drift = "not measured again"
-    if again is not None:
-        drift = f"{row['drift']:+.4g}" if row["drift"] else "0"
-        drift += f" ({row['drift'] / before:+.2%})" if row["drift"] and before else ""
+    before, drift = number.bundle, number.drift
+    words = "not measured again"
+    if drift is not None:
+        words = f"{drift:+.4g}" if drift else "0"
+        words += f" ({drift / before:+.2%})" if drift and before else ""
     return {
-        "of": row["of"],
-        "metric": row["metric"],
+        "of": number.of,
+        "metric": number.metric,
         "bundle": f"{before:.6g}",
-        "again": "" if again is None else f"{again:.6g}",
-        "drift": drift,
+        "again": "" if number.again is None else f"{number.again:.6g}",
+        "drift": words,
     }

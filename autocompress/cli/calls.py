@@ -5,11 +5,13 @@ The functions here import torch; the modules of the commands do not.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autocompress.events import Progress
 
 if TYPE_CHECKING:
+    from autocompress.bundles import Bundle
+    from autocompress.bundles.reproducing import Reproduction
     from autocompress.config import StudyConfig
     from autocompress.runs import Run
     from autocompress.study.remeasure import Remeasurement
@@ -87,14 +89,14 @@ def remeasure(run: "Run", trials: Sequence[int], progress: Progress) -> "Remeasu
 
 def export(
     run: "Run", number: int, output: Path, *, formats: tuple[str, ...], force: bool
-) -> dict[str, Any]:
+) -> "Bundle":
     """Write the bundle of a trial."""
     from autocompress.bundles import export_trial
 
     return export_trial(run, number, output, formats=formats, force=force)
 
 
-def reproduce(bundle: Path, progress: Progress) -> dict[str, Any]:
+def reproduce(bundle: Path, progress: Progress) -> "Reproduction":
     """Run the recipe of a bundle again."""
     from autocompress.bundles import reproduce
 

@@ -242,9 +242,7 @@ class Space:
             return self._default(path)
         return _suggest(trial, self.name(path), known, dimension)
 
-    def _settings(
-        self, stage: str, cls: type, effects: Effects, problems: list[Problem]
-    ) -> Any:
+    def _settings(self, stage: str, cls: type, effects: Effects, problems: list[Problem]) -> Any:
         """Return the settings of a stage; what is wrong with them joins the problems."""
         values = effects.settings(stage)
         if "exclude" in describe(cls):

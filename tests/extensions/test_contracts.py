@@ -40,7 +40,11 @@ def test_tasks(example):
     images, masks = example("segmentation").shapes(6, seed=3)
     outputs = torch.randn(6, 3, *images.shape[2:], generator=torch.Generator().manual_seed(0))
     testing.check_task(ac.segmentation(classes=3), outputs, masks)
-    testing.check_task(example("own_model_and_data").task(), outputs[:, :, 0, :10].flatten(1)[:, :10], torch.arange(6))
+    testing.check_task(
+        example("own_model_and_data").task(),
+        outputs[:, :, 0, :10].flatten(1)[:, :10],
+        torch.arange(6),
+    )
 
 
 def test_datasets(example):
