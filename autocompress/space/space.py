@@ -261,7 +261,9 @@ class Space:
             )
         complete = {self.name(path): self._default(path) for path in self._paths} | dict(params)
         shares = allocate(self.allocation, complete, analysis)
-        return recipe.with_values({"sparsification.sparsity": shares})
+        if not any(shares.values()):
+            return recipe.with_values({"sparsification": None})
+        return recipe.with_values({f"sparsification.{name}": v for name, v in shares.items()})
 
 
 def _suggest(
