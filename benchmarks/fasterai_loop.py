@@ -3,7 +3,7 @@
 FasterAI's callbacks, pruner, decomposers and folder as its documentation shows them, fastai's
 DataLoaders, a plain timing loop, Optuna's defaults. Baseline, data, epochs and knobs are read from
 the same study file as for the other arms. When the time is up, every candidate is scored and
-measured again by autocompress, so that all arms are compared by one ruler.
+measured again by autocompress, so that all arms are compared by the same numbers.
 
 Where FasterAI 0.4.1 fails or hurts, the loop does what its user would do on seeing that:
     - the criterion ``grad_crit`` (Taylor) is left out: SparsifyCallback needs ``update_weights``,
@@ -42,12 +42,12 @@ from fasterai.sparse.sparsify_callback import SparsifyCallback
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from autocompress.config import StudyConfig, load_study
-from autocompress.datasets import Images
-from autocompress.study.preparation import build_model, load_batches, prepare
-from autocompress.study.searching import ignore
-from autocompress.targets.size import count_parameters
-from autocompress.training.batches import Batches
+from autocompress.config import load_study
+from autocompress.context import Context, prepare
+from autocompress.data.tensors import TensorData
+from autocompress.events import ignore
+from autocompress.problem import Problem, problem_from
+from autocompress.targets import count_parameters
 from autocompress.training.evaluation import evaluate
 
 CRITERIA = ("large_final", "squared_final", "movement")
@@ -56,17 +56,13 @@ RANKS = (0.5, 0.75, 1.0)
 CALLS, WARM_UP = 100, 10  # of the timing loop
 
 
-def loaders(batches: Batches, batch_size: int) -> DataLoaders:
+def loaders(data: TensorData) -> DataLoaders:
     """Return fastai's DataLoaders of the same tensors, normalised once."""
-    splits = batches.splits
-    mean = torch.tensor(splits.mean).view(1, -1, 1, 1) * 255
-    deviation = torch.tensor(splits.std).view(1, -1, 1, 1) * 255
-    sets = [
-        TensorDataset((part.images.float() - mean) / deviation, part.labels)
-        for part in (splits.train, splits.valid)
-        if isinstance(part, Images)
-    ]
-    return DataLoaders.from_dsets(*sets, bs=batch_size, num_workers=0)
+    assert data.normalisation is not None
+    normalised = data.normalisation.on(data.device)
+    parts = [data.parts[name] for name in ("train", "valid")]
+    sets = [TensorDataset(normalised(part.inputs), part.targets) for part in parts]
+    return DataLoaders.from_dsets(*sets, bs=data.settings.batch_size, num_workers=0)
 
 
 def timed_ms(model: nn.Module, example: Tensor) -> float:
@@ -84,11 +80,12 @@ def timed_ms(model: nn.Module, example: Tensor) -> float:
 class Loop:
     """The objective, and the candidates that it made."""
 
-    def __init__(self, config: StudyConfig, baseline: nn.Module, batches: Batches) -> None:
-        self.training = config.training
+    def __init__(self, problem: Problem, baseline: nn.Module) -> None:
+        assert isinstance(problem.data, TensorData)
+        self.training = problem.config.training
         self.baseline = baseline
-        self.dls = loaders(batches, config.data.batch_size)
-        self.example = batches.example[:1]
+        self.dls = loaders(problem.data)
+        self.example = problem.data.example[:1]
         self.candidates: dict[int, nn.Module] = {}
         self.seconds: dict[str, float] = {}
 
@@ -109,7 +106,7 @@ class Loop:
         return score, latency, sum(p.numel() for p in model.parameters())
 
     def _compress(self, model: nn.Module, knobs: dict[str, Any]) -> nn.Module:
-        with self._stage("sparsify"):
+        with self._stage("train"):
             thin = [sparsify(knobs)] if knobs["sparsity"] > 0 else []
             self._fit(model, self.training.epochs, knobs["learning_rate"], knobs, thin)
         with self._stage("shrink"):
@@ -213,7 +210,7 @@ def decompose(model: nn.Module, knobs: dict[str, Any]) -> nn.Module:
 
 
 def measured_again(
-    loop: Loop, trial: optuna.trial.FrozenTrial, bench: Any, started: float
+    loop: Loop, trial: optuna.trial.FrozenTrial, context: Context, started: float
 ) -> dict[str, Any]:
     """Return one trial as plain data, scored and measured by autocompress if it has a model."""
     assert trial.datetime_start is not None
@@ -229,11 +226,17 @@ def measured_again(
     if facts["state"] == "failed":
         return facts
     model = loop.candidates[trial.number]
+    problem, evaluator = context.problem, context.evaluator
+    session = evaluator.open(evaluator.prepare(model))
+    try:
+        latency = evaluator.latency(session)
+    finally:
+        session.close()
     parameters = count_parameters(model)
     return facts | {
-        "accuracy": evaluate(model, bench.batches.valid).accuracy,
-        "latency_ratio": bench.ruler.measure(model).ratio,
-        "parameter_ratio": parameters / bench.baseline_metrics["parameters"],
+        "accuracy": evaluate(model, problem.data.valid, problem.task)["accuracy"].value,
+        "latency_ratio": latency.ratio,
+        "parameter_ratio": parameters / context.baseline_metrics["parameters"].value,
         "as_the_loop_saw_it": trial.values,
     }
 
@@ -249,10 +252,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = load_study(options.study, options.overrides)
-    batches = load_batches(config)
+    problem = problem_from(config)
     set_seed(config.study.seed)
-    baseline = build_model(config.model, batches.splits, seed=config.study.seed).eval()
-    loop = Loop(config, baseline, batches)
+    baseline = problem.model.initial().eval()
+    loop = Loop(problem, baseline)
 
     def attempt(trial: optuna.Trial) -> tuple[float, float, int]:
         try:
@@ -266,13 +269,13 @@ def main() -> None:
     study.optimize(attempt, timeout=left, catch=(Exception,))
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    bench = prepare(config, options.output.parent / "ruler", batches, ignore)
+    context = prepare(problem, options.output.parent / "measured", ignore)
     document = {
-        "baseline": {"accuracy": bench.baseline_metrics["accuracy"]},
+        "baseline": {"accuracy": context.baseline_metrics["accuracy"].value},
         "ready_s": min(t.datetime_start.timestamp() for t in study.trials if t.datetime_start)
         - options.started,
         "sampler": type(study.sampler).__name__,
-        "trials": [measured_again(loop, t, bench, options.started) for t in study.trials],
+        "trials": [measured_again(loop, t, context, options.started) for t in study.trials],
     }
     options.output.write_text(json.dumps(document, indent=1), encoding="utf-8")
 

@@ -1,6 +1,6 @@
-"""Run the recipes of a run again, and compare what comes out with what the run has stored.
+"""Run the recipes of runs again, and compare what comes out with what they have stored.
 
-    python benchmarks/replay.py RUN [--trials 3 7] [-o benchmarks/results/replay.md]
+    python -m benchmarks.replay RUN... [--trials 3 7] [-o benchmarks/results/replay.md]
 
 Same recipe, same seed, same number of threads: scores, parameters and plans must be equal, also
 where an older release of autocompress wrote the run. Start it with as many threads as the run had
@@ -11,6 +11,7 @@ import argparse
 import platform
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,6 +24,8 @@ from autocompress.pipeline import State, compress
 from autocompress.problem import problem_from
 from autocompress.recipe import Recipe
 from autocompress.runs import Run, layout
+from autocompress.runs.records import TrialRecord
+from autocompress.targets import count_parameters
 from autocompress.training.evaluation import evaluate
 
 
@@ -40,43 +43,58 @@ def replayed(recipe: Recipe, context: Context) -> State:
     return compress(context.start, recipe, context.work())
 
 
-def main() -> None:
-    """Print a table of differences."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--trials", type=int, nargs="*")
-    parser.add_argument("-o", "--output", type=Path)
-    options = parser.parse_args()
-    run = Run.open(options.run)
+def compared(run: Run, numbers: Sequence[int] | None) -> list[str]:
+    """Return a table of a run's trials, then and now; derived ones share another's training."""
     score = run.score.name
     lines = [
-        f"# Recipes of `{run.name}` run again",
-        "",
-        f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} thread(s)",
+        f"## `{run.name}`",
         "",
         f"| trial | {score} then | now | parameters then | now | same plan |",
         "|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         context = prepared(run, Path(folder))
-        valid, task = context.problem.data.valid, context.problem.task
         for trial in run.trials():
-            wanted = options.trials is None or trial.number in options.trials
-            own = trial.state == "complete" and trial.parent is None
-            if not (wanted and own and trial.precision == "fp32" and trial.folder is not None):
-                continue
-            made = replayed(Recipe.from_dict(trial.recipe), context)
-            now = evaluate(made.model, valid, task)[score].value
-            parameters = sum(tensor.numel() for tensor in made.model.parameters())
-            then = trial.searched[score].value
-            plan = Plan.from_json((trial.folder / layout.PLAN).read_text(encoding="utf-8"))
-            same = "yes" if plan == made.plan else "NO"
-            before = int(trial.searched["parameters"].value)
-            lines.append(
-                f"| {trial.number} | {then:.6f} | {now:.6f} | {before:,} | {parameters:,} | {same} |"
-            )
-            print(lines[-1], flush=True)
+            own = trial.state == "complete" and trial.parent is None and trial.precision == "fp32"
+            if own and (numbers is None or trial.number in numbers):
+                lines.append(_row(trial, context))
+                print(lines[-1], flush=True)
+    return lines
+
+
+def _row(trial: TrialRecord, context: Context) -> str:
+    assert trial.folder is not None
+    problem, made = context.problem, replayed(Recipe.from_dict(trial.recipe), context)
+    score = problem.task.score.name
+    now = evaluate(made.model, problem.data.valid, problem.task)[score].value
+    before, after = int(trial.searched["parameters"].value), count_parameters(made.model)
+    plan = Plan.from_json((trial.folder / layout.PLAN).read_text(encoding="utf-8"))
+    cells = [
+        trial.number,
+        f"{trial.searched[score].value:.6f}",
+        f"{now:.6f}",
+        f"{before:,}",
+        f"{after:,}",
+        "yes" if plan == made.plan else "NO",
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def main() -> None:
+    """Print tables of differences."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--trials", type=int, nargs="*")
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    lines = [
+        "# Recipes of finished runs, run again",
+        "",
+        f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} thread(s)",
+    ]
+    for path in options.runs:
+        lines += ["", *compared(Run.open(path), options.trials)]
     text = "\n".join(lines) + "\n"
     print(text)
     if options.output is not None:

@@ -5,8 +5,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import autocompress as ac
 from small import QUICK, SPACE, TRAINING, digits, trained
+
+import autocompress as ac
 
 
 class ThreadExecutor:

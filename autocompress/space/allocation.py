@@ -13,7 +13,8 @@ Allocate = Callable[[Mapping[str, Any], Any], Mapping[str, float]]
 
 The parameters are complete, by the names that the study gives them; ``coefficients.NAME`` are
 numbers that a study searches for the allocation alone. The groups are those of
-``analysis.units.groups``, by name; one that is left out is not sparsified.
+``analysis.units.groups``, by name, of convolutions and of linear layers; one that is left out is
+not sparsified. Where no group of linear layers is named, ``linear_sparsity`` stays theirs.
 """
 UNIFORM = "uniform"
 _FIELDS = {"sparsity": "convolution", "linear_sparsity": "linear"}  # kind of their groups
@@ -32,7 +33,9 @@ ALLOCATIONS = by_name("allocation", uniform)
 def allocate(
     name: str, params: Mapping[str, Any], analysis: Any
 ) -> dict[str, Mapping[str, float] | float]:
-    """Return ``sparsity`` and ``linear_sparsity`` of a recipe: by group, or 0 where there is none.
+    """Return ``sparsity`` and ``linear_sparsity`` of a recipe by group, or 0 where all are.
+
+    What the allocation names no group of is left out: it keeps the sparsity of its own parameter.
 
     Args:
         name: of ``ALLOCATIONS``, or ``"package.module:function"``.
@@ -69,4 +72,5 @@ def allocate(
         field: {group: sparsity for group, sparsity in found.items() if groups[group] == kind}
         for field, kind in _FIELDS.items()
     }
-    return {field: shares if any(shares.values()) else 0.0 for field, shares in by_kind.items()}
+    named = {field: shares for field, shares in by_kind.items() if shares}
+    return {field: shares if any(shares.values()) else 0.0 for field, shares in named.items()}

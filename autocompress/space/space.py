@@ -261,9 +261,12 @@ class Space:
             )
         complete = {self.name(path): self._default(path) for path in self._paths} | dict(params)
         shares = allocate(self.allocation, complete, analysis)
-        if not any(shares.values()):
-            return recipe.with_values({"sparsification": None})
-        return recipe.with_values({f"sparsification.{name}": v for name, v in shares.items()})
+        spread = recipe.with_values({f"sparsification.{n}": v for n, v in shares.items()})
+        settings = spread.sparsification
+        assert settings is not None
+        if not any((settings.sparsity, settings.linear_sparsity)):
+            return spread.with_values({"sparsification": None})
+        return spread
 
 
 def _suggest(
