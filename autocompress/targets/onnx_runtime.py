@@ -26,7 +26,7 @@ from autocompress.targets.timing import timed_by_clock
 
 
 class OnnxRuntime(LocalTarget):
-    """ONNX Runtime: float32, float16 on a GPU, and 8-bit integers calibrated on training inputs."""
+    """ONNX Runtime: float32, float16 on a GPU, 8-bit integers calibrated on training inputs."""
 
     runtime = "onnxruntime"
 
