@@ -15,9 +15,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of the exporter
 
 @pytest.fixture(scope="module")
 def target(example):
-    remote = example("own_target").target()
-    yield remote
-    remote.connection.close()
+    made = example("own_target").target()
+    yield made
+    made.connection.close()
 
 
 def net(width):
