@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autocompress import figures, testing
-    from autocompress.bundles import export, load
+    from autocompress.bundles import export, export_trial, load
     from autocompress.config import StudyConfig, load_study
     from autocompress.context import Context
     from autocompress.data import Data, as_data, load_data
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from autocompress.study.controls import run_controls
     from autocompress.study.objects import search
     from autocompress.study.run import resume_run, run_study
-    from autocompress.targets import Artifact, Calls, Session, Target, local_target
+    from autocompress.targets import Artifact, Calls, Effort, Session, Target, local_target
     from autocompress.tasks import (
         Mean,
         Score,
@@ -71,7 +71,7 @@ _HOMES = {
     "execution.inline": ("InlineExecutor",),
     "execution.jobs": ("run_job",),
     "execution.pool": ("LocalPool",),
-    "bundles": ("export", "load"),
+    "bundles": ("export", "export_trial", "load"),
     "graph": ("Plan", "find_units", "rebuild"),
     "metrics": ("Candidate", "Estimate", "Metric", "metric"),
     "pipeline": (
@@ -94,7 +94,7 @@ _HOMES = {
     "study.run": ("resume_run", "run_study"),
     "space.space": ("Space",),
     "settings": ("setting",),
-    "targets": ("Artifact", "Calls", "Session", "Target", "local_target"),
+    "targets": ("Artifact", "Calls", "Effort", "Session", "Target", "local_target"),
     "tasks": (
         "Mean",
         "Score",
@@ -138,6 +138,7 @@ __all__ = [
     "Distillation",
     "Distiller",
     "Done",
+    "Effort",
     "Estimate",
     "Executor",
     "Factorization",
@@ -175,6 +176,7 @@ __all__ = [
     "classification",
     "compress",
     "export",
+    "export_trial",
     "factorize",
     "figures",
     "find_units",

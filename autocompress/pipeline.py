@@ -19,7 +19,7 @@ from autocompress.errors import ConfigurationError, failing_as
 from autocompress.graph import check_equal
 from autocompress.graph.tracing import check_copyable
 from autocompress.recipe import EXTRA_SETTINGS, Recipe
-from autocompress.registry import did_you_mean
+from autocompress.registry import did_you_mean, is_again
 from autocompress.stages import Change, Stage, State, Work
 from autocompress.techniques.report import Report
 from autocompress.training.fitting import seed_everything
@@ -167,6 +167,9 @@ def technique_stage(
 def add_stage(stage: Stage, *, after: str) -> None:
     """Add a stage to the pipeline of this process.
 
+    A stage whose settings are defined anew, as in a notebook's cell that runs again, replaces
+    itself.
+
     Every process that makes or loads such a recipe has to do so: name the module in the study's
     ``plugins``.
 
@@ -177,8 +180,11 @@ def add_stage(stage: Stage, *, after: str) -> None:
     Raises:
         ConfigurationError: the name is taken, or there is no stage to follow.
     """
-    names = [known.name for known in STAGES]
-    if stage.name in names:
+    same = next((known for known in STAGES if known.name == stage.name), None)
+    if same is not None and same.settings and is_again(same.settings, stage.settings):
+        remove_stage(same.name)
+        same = None
+    if same is not None:
         raise ConfigurationError(f"there already is a stage {stage.name!r}: choose another name")
     place = len(STAGES) - len(stages_after(after))
     if stage.settings is not None:

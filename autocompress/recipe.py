@@ -229,7 +229,7 @@ def _read_extra(data: Any) -> tuple[Any, list[Problem]]:
     problems: list[Problem] = []
     for stage, values in data.items():
         if stage not in EXTRA_SETTINGS:
-            problems.append(((EXTRA, stage), _unknown_stage(stage)))
+            problems.append(((EXTRA, stage), unknown_stage(stage)))
             continue
         known: type[Any] = EXTRA_SETTINGS[stage]
         settings, wrong = read(known, values)
@@ -242,14 +242,15 @@ def _read_extra(data: Any) -> tuple[Any, list[Problem]]:
 def _stages_exist(extra: Mapping[str, Any]) -> str:
     for stage, settings in extra.items():
         if stage not in EXTRA_SETTINGS:
-            return f"{EXTRA}.{stage}: {_unknown_stage(stage)}"
+            return f"{EXTRA}.{stage}: {unknown_stage(stage)}"
         if not isinstance(settings, EXTRA_SETTINGS[stage]):
             wanted = EXTRA_SETTINGS[stage].__name__
             return f"{EXTRA}.{stage}: expected its settings, a {wanted}, got {settings!r}"
     return ""
 
 
-def _unknown_stage(stage: str) -> str:
+def unknown_stage(stage: str) -> str:
+    """Return a message about an added stage that does not exist."""
     return (
         f"no stage {stage!r} was added{did_you_mean(stage, EXTRA_SETTINGS)}; added are: "
         f"{', '.join(EXTRA_SETTINGS) or 'none'} (the module that adds it belongs in study.plugins)"

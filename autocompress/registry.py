@@ -42,6 +42,8 @@ class Registry(Mapping[str, T]):
     def register(self, function: T | None = None, name: str | None = None) -> Any:
         """Add an entry, also as a decorator: ``@register`` or ``@register(name="x")``.
 
+        A function that is defined anew, as in a notebook's cell that runs again, replaces itself.
+
         Args:
             function: the entry.
             name: its name; by default its own ``__name__``.
@@ -55,7 +57,7 @@ class Registry(Mapping[str, T]):
         if function is None:
             return lambda decorated: self.register(decorated, name)
         key = function.__name__ if name is None else name
-        if key in self._entries:
+        if key in self._entries and not is_again(self._entries[key], function):
             raise ConfigurationError(
                 f"there already is a {self.kind} {key!r}: choose another name"
             )
@@ -88,6 +90,18 @@ class Registry(Mapping[str, T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def is_again(known: Any, new: Any) -> bool:
+    """Tell whether a function or class is another one's definition, run again.
+
+    Args:
+        known: the function or class.
+        new: one that was made later.
+    """
+    names = ("__module__", "__qualname__")
+    first, second = ([getattr(thing, name, None) for name in names] for thing in (known, new))
+    return known is not new and None not in first and first == second
 
 
 def by_name(kind: str, *objects: T) -> Registry[T]:

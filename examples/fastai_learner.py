@@ -1,6 +1,5 @@
 """A fastai Learner: its model is compressed, on its own DataLoaders."""
 
-import autocompress as ac
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
@@ -8,13 +7,19 @@ from fastai.metrics import accuracy
 from small import QUICK, SPACE, TRAINING, digits, network
 from torch.utils.data import TensorDataset
 
+import autocompress as ac
+
+
+def loaders() -> DataLoaders:
+    """Return the digits as fastai's DataLoaders."""
+    images, labels = digits()
+    parts = [TensorDataset(images[a:b], labels[a:b]) for a, b in ((0, 1200), (1200, 1797))]
+    return DataLoaders.from_dsets(*parts, bs=50, num_workers=0, device="cpu")
+
 
 def learner() -> Learner:
     """Return a learner that has seen the digits for five epochs."""
-    images, labels = digits()
-    parts = [TensorDataset(images[a:b], labels[a:b]) for a, b in ((0, 1200), (1200, 1797))]
-    dls = DataLoaders.from_dsets(*parts, bs=50, num_workers=0, device="cpu")
-    learn = Learner(dls, network(), loss_func=CrossEntropyLossFlat(), metrics=accuracy)
+    learn = Learner(loaders(), network(), loss_func=CrossEntropyLossFlat(), metrics=accuracy)
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(5, 3e-3)
     return learn

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import autocompress as ac
 from small import QUICK, TRAINING, digits, trained
+
+import autocompress as ac
 
 
 @ac.ALLOCATIONS.register
@@ -39,4 +40,5 @@ def main(directory: str = "runs", trials: int = 6) -> ac.Run:
 
 
 if __name__ == "__main__":
-    print(main().pick("balanced").recipe["sparsification"]["sparsity"])
+    for trial in main().front():
+        print(trial.in_short)

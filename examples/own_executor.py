@@ -1,12 +1,13 @@
-"""An executor of your own: here a thread; Slurm, Ray or a queue are other answers to three calls."""
+"""An executor of your own: here a thread; Slurm, Ray or a queue answer the same calls."""
 
 import queue
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import autocompress as ac
 from small import QUICK, SPACE, TRAINING, digits, trained
+
+import autocompress as ac
 
 
 class ThreadExecutor:

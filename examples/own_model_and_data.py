@@ -1,10 +1,11 @@
 """Your own network, a torch Dataset with its own normalisation, and your own loss and score."""
 
-import autocompress as ac
 import torch
 from small import QUICK, SPACE, TRAINING, digits, trained
 from torch.nn import functional as F
 from torch.utils.data import Dataset
+
+import autocompress as ac
 
 
 class Digits(Dataset):
@@ -31,22 +32,32 @@ def top_3(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return (outputs.topk(3).indices == labels.unsqueeze(1)).any(1)
 
 
-TASK = ac.Task(
-    name="digits",
-    loss=smooth_cross_entropy,
-    scores=[
-        ac.Share(top_3, ac.Metric(name="top_3", direction="maximize", format="fraction",
-                                  comparison="difference", pick="accurate")),
-    ],
-)  # fmt: skip
+TOP_3 = ac.Metric(
+    name="top_3",
+    title="top 3",
+    direction="maximize",
+    format="fraction",
+    comparison="difference",
+    pick="accurate",
+)
+
+
+def task() -> ac.Task:
+    """Return the task; in a study file: ``[task] name = "own_model_and_data:task"``."""
+    return ac.Task(name="digits", loss=smooth_cross_entropy, scores=[ac.Share(top_3, TOP_3)])
+
+
+def data() -> tuple[Dataset, Dataset, Dataset]:
+    """Return train, valid and test: ``[data] source = "own_model_and_data:data"``."""
+    return Digits(0, 1200), Digits(1200, 1500), Digits(1500, 1797)
 
 
 def main(directory: str = "runs", trials: int = 6) -> ac.Run:
     """Search on train, valid and test data sets of one's own."""
     return ac.search(
         trained(),
-        (Digits(0, 1200), Digits(1200, 1500), Digits(1500, 1797)),
-        task=TASK,
+        data(),
+        task=task(),
         space=SPACE,
         training=TRAINING,
         target=QUICK,

@@ -1,10 +1,11 @@
 """A criterion, a schedule and a distillation loss of your own, used by name."""
 
-import autocompress as ac
 import torch
 from small import QUICK, TRAINING, digits, trained
 from torch import Tensor
 from torch.nn import functional as F
+
+import autocompress as ac
 
 
 @ac.CRITERIA.register

@@ -3,10 +3,11 @@
 import copy
 from dataclasses import dataclass
 
-import autocompress as ac
 import torch
 from small import QUICK, SPACE, TRAINING, digits, trained
 from torch import Tensor, nn
+
+import autocompress as ac
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +30,11 @@ def round_weights(
 
 
 STAGE = ac.technique_stage(round_weights, Rounding)
+ac.add_stage(STAGE, after="recover")  # here, so that a study file can name this module as plugin
 
 
 def main(directory: str = "runs", trials: int = 6) -> ac.Run:
     """Search over the number of digits too."""
-    ac.add_stage(STAGE, after="recover")
     return ac.search(
         trained(),
         digits(),

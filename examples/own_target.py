@@ -1,7 +1,7 @@
 """A target in another process: it receives ONNX files over a pipe and returns raw block times.
 
-Written as a stranger would write it, with public names only. A phone or a remote machine differs
-in the command that starts the agent, such as ``ssh HOST python3 -``.
+A phone or a remote machine differs in the command that starts the agent, such as
+``ssh HOST python3 -``, and in the lock.
 
 Each message is one line of JSON, which says how many bytes follow it.
 """
@@ -17,10 +17,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from small import SPACE, TRAINING, digits, trained
 from torch import Tensor, nn
 
+import autocompress as ac
 from autocompress.errors import ConfigurationError
-from autocompress.targets import Artifact, Calls, Session, local_target
+from autocompress.targets import DeviceLock
 
 AGENT = """
 import json, platform, sys, time
@@ -109,10 +111,6 @@ class Connection:
             raise ConfigurationError(f"the agent: {answer['failed']}")
         return answer, received
 
-    def alone(self) -> AbstractContextManager[Any]:
-        """Keep other threads from asking; between processes the agent's pipe is the lock."""
-        return self._lock
-
     def close(self) -> None:
         """End the agent."""
         self._write.close()
@@ -153,12 +151,12 @@ class RemoteTarget:
 
     def prepare(
         self, model: nn.Module, precision: str, *, example: Tensor, calibration: Iterator[Tensor]
-    ) -> Artifact:
+    ) -> ac.Artifact:
         """Make an ONNX file here, as for ONNX Runtime on this machine."""
-        here = local_target("onnxruntime", device="cpu")
+        here = ac.local_target("onnxruntime", device="cpu")
         return here.prepare(model, precision, example=example, calibration=calibration)
 
-    def open(self, artifact: Artifact, example: Tensor) -> Session:
+    def open(self, artifact: ac.Artifact, example: Tensor) -> ac.Session:
         """Send the file and the example."""
         if not isinstance(artifact.content, bytes) or artifact.format != "onnx":
             raise ConfigurationError(f"{self.name} runs ONNX files, not {artifact.format!r}")
@@ -172,8 +170,8 @@ class RemoteTarget:
         return session
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """Hold the connection."""
-        return self.connection.alone()
+        """Let nobody else of this machine train or measure meanwhile."""
+        return DeviceLock("cpu").exclusive()
 
     def fingerprint(self) -> Mapping[str, Any]:
         """Return what the agent says of its machine."""
@@ -199,10 +197,10 @@ class RemoteSession:
         array = np.frombuffer(received, np.float32).reshape(answer["shape"])
         return torch.from_numpy(array.copy()).to(inputs.device)
 
-    def time(self, calls: int) -> Calls:
+    def time(self, calls: int) -> ac.Calls:
         """Receive the durations of calls at the other end; the way there is not in them."""
         answer, _ = self.ask("time", calls=calls)
-        return Calls(answer["durations_ms"], answer["contention"])
+        return ac.Calls(answer["durations_ms"], answer["contention"])
 
     def close(self) -> None:
         """Let the agent forget the model."""
@@ -212,3 +210,31 @@ class RemoteSession:
 def _sent(inputs: Tensor) -> tuple[bytes, list[int]]:
     array = inputs.detach().cpu().contiguous().numpy()
     return array.astype(np.float32).tobytes(), list(array.shape)
+
+
+def target() -> RemoteTarget:
+    """Return the target; in a study file: ``[target] runtime = "own_target:target"``."""
+    return RemoteTarget(local_agent())
+
+
+def main(directory: str = "runs", trials: int = 6) -> ac.Run:
+    """Search for networks that are fast on the target."""
+    remote = target()
+    try:
+        return ac.search(
+            trained(),
+            digits(),
+            target=remote,
+            effort=ac.Effort(budget_s=0.5),
+            space=SPACE,
+            training=TRAINING,
+            trials=trials,
+            name="own_target",
+            directory=directory,
+        )
+    finally:
+        remote.connection.close()
+
+
+if __name__ == "__main__":
+    print(main().fingerprint)

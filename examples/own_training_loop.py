@@ -3,11 +3,12 @@
 import copy
 from pathlib import Path
 
-import autocompress as ac
 import torch
 from small import digits, trained
 from torch import nn
 from torch.nn import functional as F
+
+import autocompress as ac
 
 
 def main(directory: str = "runs", epochs: int = 3) -> Path:

@@ -1,10 +1,11 @@
 """Segmentation: a task with another loss, masks as targets, and mean IoU as its score."""
 
-import autocompress as ac
 import torch
 from small import QUICK, TRAINING
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+import autocompress as ac
 
 
 def shapes(count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,24 @@
 """What several tests need: a few real digits, and a small net that has learned them."""
 
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from autocompress.context import prepare
 from autocompress.data import BatchSettings, load_splits, make_data
+from autocompress.events import ignore
+from autocompress.execution.inline import InlineExecutor
+from autocompress.problem import problem_from
+from autocompress.runs import layout
+from autocompress.study.budget import Amount
+from autocompress.study.run import begin, run_study
 from autocompress.tasks import classification
 from autocompress.training.fitting import Fit, fit, seed_everything
 
+from small_studies import MadeUpTarget, study_in
 from tiny_models import TinyVgg
 
 
@@ -60,3 +72,48 @@ def trained_vgg(trained_state):
     model = TinyVgg()
     model.load_state_dict(trained_state)
     return model.eval()
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory):
+    """A finished study of four trials, really measured: ``run``, ``events``, ``folder``."""
+    folder, events = tmp_path_factory.mktemp("small"), []
+    config = study_in(folder)
+    executor, runs = InlineExecutor(), folder / "runs"
+    run = run_study(config, directory=runs, executor=executor, progress=events.append)
+    return SimpleNamespace(run=run, events=events, folder=folder, config=config)
+
+
+@pytest.fixture(scope="session")
+def finished(small_study):
+    return small_study.run
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """The folder of a copy of that run, which a test may change."""
+    return shutil.copytree(finished.path, tmp_path / "micro")
+
+
+@pytest.fixture(scope="session")
+def small_problem(tmp_path_factory):
+    """The same study, on a target whose latencies are made up."""
+    config = study_in(tmp_path_factory.mktemp("problem"))
+    return replace(problem_from(config), target=MadeUpTarget())
+
+
+@pytest.fixture(scope="session")
+def begun(small_problem, tmp_path_factory):
+    """What all trials of a run share that has begun, and has no trials."""
+    home, none = tmp_path_factory.mktemp("begun"), Amount(trials=0)
+    options = {"amount": none, "recipes": None, "executor": None, "progress": ignore}
+    begin(small_problem, directory=home, **options)
+    return prepare(small_problem, home / "micro", ignore)
+
+
+@pytest.fixture
+def context(begun, tmp_path):
+    """The same, for a copy of the run that a test may add trials to."""
+    folder = shutil.copytree(begun.folder, tmp_path / "context" / "micro")
+    (folder / layout.FINAL).unlink()
+    return replace(begun, folder=folder)

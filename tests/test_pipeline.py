@@ -412,3 +412,25 @@ def test_a_stage_needs_a_new_name_and_a_place(added):
 def test_the_stages_after_one_are_the_rest():
     assert stages_after(None) == STAGES
     assert [stage.name for stage in stages_after("recover")] == ["factorize_late", "fold"]
+
+
+def test_a_stage_that_is_defined_anew_replaces_itself():
+    def define():
+        @dataclass(frozen=True)
+        class Nothing:
+            much: int = 1
+
+        def do_nothing(model, settings, *, example):
+            return copy.deepcopy(model), Report()
+
+        return technique_stage(do_nothing, Nothing)
+
+    add_stage(define(), after="recover")
+    again = define()
+    add_stage(again, after="prune")
+    try:
+        assert [stage for stage in STAGES if stage.name == "do_nothing"] == [again]
+        with pytest.raises(ConfigurationError, match="there already is a stage 'do_nothing'"):
+            add_stage(again, after="prune")
+    finally:
+        remove_stage("do_nothing")

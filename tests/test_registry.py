@@ -45,6 +45,19 @@ def test_a_name_is_taken_once():
         by_name("number", one, one)
 
 
+def test_a_function_that_is_defined_anew_replaces_itself():
+    registry = Registry("number", {})
+
+    def define(value):
+        @registry.register
+        def five():
+            return value
+
+    define(4)
+    define(5)
+    assert registry["five"]() == 5
+
+
 def test_a_wrong_name_is_told():
     registry = by_name("number", one, two)
     with pytest.raises(ConfigurationError, match=r"unknown number 'on' \(did you mean 'one'\?\)"):

@@ -6,7 +6,7 @@ from autocompress.bundles.exporting import export
 from autocompress.bundles.formats import FORMATS
 from autocompress.bundles.loading import load
 from autocompress.bundles.material import Material, Measured, Timing
-from autocompress.bundles.reproducing import reproduce
+from autocompress.bundles.reproducing import Reproduction, reproduce
 from autocompress.bundles.trials import export_trial
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Measured",
     "ModelSpec",
     "Origin",
+    "Reproduction",
     "Source",
     "Timing",
     "export",

@@ -1,6 +1,6 @@
 """Exporting a trial of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,9 @@ from autocompress.bundles.contents import Card, Document, ModelSpec, Origin, Sou
 from autocompress.bundles.loading import digest_of_weights
 from autocompress.bundles.material import Material, Measured, Timing
 from autocompress.config import StudyConfig, study_from
+from autocompress.config.schema import PYTHON
 from autocompress.data import Data, as_data, load_data
-from autocompress.errors import RunError
+from autocompress.errors import ConfigurationError, RunError
 from autocompress.problem import Build, data_options, network_from, network_of, task_from
 from autocompress.runs import layout
 from autocompress.runs.store import intact, load_state, load_tensors
@@ -28,29 +29,16 @@ if TYPE_CHECKING:
     from autocompress.runs import Run, TrialRecord
 
 
-@dataclass(frozen=True, kw_only=True)
-class Objects:
-    """Python objects that a search was given, in place of what its study file names.
-
-    Attributes:
-        model: the baseline, or a copy with any weights.
-        data: as given to ``search``.
-        task: as given to ``search``.
-    """
-
-    model: nn.Module | None = None
-    data: Any = None
-    task: Task | None = None
-
-
-def export_trial(
+def export_trial(  # noqa: PLR0913 (what search was given comes back)
     run: "Run",
     number: int,
     output: str | Path,
     *,
     formats: Sequence[str] = ("pt2",),
     force: bool = False,
-    objects: Objects | None = None,
+    model: nn.Module | None = None,
+    data: Any = None,
+    task: Task | None = None,
 ) -> Bundle:
     """Write the model of a trial as a bundle, verified over the study's validation set.
 
@@ -61,7 +49,10 @@ def export_trial(
         formats: names in ``FORMATS``; of a trial in int8, the file that was measured is shipped
             in any case.
         force: replace an older bundle.
-        objects: what ``search`` was given where its study file cannot name it.
+        model: the baseline that ``search`` was given, or a copy with any weights; ``None``: what
+            the study file names.
+        data: what ``search`` was given; ``None``: what the study file names.
+        task: likewise.
 
     Raises:
         RunError: the trial has no model, or its files were changed.
@@ -71,7 +62,7 @@ def export_trial(
     """
     config, record = study_from(run.config), run.trial(number)
     folder = intact(record.folder, record.sha256, f"trial {number}, which is {record.state},")
-    known = _known(config, objects or Objects())
+    known = _known(config, model, data, task)
     state = load_state(folder, known.structure())
     baseline = known.structure()
     load_tensors(baseline, run.path / layout.BASELINE / layout.WEIGHTS)
@@ -102,16 +93,17 @@ class _Known:
     task: Task
 
 
-def _known(config: StudyConfig, objects: Objects) -> _Known:
+def _known(config: StudyConfig, model: nn.Module | None, data: Any, task: Task | None) -> _Known:
+    _refuse_missing(config, {"model": model, "data": data, "task": task})
     import_plugins(config.study.plugins)
     seed = config.study.seed
-    task = objects.task or task_from(config)
-    if objects.data is None:
+    task = task or task_from(config)
+    if data is None:
         data = load_data(**data_options(config), seed=seed, task=task)
     else:
-        data = as_data(objects.data, task=task, batch_size=config.data.batch_size, seed=seed)
-    if objects.model is not None:
-        structure = network_of(objects.model).structure
+        data = as_data(data, task=task, batch_size=config.data.batch_size, seed=seed)
+    if model is not None:
+        structure = network_of(model).structure
         return _Known(structure=structure, spec=None, data=data, task=task)
     classes = data.describe().get("classes")
     spec = ModelSpec(
@@ -122,6 +114,18 @@ def _known(config: StudyConfig, objects: Objects) -> _Known:
     )
     structure = network_from(config.model, data, seed).structure
     return _Known(structure=structure, spec=spec, data=data, task=task)
+
+
+def _refuse_missing(config: StudyConfig, given: Mapping[str, Any]) -> None:
+    named = {"model": config.model.factory, "data": config.data.source, "task": config.task.name}
+    missing = [
+        key for key, name in named.items() if name.startswith(PYTHON) and given[key] is None
+    ]
+    if missing:
+        raise ConfigurationError(
+            f"study {config.study.name!r} was given Python objects, which its file cannot hold: "
+            f"give {', '.join(missing)} again, as in export_trial(run, 3, 'bundle', model=net)"
+        )
 
 
 def _measured(run: "Run", record: "TrialRecord", folder: Path) -> dict[str, Measured]:

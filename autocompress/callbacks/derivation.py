@@ -80,15 +80,19 @@ def lower_ranks(recipe: Recipe, plan: Plan, exclude: Sequence[str]) -> list[Deri
     return [Derived(replace(recipe, late_factorization=settings)) for settings in late]
 
 
-def promising(found: Sequence[Derived], curve: Sequence[EpochRecord]) -> list[Derived]:
+def promising(
+    found: Sequence[Derived], curve: Sequence[EpochRecord], *, sign: int = -1
+) -> list[Derived]:
     """Leave out levels that are worse than the finished trial though less is removed.
 
     Args:
         found: levels of one recipe.
         curve: of the trial; its first run was evaluated, under masks, where levels are taken.
+        sign: of the score: -1 where more is better, 1 where less is.
     """
     then = {record.epoch: record.score for record in curve if record.stage == "train"}
-    return [level for level in found if then.get(level.epoch or 0, 0.0) > curve[-1].score]
+    end = sign * curve[-1].score
+    return [level for level in found if level.epoch in then and sign * then[level.epoch] < end]
 
 
 class KeepStates(TrialCallback):
@@ -143,7 +147,8 @@ def derive(
     begin = time.perf_counter()
     each_s = sum(s for stage, s in result.seconds.items() if stage not in TRAINING_STAGES)
     sizes = {result.metrics["parameters"].value}
-    wanted = promising(sparsity_levels(recipe), result.curve) if result.curve else []
+    sign = context.problem.task.score.sign
+    wanted = promising(sparsity_levels(recipe), result.curve, sign=sign) if result.curve else []
     if best and kept.trained is not None:
         exclude = context.problem.config.search.exclude
         wanted = [*lower_ranks(recipe, kept.trained.plan, exclude), *wanted]

@@ -95,19 +95,15 @@ class EstimateStructure(TrialCallback):
         found: the estimate; ``None`` where none was made.
     """
 
-    def __init__(
-        self, context: Context, start: State, *, always: bool, for_stopping: bool
-    ) -> None:
+    def __init__(self, context: Context, start: State, *, for_stopping: bool) -> None:
         """Keep what is needed; nothing is estimated yet.
 
         Args:
             context: what all trials share.
             start: what the trial starts from.
-            always: whether it is estimated also where that saves nothing.
             for_stopping: whether early stopping needs it.
         """
-        self.context, self.start = context, start
-        self.always, self.for_stopping = always, for_stopping
+        self.context, self.start, self.for_stopping = context, start, for_stopping
         self.found: StructureEstimate | None = None
 
     def begin(self, recipe: Recipe) -> None:
@@ -117,14 +113,12 @@ class EstimateStructure(TrialCallback):
             PrunedError: it breaks a limit.
         """
         limits, on_latency = self.context.limits, self.context.limits.on("latency_ms")
-        exact = is_exact(recipe)
-        saves = exact and (self.for_stopping or on_latency or limits.on("parameters"))
-        if not (saves or self.always):
+        if not is_exact(recipe):
             return
-        latency = self.always or self.for_stopping or on_latency
+        latency = self.for_stopping or on_latency
+        if not (latency or limits.on("parameters")):
+            return
         self.found = estimate_structure(recipe, self.context, latency=latency, start=self.start)
-        if not exact:
-            return
         metrics = self.found.metrics
         broken = limits.surely_broken(metrics, self.context.baseline_metrics)
         if broken:

@@ -66,9 +66,11 @@ def main() -> None:
     try:
         with notices_once():
             app()
-    except UsageError as error:
-        say(f"autocompress: {error}")
-        raise SystemExit(MISUSED) from None
     except (AutocompressError, OSError) as error:
         say(f"autocompress: {error}")
-        raise SystemExit(FAILED) from None
+        raise SystemExit(exit_code(error)) from None
+
+
+def exit_code(error: Exception) -> int:
+    """Return how a command ends by an error: 2 where it was asked for what cannot be, else 1."""
+    return MISUSED if isinstance(error, UsageError) else FAILED

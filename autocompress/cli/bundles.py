@@ -21,13 +21,20 @@ from autocompress.cli.progress import progress_on
 from autocompress.cli.reading import pick_or_leave
 from autocompress.cli.tables import Row, say, show_json, show_line, show_table
 from autocompress.errors import UsageError
-from autocompress.metrics.formatting import count, format_value, percent, ratio
+from autocompress.metrics import Metric
+from autocompress.metrics.formatting import (
+    UNKNOWN,
+    count,
+    format_change,
+    format_value,
+    percent,
+)
 from autocompress.metrics.metric import LATENCY
 
 if TYPE_CHECKING:
+    from autocompress.bundles import Bundle
     from autocompress.bundles.checks import Check
     from autocompress.bundles.reproducing import Again
-    from autocompress.metrics import Metric
 
 REJECTED = 1  # exit code
 
@@ -69,37 +76,41 @@ def export(  # noqa: PLR0913 (typer calls it)
     else:
         chosen = opened.trial(trial)
     wanted = tuple(name.strip() for name in formats.split(","))
-    done = calls.export(opened, chosen.number, output, formats=wanted, force=force)
+    bundle = calls.export(opened, chosen.number, output, formats=wanted, force=force)
     if as_json:
-        show_json({"trial": chosen.number, **done.to_dict()})
+        show_json({"trial": chosen.number, **bundle.to_dict()})
     else:
-        size = count(sum(done.files.values()), "B")
-        show_line(f"trial {chosen.number}: {output}, {len(done.files)} files, {size}")
-        checks = done.checks.items()
-        show_table([_checked(name, check, opened.score) for name, check in checks])
-    for reason in done.rejected.values():
-        say(f"rejected, see {output}/rejected: {reason}")
-    for reason in done.unwritten.values():
+        size = count(sum(bundle.files.values()), "B")
+        show_line(f"trial {chosen.number}: {output}, {len(bundle.files)} files, {size}")
+        checks = bundle.checks.items()
+        show_table([checked_row(name, check, opened.score) for name, check in checks])
+    conclude(bundle)
+
+
+def conclude(bundle: "Bundle") -> None:
+    """Say what is missing from a bundle, and end the command where anything is."""
+    for reason in bundle.rejected.values():
+        say(f"rejected, see {bundle.path}/rejected: {reason}")
+    for reason in bundle.unwritten.values():
         say(f"missing: {reason}")
-    if done.rejected or done.unwritten:
+    if bundle.rejected or bundle.unwritten:
         raise typer.Exit(REJECTED)
 
 
-def _checked(name: str, check: "Check", score: "Metric") -> Row:
-    latency, baseline = check.latency, check.baseline_latency
-    row = {"checked file": name, "size": count(check.bytes, "B")}
-    if check.difference is not None:
-        row["difference"] = f"{check.difference:.1e}"
-    if check.agreement is not None:
-        row["same outcome"] = percent(check.agreement)
-    if score.name in check.scores:
-        row[score.title] = format_value(score, check.scores[score.name])
-    if latency is not None:
-        row["latency"] = format_value(LATENCY, latency.p50_ms)
-    if latency is not None and baseline is not None:
-        row["baseline"] = format_value(LATENCY, baseline.p50_ms)
-        row["ratio"] = ratio(latency.p50_ms / baseline.p50_ms)
-    return row
+def checked_row(name: str, check: "Check", score: Metric) -> Row:
+    """Return what was found of a model file."""
+    both = (check.latency, check.baseline_latency)
+    latency, baseline = (None if times is None else times.p50_ms for times in both)
+    return {
+        "checked file": name,
+        "size": count(check.bytes, "B"),
+        "difference": UNKNOWN if check.difference is None else f"{check.difference:.1e}",
+        "same outcome": percent(check.agreement),
+        score.title: format_value(score, check.scores.get(score.name)),
+        "latency": format_value(LATENCY, latency),
+        "baseline": format_value(LATENCY, baseline),
+        "ratio": format_change(LATENCY, latency, baseline),
+    }
 
 
 def reproduce(
@@ -118,21 +129,23 @@ def reproduce(
         return
     for difference in found.differences:
         say(f"not the machine of the study: {difference}")
-    for what, same in (("baseline", found.same_baseline), ("model", found.same_model)):
-        show_line(f"{what}: {'the same weights, bit by bit' if same else 'other weights'}")
-    show_table([drift_row(row) for row in found.numbers])
+    for what, is_same in (("baseline", found.same_baseline), ("model", found.same_model)):
+        same = "the same weights, bit by bit" if is_same else "other weights"
+        show_line(f"{what}: {same}")
+    show_table([drift_row(number) for number in found.numbers])
 
 
-def drift_row(row: "Again") -> Row:
+def drift_row(number: "Again") -> Row:
     """Return how far a number is from the one of the bundle."""
-    drift = "not measured again"
-    if row.drift is not None:
-        drift = f"{row.drift:+.4g}" if row.drift else "0"
-        drift += f" ({row.drift / row.bundle:+.2%})" if row.drift and row.bundle else ""
+    before, drift = number.bundle, number.drift
+    words = "not measured again"
+    if drift is not None:
+        words = f"{drift:+.4g}" if drift else "0"
+        words += f" ({drift / before:+.2%})" if drift and before else ""
     return {
-        "of": row.of,
-        "metric": row.metric,
-        "bundle": f"{row.bundle:.6g}",
-        "again": "" if row.again is None else f"{row.again:.6g}",
-        "drift": drift,
+        "of": number.of,
+        "metric": number.metric,
+        "bundle": f"{before:.6g}",
+        "again": "" if number.again is None else f"{number.again:.6g}",
+        "drift": words,
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from autocompress.events import Progress
 
 if TYPE_CHECKING:
-    from autocompress.bundles.bundle import Bundle
+    from autocompress.bundles import Bundle
     from autocompress.bundles.reproducing import Reproduction
     from autocompress.config import StudyConfig
     from autocompress.runs import Run

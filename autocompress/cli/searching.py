@@ -99,6 +99,17 @@ def _search(
     except KeyboardInterrupt:
         say(f"interrupted; go on by: autocompress resume {folder}")
         raise typer.Exit(INTERRUPTED) from None
+    conclude(finished, folder, as_json=as_json)
+
+
+def conclude(finished: "Run", folder: Path, *, as_json: bool = False) -> None:
+    """Show the front of a run, and what to do next; end the command where there is no front.
+
+    Args:
+        finished: the run.
+        folder: of the run, as the user may write it.
+        as_json: whether the front is shown as a document.
+    """
     show_front(finished, as_json=as_json)
     if finished.front():
         say(f"next: autocompress report {folder} -o report.html")

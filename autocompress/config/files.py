@@ -13,6 +13,8 @@ from autocompress.config import places
 from autocompress.config.reading import RENAMED, read_study
 from autocompress.config.schema import StudyConfig
 from autocompress.errors import ConfigurationError
+from autocompress.space.dimensions import flat
+from autocompress.space.parameters import path_of
 
 Place = Callable[[tuple[str, ...]], str]
 """Names the place of a key, such as ``"study.toml:7: "``; empty where unknown."""
@@ -49,9 +51,10 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
             origins.setdefault(key[:depth], origins[key])
 
     def place(key: tuple[str, ...]) -> str:
-        while key and key not in origins:
-            key = key[:-1]
-        return origins.get(key, f"{path}: ")
+        written = next((k for k in (key, _split(key)) if k[:2] in origins), key)
+        while written and written not in origins:
+            written = written[:-1]
+        return origins.get(written, f"{path}: ")
 
     return study_from(data, place=place)
 
@@ -82,6 +85,11 @@ def to_toml(config: StudyConfig) -> str:
 def template() -> str:
     """Return a commented study file to start from."""
     return resources.files(__package__).joinpath("template.toml").read_text(encoding="utf-8")
+
+
+def _split(key: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a key without dots in its parts: TOML reads a dotted name as tables."""
+    return tuple(".".join(key).split("."))
 
 
 def _read(path: Path) -> str:
@@ -116,8 +124,12 @@ def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
 def _set(data: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
     """Set a value in nested tables, in place; what is no table on the way is replaced by one.
 
-    A key that has an old and a new name replaces what the file has under the other one.
+    A key that has several names replaces what the file has under another one.
     """
+    search = data.get("search")
+    if key[0] == "search" and isinstance(search, dict):
+        path = path_of(".".join(key[1:]))
+        data["search"] = {n: v for n, v in flat(search).items() if path_of(n) != path}
     old = {new: name for name, new in RENAMED.items()}
     for other in (RENAMED.get(key[:1]), old.get(key[:1])):
         if other is not None and other[0] in data:

@@ -11,10 +11,10 @@ from autocompress.metrics.metric import KNOWN
 from autocompress.reading import Path, Problem, read, unknown_key
 from autocompress.registry import did_you_mean
 from autocompress.settings import describe
-from autocompress.space.allocation import ALLOCATIONS
-from autocompress.space.dimensions import flat, problems_of, varies
+from autocompress.space.dimensions import flat, problems_of, varies, written
 from autocompress.space.parameters import ALIASES, NAMES, parameter
 from autocompress.tasks import TASKS
+from autocompress.user_code import import_plugins
 
 RENAMED: Mapping[Path, Path] = {
     ("latency",): ("target",),
@@ -23,6 +23,8 @@ RENAMED: Mapping[Path, Path] = {
 }
 """Keys of release 0.1 that have another name now; both are read."""
 _OTHERS = ("exclude", "allocation")  # keys of [search] that are no parameters
+_NEEDS = {"int8": "target.runtime = 'onnxruntime'", "fp16": "target.device = 'cuda'"}
+_NEEDED = ("study", "data", "model", "search")
 _PARAMS = (
     "expected a table of parameters, such as sparsity = { low = 0.0, high = 0.9 }; "
     "`autocompress init` writes them all"
@@ -40,12 +42,13 @@ def read_study(data: Mapping[str, Any]) -> tuple[StudyConfig | None, list[Proble
         the file has it.
     """
     current, problems = _renamed(data)
+    problems += _import_plugins(current)
     old_names = {new: old for old, new in RENAMED.items() if _has(data, old)}
     sections = describe(StudyConfig)
     values: dict[str, Any] = {}
     for name, entry in sections.items():
         if name not in current:
-            if entry.rule is not None and name in ("study", "data", "model", "search"):
+            if name in _NEEDED:
                 problems.append(((name,), _missing(name)))
             continue
         if name == "limits":
@@ -83,7 +86,7 @@ def _renamed(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
             table = table[part]
         for part in new[:-1]:
             target = target[part]
-        target[new[-1]] = table.pop(old[-1])
+        target.setdefault(new[-1], table.pop(old[-1]))
     return current, problems
 
 
@@ -106,29 +109,30 @@ def _as_written(path: Path, old_names: Mapping[Path, Path]) -> Path:
 def _search(given: Any) -> tuple[SearchSection | None, list[Problem]]:
     if not isinstance(given, Mapping):
         return None, [((), _PARAMS + f", got {given!r}")]
-    params = flat({name: value for name, value in given.items() if name not in _OTHERS})
+    others = {name: value for name, value in given.items() if name in _OTHERS}
+    params = flat({name: value for name, value in given.items() if name not in others})
     problems = problems_of(params, *_OTHERS)
-    exclude, allocation = given.get("exclude", []), given.get("allocation", "uniform")
-    if not isinstance(exclude, list) or not all(isinstance(p, str) for p in exclude):
-        problems.append((("exclude",), f"expected a list of texts, got {exclude!r}"))
-    if not isinstance(allocation, str):
-        problems.append((("allocation",), f"expected a text in quotes, got {allocation!r}"))
-    elif ":" not in allocation and allocation not in ALLOCATIONS:
-        try:
-            ALLOCATIONS[allocation]
-        except ConfigurationError as error:
-            problems.append((("allocation",), str(error)))
     if not problems and not any(map(varies, params.values())):
         text = "the search space is empty: give at least one parameter a list or a range of "
         problems.append(((), text + "values, such as sparsity = { low = 0.0, high = 0.9 }"))
-    if problems:
-        return None, problems
-    return (
-        SearchSection(
-            params={**params, **_defaults(params)}, exclude=tuple(exclude), allocation=allocation
-        ),
-        [],
-    )
+    if not problems:
+        params = {name: written(value) for name, value in params.items()} | _defaults(params)
+    section, found = read(SearchSection, {**others, "params": params})
+    problems += found
+    return (None if problems else section), problems
+
+
+def _import_plugins(data: Mapping[str, Any]) -> list[Problem]:
+    """Import what registers the names that the file uses, and return what is wrong with it."""
+    study = data.get("study")
+    names = study.get("plugins", []) if isinstance(study, Mapping) else []
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return []  # reading the section says so
+    try:
+        import_plugins(names)
+    except ConfigurationError as error:
+        return [(("study", "plugins"), problem) for problem in error.problems]
+    return []
 
 
 def _defaults(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,6 +230,6 @@ def _contradictions(config: StudyConfig) -> Iterator[Problem]:
         if name not in known:
             yield (
                 ("search", "precision"),
-                f"{name!r}: {target.name} runs {', '.join(known)}; int8 needs "
-                "target.runtime = 'onnxruntime', fp16 target.device = 'cuda'",
+                f"{name!r} needs {_NEEDS[name]}; {config.target.runtime!r} with "
+                f"{config.target.device!r} runs {', '.join(known)}",
             )

@@ -9,6 +9,8 @@ from autocompress.data.settings import DataSettings
 from autocompress.reading import plain
 from autocompress.samplers import SAMPLERS
 from autocompress.settings import check, describe, setting
+from autocompress.space.allocation import ALLOCATIONS, UNIFORM
+from autocompress.space.parameters import path_of
 from autocompress.space.space import Space
 from autocompress.targets.settings import TargetSettings
 from autocompress.tasks import TASKS
@@ -153,8 +155,19 @@ class SearchSection:
     """
 
     params: Mapping[str, Any]
-    exclude: tuple[str, ...] = ()
-    allocation: str = "uniform"
+    exclude: tuple[str, ...] = setting((), help="patterns of layers that no technique touches")
+    allocation: str = setting(
+        UNIFORM, help="how sparsity is spread over groups", names=ALLOCATIONS, references=True
+    )
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check(self)
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The settings of a recipe that the table names, by their paths."""
+        return frozenset(map(path_of, self.params))
 
 
 @dataclass(frozen=True, kw_only=True)

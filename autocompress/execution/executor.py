@@ -20,9 +20,10 @@ class Job:
         recipe: all that it decides, as ``Recipe.to_dict`` writes it; its ``start`` names the
             trial whose trainable weights it starts from.
         start_folder: folder of that trial in the run; ``None``: it starts from the baseline.
+        start_sha256: of that folder.
         rivals: the complete trials so far, for early stopping and derived candidates.
         stop_early: whether it may be stopped early.
-        estimate: whether its structure is estimated also where that saves nothing, for samplers
+        estimate: whether the structure is estimated also of a trial that is pruned, for samplers
             that need values of every trial.
         derive: whether other candidates of its training run are wanted.
         derive_s: seconds that they may take, besides a share of the trial's own time.
@@ -31,6 +32,7 @@ class Job:
     number: int
     recipe: Mapping[str, Any]
     start_folder: str | None = None
+    start_sha256: str | None = None
     rivals: tuple[Rival, ...] = ()
     stop_early: bool = False
     estimate: bool = False

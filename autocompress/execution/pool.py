@@ -29,6 +29,7 @@ class _Worker:
     results: int
     job: Job | None = None
     ready: bool = False
+    cancelled: bool = False
     pending: bytes = field(default=b"")
 
     def send(self, job: Job) -> None:
@@ -108,6 +109,7 @@ class LocalPool:
         """Ask the process of a job to end it between two batches."""
         for worker in self._workers:
             if worker.job is not None and worker.job.number == number:
+                worker.cancelled = True
                 worker.process.terminate()
 
     def close(self) -> None:
@@ -149,7 +151,7 @@ class LocalPool:
             if READY in document:
                 worker.ready = True
                 continue
-            worker.job = None
+            worker.job, worker.cancelled = None, False
             result = TrialResult.from_dict(document.pop("result"))
             ended.append(Done(result=result, **document))
         return ended
@@ -166,7 +168,12 @@ class LocalPool:
                 f"a worker ended with exit code {code} before its first trial; what is finished "
                 f"is kept: autocompress resume {self._folder}"
             )
-        if job is None or code == DEVICE_LOST:
+        if job is None:
+            return []
+        if worker.cancelled:  # while it started
+            return [interrupted(job)]
+        if code == DEVICE_LOST:  # of the job before; this one has not begun
+            self.submit(job)
             return []
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         reason = f"its process ended by {how}: out of memory, or a crash"

@@ -64,14 +64,15 @@ def main(arguments: Sequence[str]) -> None:
             done = run_job(job, context)
         except KeyboardInterrupt:
             ended = interrupted(job)
-            _write(results, {"number": job.number, "result": ended.result.to_dict()})
             asked.clear()
+            _write(results, {"number": job.number, "result": ended.result.to_dict()})
             continue
         except DeviceLostError as error:
             lost = failed(Recipe.from_dict(job.recipe), error)
             _write(results, {"number": job.number, "result": lost.to_dict()})
             sys.stderr.write(f"autocompress: a worker ends, its trial broke the GPU: {error}\n")
             raise SystemExit(DEVICE_LOST) from None
+        asked.clear()  # too late for this job, and not meant for the next
         document = {
             "number": done.number,
             "result": done.result.to_dict(),

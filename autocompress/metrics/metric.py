@@ -7,14 +7,12 @@ module knows the name of a metric.
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
 
 from autocompress.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from autocompress.targets import Session
 
 Direction = Literal["minimize", "maximize"]
 Format = Literal["fraction", "count", "bytes", "number"]
@@ -50,6 +48,16 @@ class Estimate:
         return cls(**data)
 
 
+class Deployed(Protocol):
+    """A model that is ready to run on the target: what metrics need of a target's session."""
+
+    def run(self, inputs: "Tensor") -> Any:
+        """Return the outputs for a batch of any size."""
+
+    def time(self, calls: int) -> Any:
+        """Make that many calls on the example; return their durations, as the session's."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A compressed model, as a metric receives it.
@@ -63,7 +71,7 @@ class Candidate:
     """
 
     model: "nn.Module"
-    session: "Session"
+    session: Deployed
     example: "Tensor"
     size_bytes: int
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autocompress.reading import Problem
+from autocompress.recipe import EXTRA
 from autocompress.registry import did_you_mean
 from autocompress.space.parameters import (
     COEFFICIENTS,
@@ -12,6 +13,7 @@ from autocompress.space.parameters import (
     Value,
     parameter,
     searchable,
+    stage_of,
     unknown_parameter,
 )
 
@@ -62,6 +64,18 @@ def dimension_of(value: Any) -> Dimension:
     return Range(**value) if isinstance(value, Mapping) else Constant(value)
 
 
+def written(value: Any) -> Any:
+    """Return what ``dimension_of`` takes as a study file has it: plain values, lists, tables."""
+    if isinstance(value, Constant):
+        return value.value
+    if isinstance(value, Choices):
+        return list(value.values)
+    if isinstance(value, Range):
+        known = {key: entry for key, entry in asdict(value).items() if entry is not None}
+        return known if value.log else {key: known[key] for key in known if key != "log"}
+    return dict(zip(_RANGE_KEYS, value, strict=False)) if isinstance(value, tuple) else value
+
+
 def flat(search: Mapping[str, Any]) -> dict[str, Any]:
     """Return a ``[search]`` table with its inner tables as dotted names.
 
@@ -70,13 +84,12 @@ def flat(search: Mapping[str, Any]) -> dict[str, Any]:
     return dict(_flat(search, "", [*searchable(), f"{COEFFICIENTS}."]))
 
 
-def _flat(
-    search: Mapping[str, Any], prefix: str, paths: list[str]
-) -> Iterator[tuple[str, Any]]:
+def _flat(search: Mapping[str, Any], prefix: str, paths: list[str]) -> Iterator[tuple[str, Any]]:
     for key, value in search.items():
         name = prefix + key
         is_table = isinstance(value, Mapping) and not {"low", "high"} & set(value)
-        if is_table and any(path.startswith(f"{name}.") for path in paths):
+        is_added = name.split(".")[0] == EXTRA and not stage_of(name)[1]
+        if is_table and (is_added or any(path.startswith(f"{name}.") for path in paths)):
             yield from _flat(value, f"{name}.", paths)
         else:
             yield name, value
@@ -145,14 +158,7 @@ def _nearest(dimension: Choices | Range, wished: Any) -> Any:
 
 
 def _problems(found: Parameter, value: Any) -> Iterator[Problem]:
-    if isinstance(value, Constant):
-        value = value.value
-    elif isinstance(value, Choices):
-        value = list(value.values)
-    elif isinstance(value, Range):
-        value = {key: entry for key, entry in asdict(value).items() if entry is not None}
-    elif isinstance(value, tuple):
-        value = dict(zip(_RANGE_KEYS, value, strict=False))
+    value = written(value)
     if isinstance(value, Mapping):
         yield from _range_problems(found, value)
     elif not isinstance(value, list):

@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, replace
 from functools import reduce
 from typing import Any, Literal, get_args, get_origin
 
-from autocompress.recipe import EXTRA, Recipe
+from autocompress.recipe import EXTRA, EXTRA_SETTINGS, Recipe, unknown_stage
 from autocompress.registry import did_you_mean
 from autocompress.settings import Described, Rule, describe
 
@@ -175,6 +175,9 @@ def unknown_parameter(name: str, *more: str) -> str:
         name: it.
         more: what else may stand in its place.
     """
+    stage = stage_of(name)[0].removeprefix(f"{EXTRA}.")
+    if name.startswith(f"{EXTRA}.") and stage not in EXTRA_SETTINGS:
+        return unknown_stage(stage)
     allowed = [*ALIASES, *more]
     hint = did_you_mean(name, [*allowed, *searchable()])
     return (

@@ -242,9 +242,7 @@ class Space:
             return self._default(path)
         return _suggest(trial, self.name(path), known, dimension)
 
-    def _settings(
-        self, stage: str, cls: type, effects: Effects, problems: list[Problem]
-    ) -> Any:
+    def _settings(self, stage: str, cls: type, effects: Effects, problems: list[Problem]) -> Any:
         """Return the settings of a stage; what is wrong with them joins the problems."""
         values = effects.settings(stage)
         if "exclude" in describe(cls):
@@ -263,7 +261,12 @@ class Space:
             )
         complete = {self.name(path): self._default(path) for path in self._paths} | dict(params)
         shares = allocate(self.allocation, complete, analysis)
-        return recipe.with_values({"sparsification.sparsity": shares})
+        spread = recipe.with_values({f"sparsification.{n}": v for n, v in shares.items()})
+        settings = spread.sparsification
+        assert settings is not None
+        if not any((settings.sparsity, settings.linear_sparsity)):
+            return spread.with_values({"sparsification": None})
+        return spread
 
 
 def _suggest(

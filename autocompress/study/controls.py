@@ -20,6 +20,7 @@ from autocompress.results import EpochRecord
 from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
 from autocompress.runs.store import intact, read_plan
+from autocompress.space.parameters import path_of
 from autocompress.study.budget import Amount
 from autocompress.study.run import resume_run, run_study
 from autocompress.techniques.folding import Folding, fold_batch_norms
@@ -113,7 +114,9 @@ def _changed(
     """Return the study with other settings, on the baseline and teacher that the run has."""
     data = config.to_dict()
     data["study"] = {**data["study"], **study}
-    data["search"] = {**data["search"], **search}
+    replaced = set(map(path_of, search))
+    kept = {n: v for n, v in data["search"].items() if path_of(n) not in replaced}
+    data["search"] = {**kept, **search}
     data["study"].pop("timeout", None)
     for section, home in (("model", layout.BASELINE), ("teacher", layout.TEACHER)):
         if section in data:
@@ -124,8 +127,9 @@ def _changed(
 
 def _epochs(trial: TrialRecord, config: StudyConfig) -> dict[str, int]:
     """Return the epochs of the run's trials as constants, so that a control plans none itself."""
-    names = {"epochs", "recovery_epochs"} - config.search.params.keys()
-    return {name: trial.recipe["training"][name] for name in names}
+    paths = {f"training.{name}": name for name in ("epochs", "recovery_epochs")}
+    missing = {path: name for path, name in paths.items() if path not in config.search.paths}
+    return {path: trial.recipe["training"][name] for path, name in missing.items()}
 
 
 def _spent_seconds(done: Run, workers: int) -> float:

@@ -61,8 +61,8 @@ class SearchLoop:
         self.done = sum(trial.counts for trial in trials)
         self.running: dict[int, _Submitted] = {}
         self.derive_s = 0.0
-        searched = context.problem.config.search.params
-        self.may_shorten = not {"training.epochs", "training.recovery_epochs"} <= set(searched)
+        given = context.problem.config.search.paths
+        self.may_shorten = not {"training.epochs", "training.recovery_epochs"} <= given
 
     def search(self) -> None:
         """Run trials until there are enough or the time is up.
@@ -90,37 +90,29 @@ class SearchLoop:
         """Begin the next trial: one that was interrupted, or a new proposal."""
         if self.waiting:
             record = self.waiting.pop(0)
-            self.proposer.enqueue(record.params, record.name)
-            proposal = self.proposer.ask()
-            self._begin(record.number, proposal, record.params, record.recipe)
-            self._run(record.number, proposal, record.recipe)
-            return
-        proposal, number = self.proposer.ask(), self.next_number
-        self.next_number += 1
-        try:
-            recipe = proposal.space.recipe(proposal.params, self.context.analysis).to_dict()
-        except ConfigurationError as error:
-            recipe, refusal = {}, str(error)
+            proposal, number = self.proposer.ask_again(record), record.number
+            recipe, refusal = record.recipe, self._lacking_start(record.recipe)
         else:
-            refusal = self._duplicate_of(recipe)
-        self._begin(number, proposal, proposal.params, recipe)
+            proposal, number = self.proposer.ask(), self.next_number
+            self.next_number += 1
+            try:
+                recipe = proposal.space.recipe(proposal.params, self.context.analysis).to_dict()
+            except ConfigurationError as error:
+                recipe, refusal = {}, str(error)
+            else:
+                refusal = self._duplicate_of(recipe) or self._lacking_start(recipe)
+        self._begin(number, proposal, recipe)
         if refusal:
             self._refuse(number, proposal, recipe, refusal)
         else:
             self._run(number, proposal, recipe)
 
-    def _begin(
-        self,
-        number: int,
-        proposal: Proposal,
-        params: Mapping[str, Any],
-        recipe: Mapping[str, Any],
-    ) -> None:
+    def _begin(self, number: int, proposal: Proposal, recipe: Mapping[str, Any]) -> None:
         """Note that a trial begins, for the first time or again."""
         proposed = Proposed(
             number=number,
             time=now(),
-            params=dict(params),
+            params=dict(proposal.params),
             recipe=recipe,
             origin="sampler" if proposal.name is None else "initial",
             start=recipe.get("start"),
@@ -135,6 +127,17 @@ class SearchLoop:
                 return f"the same recipe as trial {trial.number}"
         return ""
 
+    def _lacking_start(self, recipe: Mapping[str, Any]) -> str:
+        start = recipe.get("start")
+        if start is None or self._start(recipe) is not None:
+            return ""
+        return f"recipe.start: trial {start} has no model to start from"
+
+    def _start(self, recipe: Mapping[str, Any]) -> TrialRecord | None:
+        """Return the trial that a recipe starts from, if it has a model."""
+        with_model = {t.number: t for t in self.run.trials() if t.folder is not None}
+        return with_model.get(recipe.get("start", -1))
+
     def _refuse(
         self, number: int, proposal: Proposal, recipe: Mapping[str, Any], reason: str
     ) -> None:
@@ -148,15 +151,17 @@ class SearchLoop:
         )
         self._record(number, result)
         self.proposer.tell(proposal, self.run.trial(number))
+        self.done += 1
         self._report(number)
 
     def _run(self, number: int, proposal: Proposal, recipe: Mapping[str, Any]) -> None:
-        options, start = self.context.problem.config.study, recipe.get("start")
+        options, start = self.context.problem.config.study, self._start(recipe)
         trials = self.run.trials()
         job = Job(
             number=number,
             recipe=recipe,
-            start_folder=None if start is None else self._folder_of(start),
+            start_folder=None if start is None or start.folder is None else start.folder.name,
+            start_sha256=None if start is None else start.sha256,
             rivals=tuple(map(self._rival, filter(_is_complete, trials))),
             stop_early=options.early_stopping and _stopping_pays(trials),
             estimate=proposal.flat,
@@ -166,12 +171,6 @@ class SearchLoop:
         self.derive_s = 0.0
         self.running[number] = _Submitted(proposal, job)
         self.executor.submit(job)
-
-    def _folder_of(self, number: int) -> str:
-        folder = self.run.trial(number).folder
-        if folder is None:
-            raise ConfigurationError(f"recipe.start: trial {number} has no model to start from")
-        return folder.name
 
     def _rival(self, trial: TrialRecord) -> Rival:
         score = self.context.problem.task.score.name

@@ -1,7 +1,7 @@
 """The front door: search with Python objects; a study file is its serial form."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from autocompress.runs import Run, layout
 from autocompress.space.initial import DEFAULT_SPACE
 from autocompress.study.budget import Amount
 from autocompress.study.run import begin, go_on
-from autocompress.targets import Target
+from autocompress.targets import Effort, Target
 from autocompress.tasks import Task
 from autocompress.user_code import import_plugins
 
@@ -40,6 +40,7 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
     *,
     task: Task | str | None = None,
     target: Target | str | Mapping[str, Any] = "torch",
+    effort: Effort | None = None,
     space: Mapping[str, Any] | None = None,
     objectives: Sequence[Metric | str] | None = None,
     limits: Mapping[str, float] | None = None,
@@ -68,6 +69,8 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
         task: what the model is for; by default classification.
         target: where it will run: a :class:`~autocompress.targets.Target`, the name of a runtime,
             or the ``[target]`` table of a study file.
+        effort: how long latency is measured; by default what the ``[target]`` table says, or 5 s
+            for each model.
         space: what is searched, as the ``[search]`` table of a study file: a name to a constant,
             a list, or ``{"low": ..., "high": ...}``. By default
             ``autocompress.space.initial.DEFAULT_SPACE``.
@@ -106,7 +109,7 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
         "data": {"source": data if isinstance(data, str) else f"{PYTHON}{type(data).__name__}"},
         "model": _model_section(model),
         "task": {"name": task if isinstance(task, str) else f"{PYTHON}{task.name}"},
-        "target": _target_section(target),
+        "target": _target_section(target, effort),
         "training": dict(training or {}),
         "search": dict(DEFAULT_SPACE if space is None else space),
         "limits": dict(limits or {}),
@@ -214,9 +217,12 @@ def _model_section(model: nn.Module | str) -> dict[str, Any]:
     return {"factory": f"{PYTHON}{type(model).__name__}", "epochs": 0}
 
 
-def _target_section(target: Target | str | Mapping[str, Any]) -> dict[str, Any]:
+def _target_section(
+    target: Target | str | Mapping[str, Any], effort: Effort | None
+) -> dict[str, Any]:
+    given = {} if effort is None else asdict(effort)
     if isinstance(target, str):
-        return {"runtime": target}
+        return {"runtime": target, **given}
     if isinstance(target, Mapping):
-        return dict(target)
-    return {"runtime": f"{PYTHON}{target.name}", "batch_size": target.batch_size}
+        return {**target, **given}
+    return {"runtime": f"{PYTHON}{target.name}", "batch_size": target.batch_size, **given}

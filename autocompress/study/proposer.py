@@ -5,8 +5,9 @@ trials knows nothing of it.
 """
 
 import warnings
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
-from autocompress.metrics import Metric
+from autocompress.metrics import Estimate, Metric
 from autocompress.metrics.limits import Limits
 from autocompress.results import Estimates
 from autocompress.runs.records import TrialRecord
@@ -51,6 +52,7 @@ class Proposer:
         objectives: what is improved.
         limits: what a candidate must keep to.
         baseline: what the baseline is worth.
+        score: name of the task's first score, which a trial that is stopped early may still reach.
         sampler: a name of ``SAMPLERS``.
         seed: of the sampler.
     """
@@ -62,13 +64,15 @@ class Proposer:
         limits: Limits,
         baseline: Estimates,
         *,
+        score: str,
         sampler: str,
         seed: int,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # events say what there is to say
         self.space, self.objectives = space, tuple(objectives)
-        self.limits, self.baseline = limits, baseline
+        self.limits, self.baseline, self.score = limits, baseline, score
         self.fidelity = 1.0
+        self._next: deque[tuple[Mapping[str, Any], str | None]] = deque()
         directions = [metric.direction for metric in objectives]
         self.study = optuna.create_study(directions=directions)
         self.study.sampler = SAMPLERS[sampler](seed)
@@ -91,13 +95,13 @@ class Proposer:
         values = None
         if finished or imputed:
             state = TrialState.COMPLETE
-            values = self._values(trial.searched, trial.bound if imputed else None)
+            values = self._values(trial)
         frozen = create_trial(
             state=state,
             values=values,
             params=params,
             distributions=distributions,
-            constraints=self._constraints(trial.searched, finished=finished),
+            constraints={} if trial.state == "failed" else self._constraints(trial),
             user_attrs={} if trial.parent is None else {PARENT: trial.parent},
         )
         _set_times(frozen, trial.started, trial.finished)
@@ -105,17 +109,26 @@ class Proposer:
 
     def enqueue(self, params: Mapping[str, Any], name: str | None = None) -> None:
         """Propose these parameters next, after what was enqueued before."""
-        self.study.enqueue_trial(dict(params), user_attrs={} if name is None else {"name": name})
+        self._next.append((params, name))
 
     def ask(self) -> Proposal:
-        """Return the next proposal."""
+        """Return the next proposal: what was enqueued, then what the sampler proposes."""
+        name = None
+        if self._next:
+            params, name = self._next.popleft()
+            self.study.enqueue_trial(dict(params))
         flat = wants_flat(self.study)
         trial = self.study.ask()
         space = self.space.at_fidelity(self.fidelity, conditional=not flat)
         with warnings.catch_warnings():  # an enqueued value that has no effect is left out
             warnings.simplefilter("ignore", UserWarning)
             params = space.sample(trial)
-        return Proposal(trial, params, space, flat, trial.user_attrs.get("name"))
+        return Proposal(trial, params, space, flat, name)
+
+    def ask_again(self, record: TrialRecord) -> Proposal:
+        """Return the proposal of a trial that was interrupted, before all that is enqueued."""
+        self._next.appendleft((record.params, record.name))
+        return replace(self.ask(), params=record.params)
 
     def tell(self, proposal: Proposal, trial: TrialRecord) -> None:
         """Tell the sampler how a proposal ended.
@@ -127,13 +140,10 @@ class Proposer:
         if trial.state == "failed":
             self.study.tell(proposal.trial, state=TrialState.FAIL)
             return
-        complete = trial.state == "complete"
-        known = trial.searched
-        for name, by in self._constraints(known, finished=complete).items():
+        for name, by in self._constraints(trial).items():
             proposal.trial.set_constraint(name, by)
-        if complete or proposal.flat:
-            bound = None if complete else trial.bound
-            self.study.tell(proposal.trial, self._values(known, bound))
+        if trial.state == "complete" or proposal.flat:
+            self.study.tell(proposal.trial, self._values(trial))
         else:
             self.study.tell(proposal.trial, state=TrialState.PRUNED)
 
@@ -141,16 +151,19 @@ class Proposer:
         """Give up a proposal that was interrupted."""
         self.study.tell(proposal.trial, state=TrialState.FAIL)
 
-    def _values(self, known: Estimates, bound: float | None) -> list[float]:
-        values = {**self.baseline, **known}
-        found = [values[metric.name].value for metric in self.objectives]
-        if bound is not None:
-            found[0] = bound
-        return found
+    def _at_best(self, trial: TrialRecord) -> Estimates:
+        """Return what is known of a trial, with the score that it could still reach."""
+        if trial.bound is None:
+            return trial.searched
+        return {**trial.searched, self.score: Estimate(value=trial.bound)}
 
-    def _constraints(self, known: Estimates, *, finished: bool) -> dict[str, float]:
-        broken = self.limits.constraints(known, self.baseline)
-        return {**broken, UNFINISHED: -1.0 if finished else 1.0}
+    def _values(self, trial: TrialRecord) -> list[float]:
+        known = {**self.baseline, **self._at_best(trial)}
+        return [known[metric.name].value for metric in self.objectives]
+
+    def _constraints(self, trial: TrialRecord) -> dict[str, float]:
+        broken = self.limits.constraints(self._at_best(trial), self.baseline)
+        return {**broken, UNFINISHED: -1.0 if trial.state == "complete" else 1.0}
 
     def _sampled(
         self, params: Mapping[str, Any]

@@ -21,6 +21,7 @@ from autocompress.execution.pool import LocalPool
 from autocompress.graph import find_units
 from autocompress.metrics import Metric
 from autocompress.problem import Problem, check_model, digests, problem_from
+from autocompress.reading import plain
 from autocompress.runs import Run, layout
 from autocompress.runs.journal import Journal, Session, now, read_events
 from autocompress.runs.lock import only_writer
@@ -146,7 +147,7 @@ class Check:
         model: factory, parameters and shape of the outputs.
         units: the groups that can be removed, and why others cannot.
         fixed: layers that stay, and why.
-        space: values of each search parameter, as text.
+        space: values of each search parameter, as the study file has them.
         device: where training runs.
     """
 
@@ -156,7 +157,7 @@ class Check:
     model: Mapping[str, Any]
     units: Sequence[Mapping[str, Any]]
     fixed: Mapping[str, str]
-    space: Mapping[str, str]
+    space: Mapping[str, Any]
     device: str
 
 
@@ -189,7 +190,7 @@ def check(config: StudyConfig) -> Check:
         },
         units=facts["units"],
         fixed=facts["fixed"],
-        space={name: repr(d) for name, d in config.space().dimensions.items()},
+        space=plain(config.search.params),
         device=str(data.device),
     )
 
@@ -316,6 +317,7 @@ def _search(
                 problem.objectives,
                 context.limits,
                 context.baseline_metrics,
+                score=problem.task.score.name,
                 sampler=config.study.sampler,
                 seed=config.study.seed + len(run.trials()),
             )

@@ -1,6 +1,5 @@
 """What became of each layer of a model."""
 
-
 from torch import Tensor, nn
 
 from autocompress.results import LayerChange

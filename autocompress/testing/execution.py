@@ -1,14 +1,33 @@
 """What an executor must do."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from autocompress.context import Context
+from torch import nn
+
+from autocompress.artifacts import write_folder
+from autocompress.config import study_from, to_toml
+from autocompress.context import Context, prepare
+from autocompress.events import ignore
 from autocompress.execution import Done, Executor, Job
+from autocompress.problem import problem_from
 from autocompress.recipe import Recipe
+from autocompress.runs import layout
 
 WAIT_S = 0.2
+SMALL: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "study": {"name": "small"},
+        "data": {"source": "digits", "train_limit": 400, "valid_limit": 100, "test_limit": 100},
+        "model": {"factory": f"{__name__}:digits_net", "epochs": 1},
+        "training": {"epochs": 1, "recovery_epochs": 0},
+        "target": {"device": "cpu", "budget_s": 0.1},
+        "search": {"sparsity": [0.0, 0.5], "linear_sparsity": [0.0, 0.5]},
+    }
+)
 
 
 def check_executor(
@@ -18,7 +37,8 @@ def check_executor(
 
     Args:
         executor: new, not started; it is closed afterwards.
-        folder: of a run that has begun, as ``context`` belongs to it.
+        folder: of a run that has begun, as ``context`` belongs to it; :func:`small_study` makes
+            one.
         context: what its trials share.
         recipes: at least two different ones that complete within seconds.
 
@@ -39,6 +59,32 @@ def check_executor(
         _check_cancel(executor, recipes[0])
     finally:
         executor.close()
+
+
+def digits_net(num_classes: int, channels: int) -> nn.Module:
+    """Return a network for images of 8 x 8 pixels, with random weights."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(8 * 16, 32), nn.ReLU(), nn.Linear(32, num_classes),
+    ]  # fmt: skip
+    return nn.Sequential(*layers)
+
+
+def small_study(folder: Path) -> tuple[Context, list[Recipe]]:
+    """Begin a study of scikit-learn's digits that its file describes, for ``check_executor``.
+
+    Args:
+        folder: of the run; it must not exist.
+
+    Returns:
+        what its trials share, with a baseline that was trained for an epoch; and two recipes.
+    """
+    config = study_from(SMALL)
+    write_folder(folder, {layout.STUDY: to_toml(config).encode()}, replace=False)
+    context = prepare(problem_from(config), folder, ignore)
+    spaces = [{"sparsity": 0.0, "linear_sparsity": 0.5}, {"sparsity": 0.5}]
+    return context, [config.space().recipe(params) for params in spaces]
 
 
 def _run_all(executor: Executor, jobs: Sequence[Job], timeout_s: float = 300.0) -> list[Done]:

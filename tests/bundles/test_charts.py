@@ -5,8 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from autocompress.bundles.charts import curve_svg, layers_svg
-from autocompress.results import EpochRecord
-from autocompress.targets import LayerChange
+from autocompress.results import EpochRecord, LayerChange
 
 from little_bundles import ACCURACY
 

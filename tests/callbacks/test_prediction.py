@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 
-from autocompress.errors import ConfigurationError
 from autocompress.callbacks.prediction import (
     EarlyStopping,
     Finished,
@@ -13,6 +12,7 @@ from autocompress.callbacks.prediction import (
     errors_left,
     optimistic_score,
 )
+from autocompress.errors import ConfigurationError
 
 ITEMS = 1000
 PLANNED = {"train": 2, "recover": 2}
@@ -123,9 +123,7 @@ def test_errors_left_are_taken_at_the_same_share_of_the_same_stage():
     short = finished(1, [0.4, 0.8])
 
     def left(*scores):
-        return [
-            round(share, 2) for share in errors_left(running(*scores), [long, short], 10**6)
-        ]
+        return [round(share, 2) for share in errors_left(running(*scores), [long, short], 10**6)]
 
     assert left(0.5) == [0.25]  # long after 2 of 4, short has no epoch yet
     assert left(0.5, 0.5) == [0.33, 0.33]

@@ -3,6 +3,9 @@ import sys
 
 import pytest
 
+from autocompress import errors
+from autocompress.cli.app import exit_code
+
 from made_up_runs import FOUR, made_up_run
 
 COMMANDS = (
@@ -72,6 +75,19 @@ def test_init_writes_a_study_and_never_replaces_one(call, tmp_path):
     code, _, err = call("init", tmp_path / "new")
     assert code == 2
     assert "exists" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ConfigurationError("model: no such model"), 2),
+        (errors.RunError("runs/made_up exists"), 2),
+        (errors.AutocompressError("the baseline diverged"), 1),
+        (OSError(28, "No space left on device"), 1),
+    ],
+)
+def test_an_error_has_an_exit_code(error, code):
+    assert exit_code(error) == code
 
 
 def test_an_error_of_the_machine_is_exit_code_1(call, tmp_path):

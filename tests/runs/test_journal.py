@@ -10,10 +10,15 @@ from autocompress.runs.journal import Ended, Journal, Proposed, Session, now, re
 RESULT = TrialResult(
     state="complete",
     recipe={"fold": True, "sparsification": {"sparsity": [0.1, 0.2, 0.3]}},
-    metrics={"accuracy": Estimate(value=0.9, low=0.85, high=0.95, n=100), "flops": Estimate(value=1)},
+    metrics={
+        "accuracy": Estimate(value=0.9, low=0.85, high=0.95, n=100),
+        "flops": Estimate(value=1),
+    },
     curve=(EpochRecord(stage="train", epoch=1, train_loss=1.0, valid_loss=2.0, score=0.5),),
     stages=(
-        StageResult(stage="prune", seconds=0.1, score=None, parameters=3, steps=1, report=("one",)),
+        StageResult(
+            stage="prune", seconds=0.1, score=None, parameters=3, steps=1, report=("one",)
+        ),
     ),
     seconds={"train": 1.5},
     folder="00000",

@@ -1,15 +1,17 @@
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import optuna
 import pytest
 
 from autocompress.errors import ConfigurationError
-from autocompress.recipe import Recipe
-from autocompress.space.allocation import ALLOCATIONS
-from autocompress.space.initial import INITIAL, initial_params
-from autocompress.space.parameters import ALIASES, parameter
-from autocompress.space.space import Choices, Constant, Range, Space
+from autocompress.recipe import EXTRA_SETTINGS, Recipe
+from autocompress.settings import setting
+from autocompress.space import Choices, Constant, Range, Space
+from autocompress.space.initial import DEFAULT_SPACE, INITIAL, initial_params
+from autocompress.space.parameters import ALIASES, parameter, searchable
 from autocompress.training.fitting import Training
+
+THIRDS = ("early", "middle", "late")
 
 DIMENSIONS = {
     "sparsity": Range(0.0, 0.9, step=0.1),
@@ -33,7 +35,7 @@ def ask(space, fixed, **options):
     return trial, space.sample(trial)
 
 
-def test_sampled_parameters_make_the_recipe():
+def test_sampled_values_make_the_recipe():
     fixed = {
         "sparsity": 0.4,
         "granularity": "filter",
@@ -95,7 +97,7 @@ def test_a_flat_space_samples_every_parameter():
     assert set(trial.params) == set(DIMENSIONS)
 
 
-def test_sparsity_can_differ_by_third():
+def test_sparsity_can_differ_by_stage():
     dimensions = {"sparsity_early": Constant(0.1), "sparsity_late": Constant(0.7)}
     space = Space(dimensions, Training())
     _, params = ask(space, {})
@@ -126,82 +128,211 @@ def test_without_int8_there_is_no_initial_recipe_for_it(precision):
     assert names == [name for name in INITIAL if not name.endswith("quantized")]
 
 
-def test_every_short_name_reaches_the_recipe():
+BASE = {
+    "sparsity": 0.5,
+    "linear_sparsity": 0.5,
+    "distillation": "soft_target",
+    "rank": 0.5,
+    "late_factorization.rank": 0.5,
+    "sparsification.end": 0.9,
+    "training.epochs": 6,
+}
+
+
+@pytest.mark.parametrize("path", searchable())
+def test_every_parameter_reaches_the_recipe(path):
     """A parameter that no recipe depends on would be searched in vain."""
-    space = Space({}, Training())
-    known = {name: parameter(name) for name in ALIASES}
-    base = {
-        **{name: found.default for name, found in known.items()},
-        "sparsity": 0.5,
-        "linear_sparsity": 0.5,
-        "distillation": "soft_target",
-        "rank": 0.5,
-        "epochs": 2,
-        "recovery_epochs": 1,
-        "learning_rate": 1e-3,
+    space, known = Space({}), parameter(path)
+    recipe = space.recipe(BASE)
+    now = recipe.value(path.rsplit(".", 1)[0] if known.entry.name in THIRDS else path)
+    if known.choices:
+        other = next(c for c in known.choices if c not in (now, known.off))
+    elif known.kind == "boolean":
+        other = not now
+    else:
+        other = 0.3 if known.kind == "float" else 5
+    if path == "distillation.temperature":
+        other = 2.0
+    assert space.recipe({**BASE, path: other}) != recipe
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_a_short_name_means_its_path(name):
+    values = {"boolean": False, "int": 3, "float": 0.5}
+    known = parameter(name)
+    value = values.get(known.kind, known.choices[-1] if known.choices else None)
+    space = Space({name: value})
+    assert space.recipe({**BASE, name: value}) == Space({}).recipe({**BASE, ALIASES[name]: value})
+
+
+def test_a_path_is_asked_by_its_own_name_and_only_where_it_has_an_effect():
+    space = Space({"sparsification.start": (0.0, 0.3), "sparsification.sparsity": [0.0, 0.5]})
+    trial, params = ask(space, {"sparsification.sparsity": 0.0})
+    assert set(trial.params) == {"sparsification.sparsity"}
+    assert params["sparsification.start"] == 0.0
+    assert space.recipe(params).sparsification is None
+    _, params = ask(space, {"sparsification.sparsity": 0.5, "sparsification.start": 0.2})
+    settings = space.recipe(params).sparsification
+    assert (settings.sparsity, settings.start, settings.end) == (0.5, 0.2, 0.7)
+
+
+def test_what_has_an_effect_does_not_depend_on_the_order_of_the_space():
+    dimensions = {
+        "distillation.temperature": Range(1.0, 9.0),
+        "distillation.weight": Range(0.1, 0.9),
+        "distillation.loss": Choices(("none", "soft_target", "logits")),
+        "factorization.rank": Range(0.1, 1.0),
+        "factorization.energy": Choices((0.9, 1.0)),
+        "late_factorization.convolution_kind": Choices(("channel", "spatial")),
+        "late_factorization.convolution_rank": Choices((0.5, 1.0)),
     }
-    for name, found in known.items():
-        if found.choices:
-            other = next(c for c in found.choices if c != base[name])
-        elif found.kind == "boolean":
-            other = not base[name]
-        else:
-            other = 0.3 if found.kind == "float" else 5
-        if name == "temperature":
-            other = 2.0
-        assert space.recipe(base) != space.recipe({**base, name: other}), name
+    for names in (list(dimensions), list(reversed(dimensions))):
+        space = Space({name: dimensions[name] for name in names})
+        for number in range(30):
+            study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=number))
+            trial = study.ask()
+            params = space.sample(trial)
+            asked = set(trial.params)
+            loss = params["distillation.loss"]
+            assert ("distillation.weight" in asked) == (loss != "none")
+            assert ("distillation.temperature" in asked) == (loss == "soft_target")
+            assert ("factorization.rank" in asked) == (params["factorization.energy"] == 1)
+            kind = "late_factorization.convolution_kind" in asked
+            assert kind == (params["late_factorization.convolution_rank"] < 1)
 
 
-def test_any_setting_can_be_searched_by_its_path():
-    space = Space({"sparsification.sparsity": 0.5, "sparsification.start": (0.0, 0.5)}, Training())
-    trial, params = ask(space, {"sparsification.start": 0.25})
-    assert trial.params == {"sparsification.start": 0.25}
-    assert space.recipe(params).sparsification.start == 0.25
-    decay = Space({"sparsity": [0.1, 0.2], "training.weight_decay": [0.1]}, Training())
-    _, params = ask(decay, {"sparsity": 0.2})
-    assert decay.recipe(params).training.weight_decay == 0.1
+def test_values_in_the_short_forms_of_python_and_toml_make_one_space():
+    toml = {"sparsification": {"sparsity": {"low": 0.0, "high": 0.9}, "end": 0.5}, "fold": [True]}
+    python = {
+        "sparsification.sparsity": (0.0, 0.9),
+        "sparsification.end": Constant(0.5),
+        "fold": Choices((True,)),
+    }
+    assert Space(toml) == Space(python)
+    assert Space(Space(toml).dimensions) == Space(toml)
 
 
-def test_a_wrong_space_is_told_at_once():
+def test_everything_wrong_with_a_space_is_told_with_its_path():
     with pytest.raises(ConfigurationError) as caught:
-        Space({"sparsification.strat": 0.1, "criterion": ["tailor"], "rank": 2.0}, Training())
-    assert [line.partition(":")[0] for line in caught.value.problems] == [
-        "sparsification.strat",
-        "criterion",
-        "rank",
-    ]
+        Space(
+            {
+                "sparsification.stat": 0.1,
+                "training.weight_decay": (0.0, 2.0),
+                "sparsification.exclude": ["a"],
+                "start": [1, 2],
+                "sparsity": [0.1],
+                "sparsification.sparsity": 0.5,
+            }
+        )
+    told = caught.value.problems
+    assert len(told) == 5
+    for line, hint in zip(
+        told,
+        (
+            "sparsification.stat: unknown parameter 'sparsification.stat' (did you mean "
+            "'sparsification.start'?)",
+            "training.weight_decay.high: expected a number in [0, 1], got 2.0",
+            "sparsification.exclude: unknown parameter",
+            "start: unknown parameter",
+            "sparsification.sparsity: given twice: 'sparsity' is the same setting",
+        ),
+        strict=True,
+    ):
+        assert line.startswith(hint)
+
+
+def test_what_contradicts_itself_in_a_recipe_is_told_with_its_path():
+    with pytest.raises(ConfigurationError, match=r"^sparsification\.start: expected at most end"):
+        Space({}).recipe({"sparsity": 0.5, "sparsification.start": 0.8})
+
+
+@dataclass(frozen=True)
+class Quantization:
+    bits: int = setting(8, help="of a weight", low=2, high=8)
+    symmetric: bool = setting(True, help="whether zero is kept")
+    rounding: str = setting("nearest", help="how", names=("nearest", "down"))
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    strength: float = setting(0.0, help="how much", low=0, high=1, off=0.0, switch=True)
+    window: int = setting(3, help="how wide", low=1)
 
 
 @pytest.fixture
-def by_size():
-    @ALLOCATIONS.register
-    def by_size(params, analysis):
-        return {g.name: params["sparsity"] * g.size / 10 for g in analysis.units.groups}
-
-    yield by_size
-    ALLOCATIONS.unregister("by_size")
-
-
-def test_an_allocation_spreads_the_sparsity(by_size):
-    analysis = SimpleNamespace(
-        units=SimpleNamespace(
-            groups=[SimpleNamespace(name="a", size=5), SimpleNamespace(name="b", size=10)]
-        )
-    )
-    space = Space({"sparsity": (0.0, 0.8)}, Training(), allocation="by_size")
-    _, params = ask(space, {"sparsity": 0.4})
-    recipe = space.recipe(params, analysis)
-    assert recipe.sparsification.sparsity == {"a": pytest.approx(0.2), "b": pytest.approx(0.4)}
-    assert Recipe.from_dict(recipe.to_dict()) == recipe
-    off = space.recipe({**params, "sparsity": 0.0}, analysis)
-    assert off.sparsification is None
-    with pytest.raises(ConfigurationError, match="needs the analysis"):
-        space.recipe(params)
+def added():
+    EXTRA_SETTINGS.register(Quantization, "quantize")
+    EXTRA_SETTINGS.register(Smoothing, "smooth")
+    yield
+    EXTRA_SETTINGS.unregister("quantize")
+    EXTRA_SETTINGS.unregister("smooth")
 
 
-def test_an_allocation_that_gives_nonsense_is_told(by_size):
-    analysis = SimpleNamespace(units=SimpleNamespace(groups=[SimpleNamespace(name="a", size=50)]))
-    space = Space({"sparsity": (0.0, 0.8)}, Training(), allocation="by_size")
-    _, params = ask(space, {"sparsity": 0.4})
-    with pytest.raises(ConfigurationError, match=r"'by_size': a: expected a number in \[0, 1\]"):
-        space.recipe(params, analysis)
+def test_an_added_stage_is_on_where_its_settings_are_named(added):
+    space = Space({"extra": {"quantize": {"bits": [4, 8]}}})
+    _, params = ask(space, {"extra.quantize.bits": 4})
+    assert space.recipe(params).extra == {"quantize": Quantization(bits=4)}
+    assert Space({}).recipe({}).extra == {}
+
+
+def test_an_added_stage_can_be_switched(added):
+    space = Space({"extra.quantize": [True, False], "extra.quantize.bits": [4, 8]})
+    trial, params = ask(space, {"extra.quantize": False})
+    assert set(trial.params) == {"extra.quantize"}
+    assert space.recipe(params).extra == {}
+    assert space.recipe({**params, "extra.quantize": True}).extra == {"quantize": Quantization()}
+
+
+def test_an_added_stage_with_a_switch_of_its_own_is_off_where_that_is(added):
+    space = Space({"extra.smooth.strength": [0.0, 0.5], "extra.smooth.window": [3, 5]})
+    trial, params = ask(space, {"extra.smooth.strength": 0.0})
+    assert set(trial.params) == {"extra.smooth.strength"}
+    assert space.recipe(params).extra == {}
+    _, params = ask(space, {"extra.smooth.strength": 0.5, "extra.smooth.window": 5})
+    assert space.recipe(params).extra == {"smooth": Smoothing(0.5, 5)}
+
+
+def test_initial_recipes_have_defaults_for_settings_that_they_do_not_name(added):
+    space = Space(
+        {**DEFAULT_SPACE, "sparsification.start": (0.0, 0.3), "extra.quantize.rounding": ["down"],
+         "extra.quantize.bits": (2, 4), "late_factorization.rank": (0.2, 1.0)}
+    )  # fmt: skip
+    found = dict(initial_params(space))
+    assert {"folded", "article", "smallest"} <= found.keys()
+    for params in found.values():
+        assert params["sparsification.start"] == 0.0
+        assert params["extra.quantize.bits"] == 4
+        assert params["extra.quantize.rounding"] == "down"
+        assert params["late_factorization.rank"] == 1.0
+    recipe = space.recipe(found["article"])
+    assert recipe.late_factorization is None
+    assert recipe.sparsification.start == 0.0
+
+
+def test_a_wish_may_use_any_name_and_comes_back_by_the_names_of_the_space():
+    space = Space({"sparsification.sparsity": (0.0, 0.8), "rank": [0.25, 0.5]})
+    assert space.nearest({"sparsity": 0.9, "factorization.rank": 0.3}) == {
+        "sparsification.sparsity": 0.8,
+        "rank": 0.25,
+    }
+    assert space.nearest({"sparsity": 0.9}) is None
+
+
+def test_a_derived_candidate_has_part_of_the_sparsity():
+    space = Space({"sparsification.sparsity": (0.0, 0.8), "sparsity_late": [0.4, 0.8]})
+    params = {"sparsification.sparsity": 0.8, "sparsity_late": 0.4, "linear_sparsity": None}
+    recipe = Recipe(training=Training(recovery_epochs=0))
+    assert space.derived(params, recipe, 0.5) == {
+        "sparsification.sparsity": 0.4,
+        "sparsity_late": 0.2,
+        "linear_sparsity": None,
+        "recovery_epochs": 0,
+    }
+
+
+def test_fewer_epochs_are_trained_at_a_lower_fidelity_unless_they_are_searched():
+    space = Space({"training.epochs": [4, 8]}, Training(epochs=9, recovery_epochs=1))
+    short = space.at_fidelity(0.34, conditional=False)
+    assert (short.training.epochs, short.training.recovery_epochs) == (3, 1)
+    assert not short.conditional
+    assert short.recipe({"training.epochs": 8}).training.epochs == 8

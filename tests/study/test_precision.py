@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from autocompress.config import load_study
-from autocompress.targets.onnx_files import open_session, runner
 from autocompress.errors import RunError
 from autocompress.search.workbench import INT8_FILE
 from autocompress.study.benching import bench
@@ -14,6 +13,7 @@ from autocompress.study.last_word import reload_deployed, reload_trial
 from autocompress.study.preparation import load_batches
 from autocompress.study.records import Run
 from autocompress.study.running import run
+from autocompress.targets.onnx_files import open_session, runner
 from autocompress.training.evaluation import evaluate, score
 from autocompress.wording import recipe_in_short
 
