@@ -109,7 +109,8 @@ def test_what_is_scored_is_the_network_in_float32_and_else_the_deployed_model(be
 
 def test_latency_is_paired_with_the_baseline(begun):
     target = type(begun.problem.target)()
-    session = target.open(target.prepare(begun.baseline, "fp32", example=None, calibration=None), None)
+    artifact = target.prepare(begun.baseline, "fp32", example=None, calibration=None)
+    session = target.open(artifact, None)
     benchmark = LatencyBenchmark(target, session, begun.problem.effort, reference_ms=10.0)
     target.slowness = 1.5
     evaluator = replace(begun.evaluator, target=target, benchmark=benchmark)
