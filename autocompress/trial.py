@@ -99,7 +99,7 @@ def run_trial(
         state="complete", recipe=recipe.to_dict(), threads=torch.get_num_threads()
     )
     progress = _Progress()
-    monitor = _Callbacks(context.monitor, (*callbacks, progress))
+    monitor = _Callbacks(context.monitor, (progress, *callbacks))  # who ends it is asked last
     begin = time.perf_counter()
     try:
         _refuse_inapplicable(recipe, context)
