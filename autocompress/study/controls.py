@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,8 @@ def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) ->
     if not (home / layout.SCRATCH).exists():
         smallest = min(front, key=lambda trial: trial.metrics["parameters"].value)
         progress(Message(f"control: the architecture of trial {smallest.number} from scratch"))
-        context = prepare(problem_from(config), done.path, ignore)
-        write_json(home / layout.SCRATCH, from_scratch(smallest, context, done.path))
+        with closing(prepare(problem_from(config), done.path, ignore)) as context:
+            write_json(home / layout.SCRATCH, from_scratch(smallest, context, done.path))
 
 
 def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The final evaluation: the front is measured again, and scored on the test split."""
 
+from contextlib import closing
 from typing import Any
 
 from torch import nn
@@ -9,15 +10,14 @@ from autocompress.context import Context
 from autocompress.evaluation import Evaluator
 from autocompress.events import FinalEvaluation, Message, Progress
 from autocompress.graph import Plan, rebuild
+from autocompress.metrics.splits import TEST
 from autocompress.problem import Problem
 from autocompress.results import Estimates
 from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
-from autocompress.runs.store import intact, load_state
+from autocompress.runs.store import intact, load_state, read_plan
 from autocompress.targets import Artifact
 from autocompress.training.evaluation import evaluate
-
-TEST = "test_"  # begins the name of a score on the test split
 
 
 def evaluate_front(run: Run, context: Context, progress: Progress) -> None:
@@ -72,13 +72,10 @@ def deployed_for(
 def _evaluation_of(trial: TrialRecord, context: Context) -> dict[str, Any]:
     evaluator = context.evaluator
     model, artifact = deployed_for(trial, context.problem, evaluator)
-    session = evaluator.open(artifact)
-    try:
+    with closing(evaluator.open(artifact)) as session:
         latency = evaluator.latency(session)
-        data = context.problem.data
-        scores = evaluator.score(model, session, trial.precision, data.test)
-    finally:
-        session.close()
+        test = context.problem.data.test
+        scores = evaluator.score(model, session, trial.precision, test)
     metrics = {"latency_ms": latency.estimate, **_tested(scores)}
     return {"metrics": _plain(metrics), "stages": _stages(trial, context)}
 
@@ -91,24 +88,16 @@ def _stages(trial: TrialRecord, context: Context) -> list[dict[str, Any]]:
     """
     if trial.folder is None or not trial.stages:
         return []
-    plan = Plan.from_json((trial.folder / layout.PLAN).read_text(encoding="utf-8"))
+    plan, searched, precision = read_plan(trial.folder), trial.searched, trial.precision
     rows: list[dict[str, Any]] = []
     measured = {0: context.baseline_metrics["latency_ms"].value}  # by how many steps were taken
-    for result in trial.stages[:-1]:
+    for result in trial.stages if precision != "fp32" else trial.stages[:-1]:
         if result.steps not in measured:
             measured[result.steps] = _latency_after(Plan(plan.steps[: result.steps]), context)
         row = {"stage": result.stage, "score": result.score, "parameters": result.parameters}
         rows.append({**row, "latency_ms": measured[result.steps]})
-    last, searched = trial.stages[-1], trial.searched
-    precision = trial.precision
-    if precision != "fp32":
-        row = {"stage": last.stage, "score": last.score, "parameters": last.parameters}
-        steps = last.steps
-        if steps not in measured:
-            measured[steps] = _latency_after(Plan(plan.steps[:steps]), context)
-        rows.append({**row, "latency_ms": measured[steps]})
     end = {
-        "stage": last.stage if precision == "fp32" else precision,
+        "stage": trial.stages[-1].stage if precision == "fp32" else precision,
         "score": searched[context.problem.task.score.name].value,
         "parameters": int(searched["parameters"].value),
         "latency_ms": searched["latency_ms"].value,
@@ -121,11 +110,8 @@ def _latency_after(plan: Plan, context: Context) -> float:
     model = context.problem.model.structure()
     rebuild(model, plan)
     model.to(context.problem.data.device).eval()
-    session = evaluator.open(evaluator.prepare(model))
-    try:
+    with closing(evaluator.open(evaluator.prepare(model))) as session:
         return evaluator.latency(session, budget_s=evaluator.effort.budget_s / 4).latency_ms
-    finally:
-        session.close()
 
 
 def _tested(scores: Estimates) -> Estimates:
