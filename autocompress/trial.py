@@ -94,7 +94,7 @@ def run_trial(
         state="complete", recipe=recipe.to_dict(), threads=torch.get_num_threads()
     )
     progress = _Progress()
-    monitor = _Callbacks(context.monitor, (*callbacks, progress))
+    monitor = _Callbacks(context.monitor, (progress, *callbacks))  # who ends it is asked last
     begin = time.perf_counter()
     try:
         with failing_as("estimate"):

@@ -145,6 +145,16 @@ def test_links_to_files_lead_somewhere(file):
         assert link.startswith("https://") or (file.parent / link).exists(), link
 
 
+def test_every_example_is_shown_and_every_shown_file_exists():
+    texts = "\n".join(file.read_text() for file in TEXTS)
+    shown = {
+        path.partition(":")[0] for path in re.findall(r'^--8<-- "(.*)"$', texts, re.MULTILINE)
+    }
+    examples = {f"examples/{file.name}" for file in (ROOT / "examples").glob("*.py")}
+    assert examples <= shown
+    assert all((ROOT / path).exists() for path in shown)
+
+
 def test_every_public_name_has_its_place_in_the_reference(generate):
     placed = [name for names in generate.TOPICS.values() for name in names]
     assert sorted(placed) == sorted(autocompress.__all__)

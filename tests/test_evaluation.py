@@ -1,72 +1,117 @@
-"""What becomes of one model's numbers: none that cannot be compared or stored."""
+"""The metrics of one model, the user's own among them."""
 
-import dataclasses
+import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from autocompress.context import evaluator_of
 from autocompress.errors import TrialError
-from autocompress.metrics import Metric
-from autocompress.problem import problem_from, sizes_for_models
-from autocompress.tasks import Mean
-
-from small_studies import MadeUpTarget, study_in
+from autocompress.metrics import Estimate, Metric
+from autocompress.targets import LatencyBenchmark, local_target
+from autocompress.training.evaluation import evaluate
 
 
-@pytest.fixture(scope="module")
-def evaluator(tmp_path_factory):
-    problem = problem_from(study_in(tmp_path_factory.mktemp("study")))
-    model = problem.model.initial().eval()
-    target = MadeUpTarget()
-    return dataclasses.replace(evaluator_of(problem), target=target), model
+def own(measure, name="weight_kg"):
+    return Metric(name=name, direction="minimize", measure=measure)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_score_that_is_no_finite_number_fails_the_trial(evaluator, value):
-    evaluator, model = evaluator
-    metric = Metric(name="odd", direction="minimize")
-    odd = Mean(lambda outputs, targets: torch.full([len(targets)], value), metric)
-    task = dataclasses.replace(evaluator.task, scores=(odd,))
-    with pytest.raises(TrialError, match=f"evaluate: .*'odd' is {value}"):
-        dataclasses.replace(evaluator, task=task)(model)
+def measured(begun, *measures):
+    named = [own(measure, f"own_{index}") for index, measure in enumerate(measures)]
+    return replace(begun.evaluator, own=named)(begun.baseline).metrics
 
 
-def test_a_metric_that_raises_fails_the_trial(evaluator):
-    evaluator, model = evaluator
-
-    def broken(candidate):
-        raise KeyError("joules")
-
-    energy = Metric(name="energy_mj", direction="minimize", measure=broken)
-    with pytest.raises(TrialError, match="measure: KeyError: 'joules'"):
-        dataclasses.replace(evaluator, own=(energy,))(model)
+def test_numbers_and_estimates_are_metrics(begun):
+    estimate = Estimate(value=2.0, low=1.5, high=2.5, n=9)
+    given = (3, 0.25, torch.tensor(1.5).item(), estimate)
+    found = measured(begun, *(lambda candidate, value=value: value for value in given))
+    assert [found[f"own_{index}"].value for index in range(4)] == [3.0, 0.25, 1.5, 2.0]
+    assert found["own_3"] == estimate
 
 
-def test_a_session_that_cannot_be_closed_fails_the_trial(evaluator):
-    evaluator, model = evaluator
+def test_a_metric_receives_the_candidate(begun):
+    seen = []
 
-    class Stuck(MadeUpTarget):
-        def open(self, artifact, example):
-            session = super().open(artifact, example)
-            session.close = self.fail
-            return session
+    def measure(candidate):
+        seen.append(candidate)
+        calls = candidate.session.time(3)
+        assert len(calls.durations_ms) == 3
+        return candidate.size_bytes
 
-        def fail(self):
-            raise ConnectionError("the device is gone")
-
-    with pytest.raises(TrialError, match="measure: ConnectionError: the device is gone"):
-        dataclasses.replace(evaluator, target=Stuck())(model)
+    found = measured(begun, measure)
+    (candidate,) = seen
+    assert candidate.model is begun.baseline
+    assert candidate.example.shape == (1, 1, 8, 8)
+    outputs = candidate.session.run(candidate.example.repeat(2, 1, 1, 1))
+    assert outputs.shape == (2, 10)
+    assert found["own_0"].value == found["size_bytes"].value
 
 
 @pytest.mark.parametrize(
-    ("shape", "channels"), [((4, 3, 8, 8), 3), ((4, 20), None), ((4, 12, 7), None), ((4,), None)]
+    ("value", "message"),
+    [
+        (math.nan, "ValueError: the metric 'own_0' is nan; expected a finite number"),
+        (math.inf, "is inf; expected a finite number"),
+        (Estimate(value=1.0, n=1), None),
+        ("much", "TypeError: the metric 'own_0' returned str; expected a number or an"),
+        (None, "returned NoneType"),
+    ],
 )
-def test_only_images_have_channels_that_a_model_is_fitted_to(shape, channels):
-    class Inputs:
-        example = torch.zeros(shape)
+def test_what_is_no_number_is_refused(begun, value, message):
+    if message is None:
+        assert measured(begun, lambda candidate: value)["own_0"] is value
+        return
+    with pytest.raises(TrialError) as caught:
+        measured(begun, lambda candidate: value)
+    assert caught.value.stage == "measure"
+    assert message in caught.value.reason
 
-        def describe(self):
-            return {}
 
-    assert sizes_for_models(Inputs()) == {"num_classes": None, "channels": channels}
+def test_an_exception_is_an_error_of_the_trial(begun):
+    def measure(candidate):
+        raise LookupError("no such scale")
+
+    with pytest.raises(TrialError) as caught:
+        measured(begun, measure)
+    assert (caught.value.stage, caught.value.reason) == ("measure", "LookupError: no such scale")
+
+
+def test_all_that_a_run_knows_of_a_model(begun):
+    found = begun.evaluator(begun.baseline)
+    names = {"accuracy", "latency_ms", "parameters", "nonzero", "macs", "size_bytes"}
+    assert set(found.metrics) == names
+    assert found.metrics == begun.baseline_metrics
+    assert set(found.seconds) == {"deploy", "evaluate", "measure"}
+    assert found.latency.ratio == 1
+    assert found.artifact.content is begun.baseline
+
+
+def test_a_precision_that_the_target_lacks_fails_the_trial(begun):
+    target = local_target("torch", device="cpu")
+    evaluator = replace(begun.evaluator, target=target, benchmark=None)
+    with pytest.raises(TrialError) as caught:
+        evaluator(begun.baseline, "fp16")
+    assert caught.value.stage == "deploy"
+
+
+def test_what_is_scored_is_the_network_in_float32_and_else_the_deployed_model(begun):
+    class Wrong:
+        """A session that is always wrong."""
+
+        def run(self, inputs):
+            return -begun.baseline(inputs)
+
+    data, task = begun.problem.data, begun.problem.task
+    evaluator, right = begun.evaluator, evaluate(begun.baseline, data.valid, task)
+    assert evaluator.score(begun.baseline, Wrong(), "fp32", data.valid) == right
+    assert evaluator.score(begun.baseline, Wrong(), "fp16", data.valid) != right
+
+
+def test_latency_is_paired_with_the_baseline(begun):
+    target = type(begun.problem.target)()
+    artifact = target.prepare(begun.baseline, "fp32", example=None, calibration=None)
+    session = target.open(artifact, None)
+    benchmark = LatencyBenchmark(target, session, begun.problem.effort, reference_ms=10.0)
+    target.slowness = 1.5
+    evaluator = replace(begun.evaluator, target=target, benchmark=benchmark)
+    assert evaluator(begun.baseline).metrics["latency_ms"].value == pytest.approx(15.0)

@@ -1,10 +1,9 @@
 """Trials of a run measured again, on this machine."""
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from autocompress.artifacts import write_json
 from autocompress.config import load_study
@@ -13,6 +12,7 @@ from autocompress.errors import RunError, UsageError
 from autocompress.events import Message, Progress
 from autocompress.metrics import Estimate
 from autocompress.problem import problem_from
+from autocompress.results import Fingerprint
 from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
 from autocompress.study.final import deployed_for
@@ -65,7 +65,7 @@ class Remeasurement:
 
     study: str
     created: str
-    fingerprint: Mapping[str, Any]
+    fingerprint: Fingerprint
     differences: Sequence[str]
     baseline: Remeasured
     trials: Sequence[Remeasured]

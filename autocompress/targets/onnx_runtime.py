@@ -1,13 +1,13 @@
 """ONNX Runtime as a target, on the CPU or on CUDA: what is deployed is a file."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from autocompress.errors import ConfigurationError
+from autocompress.results import Fingerprint
 from autocompress.targets.fingerprint import version_of
 from autocompress.targets.half import Half
 from autocompress.targets.int8 import quantize
@@ -44,7 +44,7 @@ class OnnxRuntime(LocalTarget):
         """
         provider_of(self.torch_device())
 
-    def fingerprint(self) -> Mapping[str, Any]:
+    def fingerprint(self) -> Fingerprint:
         """Return what latencies depend on, the version of ONNX Runtime included."""
         return {**super().fingerprint(), "onnxruntime": version_of("onnxruntime")}
 
