@@ -83,11 +83,16 @@ class Context:
         """The baseline, before the first stage of a recipe."""
         return State(self.baseline)
 
+    def close(self) -> None:
+        """Free what the baseline holds on the target; nothing can be measured afterwards."""
+        if self.evaluator.benchmark is not None:
+            self.evaluator.benchmark.close()
+
 
 def prepare(
     problem: Problem, folder: Path, progress: Progress, *, monitor: Monitor | None = None
 ) -> Context:
-    """Train (or reload), measure and analyze the baseline.
+    """Train (or reload), measure and analyze the baseline; close what is returned.
 
     Args:
         problem: the study.
@@ -105,14 +110,15 @@ def prepare(
     doubt = _doubt(problem, metrics)
     if doubt:
         progress(Message(doubt))
-    session = evaluator.open(evaluator.prepare(baseline))
-    benchmark = LatencyBenchmark(
-        problem.target, session, problem.effort, reference_ms=metrics["latency_ms"].value
-    )
+    limits = Limits.from_mapping(problem.config.limits, problem.metrics)
     analysis = analyze(baseline, problem.data.example[:2])
     units = folder / layout.BASELINE / layout.UNITS
     if not units.exists():
         write_json(units, structure_of(analysis.units).to_dict())
+    session = evaluator.open(evaluator.prepare(baseline))
+    benchmark = LatencyBenchmark(
+        problem.target, session, problem.effort, reference_ms=metrics["latency_ms"].value
+    )
     return Context(
         problem=problem,
         baseline=baseline,
@@ -120,7 +126,7 @@ def prepare(
         teacher=teacher,
         analysis=analysis,
         evaluator=replace(evaluator, benchmark=benchmark),
-        limits=Limits.from_mapping(problem.config.limits, problem.metrics),
+        limits=limits,
         folder=folder,
         monitor=monitor or Monitor(),
     )
@@ -221,13 +227,15 @@ def _doubt(problem: Problem, metrics: Estimates) -> str:
     """Say so where weights that were given do hardly better than chance on this data."""
     classes = problem.data.describe().get("classes")
     score = problem.task.score
-    if not problem.model.has_weights or classes is None or score.format != "fraction":
+    is_share = score.format == "fraction" and score.direction == "maximize"
+    if not problem.model.has_weights or classes is None or not is_share:
         return ""
     value = metrics[score.name].value
     if value > NEAR_CHANCE / len(classes):
         return ""
+    weights = problem.config.model.weights
     return (
-        f"warning: with the weights it was given ({problem.config.model.weights}) the baseline "
+        f"warning: with the weights it was given{f' ({weights})' if weights else ''} the baseline "
         f"has {score.title} {value:.1%} on validation items, where chance has "
         f"{1 / len(classes):.1%}. Weights need images normalised as "
         "in their training (data.mean, data.std; by default those of the training images are "

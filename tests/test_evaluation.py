@@ -50,8 +50,8 @@ def test_a_metric_receives_the_candidate(begun):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (math.nan, "ValueError: the metric 'own_0' returned nan; expected a finite number"),
-        (math.inf, "returned inf; expected a finite number"),
+        (math.nan, "ValueError: the metric 'own_0' is nan; expected a finite number"),
+        (math.inf, "is inf; expected a finite number"),
         (Estimate(value=1.0, n=1), None),
         ("much", "TypeError: the metric 'own_0' returned str; expected a number or an"),
         (None, "returned NoneType"),

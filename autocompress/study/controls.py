@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,8 @@ def run_controls(
     if not (home / layout.SCRATCH).exists():
         smallest = min(front, key=lambda trial: trial.metrics["parameters"].value)
         progress(Message(f"control: the architecture of trial {smallest.number} from scratch"))
-        context = prepare(problem_from(config), done.path, ignore)
-        scratch = from_scratch(smallest, context, done.path)
+        with closing(prepare(problem_from(config), done.path, ignore)) as context:
+            scratch = from_scratch(smallest, context, done.path)
         write_json(home / layout.SCRATCH, scratch.to_dict())
 
 

@@ -1,6 +1,7 @@
 """The final evaluation: the front is measured again, and scored on the test split."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 
 from torch import nn
@@ -10,16 +11,15 @@ from autocompress.context import Context
 from autocompress.evaluation import Evaluator
 from autocompress.events import FinalEvaluation, Message, Progress
 from autocompress.graph import Plan, rebuild
+from autocompress.metrics.splits import TEST
 from autocompress.problem import Problem
 from autocompress.results import Estimates
 from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
-from autocompress.runs.store import intact, load_state
+from autocompress.runs.store import intact, load_state, read_plan
 from autocompress.runs.stored import Final, FinalStage, FinalTrial
 from autocompress.targets import Artifact
 from autocompress.training.evaluation import evaluate
-
-TEST = "test_"  # begins the name of a score on the test split
 
 
 def evaluate_front(run: Run, context: Context, progress: Progress) -> None:
@@ -76,13 +76,10 @@ def deployed_for(
 def _evaluation_of(trial: TrialRecord, context: Context) -> FinalTrial:
     evaluator = context.evaluator
     model, artifact = deployed_for(trial, context.problem, evaluator)
-    session = evaluator.open(artifact)
-    try:
+    with closing(evaluator.open(artifact)) as session:
         latency = evaluator.latency(session)
-        data = context.problem.data
-        scores = evaluator.score(model, session, trial.precision, data.test)
-    finally:
-        session.close()
+        test = context.problem.data.test
+        scores = evaluator.score(model, session, trial.precision, test)
     metrics = {"latency_ms": latency.estimate, **_tested(scores)}
     return FinalTrial(metrics=metrics, stages=tuple(_stages(trial, context)))
 
@@ -95,7 +92,7 @@ def _stages(trial: TrialRecord, context: Context) -> Iterator[FinalStage]:
     """
     if trial.folder is None or not trial.stages:
         return
-    plan = Plan.from_json((trial.folder / layout.PLAN).read_text(encoding="utf-8"))
+    plan = read_plan(trial.folder)
     measured = {0: context.baseline_metrics["latency_ms"].value}  # by how many steps were taken
     lowered = trial.precision != "fp32"
     for result in trial.stages if lowered else trial.stages[:-1]:
@@ -121,11 +118,8 @@ def _latency_after(plan: Plan, context: Context) -> float:
     model = context.problem.model.structure()
     rebuild(model, plan)
     model.to(context.problem.data.device).eval()
-    session = evaluator.open(evaluator.prepare(model))
-    try:
+    with closing(evaluator.open(evaluator.prepare(model))) as session:
         return evaluator.latency(session, budget_s=evaluator.effort.budget_s / 4).latency_ms
-    finally:
-        session.close()
 
 
 def _tested(scores: Estimates) -> Estimates:

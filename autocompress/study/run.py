@@ -3,7 +3,7 @@
 import datetime
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -13,13 +13,14 @@ import torch
 
 from autocompress.artifacts import read_json, write_folder
 from autocompress.config import StudyConfig, load_study, to_toml
-from autocompress.context import prepare, structure_of
+from autocompress.context import Context, prepare, structure_of
 from autocompress.errors import ConfigurationError, RunError
 from autocompress.events import Finished, Progress, Started, ignore
 from autocompress.execution import Executor
 from autocompress.execution.pool import LocalPool
 from autocompress.graph import find_units
 from autocompress.metrics import Metric
+from autocompress.metrics.splits import name_on_test
 from autocompress.problem import Problem, check_model, digests, problem_from
 from autocompress.reading import plain
 from autocompress.runs import Run, layout
@@ -296,7 +297,7 @@ def _versions() -> dict[str, str]:
 
 def on_test(score: Metric) -> Metric:
     """Return the description of a score on the test split, which steers nothing."""
-    name = f"test_{score.name}"
+    name = name_on_test(score)
     return replace(
         score,
         name=name,
@@ -342,32 +343,36 @@ def _search(
         journal.append(session)
         done = sum(trial.counts for trial in run.trials())
         progress(Started(config.study.name, str(folder), trials, done, problem.objectives))
-        context = prepare(problem, folder, progress)
-        budget = Budget(trials, timeout_s, amount.workers, done)
-        if budget.trials > done:
-            (folder / layout.FINAL).unlink(missing_ok=True)
-            proposer = Proposer(
-                config.space(),
-                problem.objectives,
-                context.limits,
-                context.baseline_metrics,
-                score=problem.task.score.name,
-                sampler=config.study.sampler,
-                seed=config.study.seed + len(run.trials()),
-            )
-            proposer.restore(run.trials())
-            proposer.fidelity = _fidelity(folder)
-            _enqueue_initial(proposer, run, config.space())
-            runner = executor or LocalPool(amount.workers)
-            runner.start(folder, context)
-            try:
-                SearchLoop(context, proposer, runner, journal, budget, progress).search()
-            finally:
-                runner.close()
-        finished = Run.open(folder)
-        evaluate_front(finished, context, progress)
+        with closing(prepare(problem, folder, progress)) as context:
+            budget = Budget(trials, timeout_s, amount.workers, done)
+            if budget.trials > done:
+                (folder / layout.FINAL).unlink(missing_ok=True)
+                proposer = _proposer(context, run)
+                with closing(executor or LocalPool(amount.workers)) as runner:
+                    runner.start(folder, context)
+                    SearchLoop(context, proposer, runner, journal, budget, progress).search()
+            finished = Run.open(folder)
+            evaluate_front(finished, context, progress)
         progress(Finished(str(folder), finished.front_document()))
         return finished
+
+
+def _proposer(context: Context, run: Run) -> Proposer:
+    """Return what proposes recipes, with all that earlier sessions found."""
+    problem, space = context.problem, context.problem.config.space()
+    proposer = Proposer(
+        space,
+        problem.objectives,
+        context.limits,
+        context.baseline_metrics,
+        score=problem.task.score.name,
+        sampler=problem.config.study.sampler,
+        seed=problem.config.study.seed + len(run.trials()),
+    )
+    proposer.restore(run.trials())
+    proposer.fidelity = _fidelity(run.path)
+    _enqueue_initial(proposer, run, space)
+    return proposer
 
 
 def _asked(config: StudyConfig, amount: Amount, folder: Path) -> tuple[int | None, float | None]:
