@@ -17,7 +17,7 @@ from autocompress.training.fitting import Training
 
 from small_studies import STUDY, own_trials, study_in
 
-BRITTLE = '''
+BRITTLE = """
 import os
 import torch
 from autocompress.models import vgg_small
@@ -39,7 +39,7 @@ def net(num_classes, channels):
     )
     model.__class__ = Brittle
     return model
-'''
+"""
 SEARCH = """[search]
 sparsity = { low = 0.0, high = 0.75, step = 0.25 }
 linear_sparsity = [0.0, 0.5]
