@@ -1,4 +1,4 @@
-"""Sparsify and distil in a plain PyTorch loop, then prune and export: no search, no fastai."""
+"""Sparsify and distil in a plain PyTorch loop, then prune, fold, export: no search, no fastai."""
 
 import copy
 from pathlib import Path
@@ -36,11 +36,28 @@ def main(directory: str = "runs", epochs: int = 3) -> Path:
                 optimizer.step()
                 sparsifier.apply()  # zeros stay zero
         sparsifier.update(1.0)
-    small, report = ac.prune(model.eval(), ac.Pruning(), example=example)
-    print("\n".join(report.sentences))
+    small, removed = ac.prune(model.eval(), ac.Pruning(), example=example)
+    recover(small, images, labels, batches)
+    small, folded = ac.fold_batch_norms(small, example=example)
+    print("\n".join([*removed.sentences, *folded.sentences]))
     folder = Path(directory) / "own_training_loop"
-    ac.export(small, folder, example=example)
+    plan = ac.Plan(removed.steps).then(*folded.steps)  # from network() to this one
+    ac.export(small, folder, plan=plan, factory="small:network", example=example)
     return folder
+
+
+def recover(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batches: tuple) -> None:
+    """Train a network for an epoch; what is zero in it stays zero."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    model.train()
+    with ac.hold_zeros(model) as held:
+        for batch in batches:
+            loss = F.cross_entropy(model(images[batch]), labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            held.apply()
+    model.eval()
 
 
 def accuracy(model: nn.Module) -> float:

@@ -50,8 +50,8 @@ def test_a_metric_receives_the_candidate(begun):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (math.nan, "ValueError: the metric 'own_0' returned nan; expected a finite number"),
-        (math.inf, "returned inf; expected a finite number"),
+        (math.nan, "ValueError: the metric 'own_0' is nan; expected a finite number"),
+        (math.inf, "is inf; expected a finite number"),
         (Estimate(value=1.0, n=1), None),
         ("much", "TypeError: the metric 'own_0' returned str; expected a number or an"),
         (None, "returned NoneType"),
@@ -109,7 +109,8 @@ def test_what_is_scored_is_the_network_in_float32_and_else_the_deployed_model(be
 
 def test_latency_is_paired_with_the_baseline(begun):
     target = type(begun.problem.target)()
-    session = target.open(target.prepare(begun.baseline, "fp32", example=None, calibration=None), None)
+    artifact = target.prepare(begun.baseline, "fp32", example=None, calibration=None)
+    session = target.open(artifact, None)
     benchmark = LatencyBenchmark(target, session, begun.problem.effort, reference_ms=10.0)
     target.slowness = 1.5
     evaluator = replace(begun.evaluator, target=target, benchmark=benchmark)

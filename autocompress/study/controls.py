@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from autocompress.results import EpochRecord
 from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
 from autocompress.runs.store import intact, read_plan
+from autocompress.runs.stored import FromScratch
 from autocompress.space.parameters import path_of
 from autocompress.study.budget import Amount
 from autocompress.study.run import resume_run, run_study
@@ -80,11 +81,12 @@ def run_controls(
     if not (home / layout.SCRATCH).exists():
         smallest = min(front, key=lambda trial: trial.metrics["parameters"].value)
         progress(Message(f"control: the architecture of trial {smallest.number} from scratch"))
-        context = prepare(problem_from(config), done.path, ignore)
-        write_json(home / layout.SCRATCH, from_scratch(smallest, context, done.path))
+        with closing(prepare(problem_from(config), done.path, ignore)) as context:
+            scratch = from_scratch(smallest, context, done.path)
+        write_json(home / layout.SCRATCH, scratch.to_dict())
 
 
-def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> dict[str, Any]:
+def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> FromScratch:
     """Train a trial's architecture from fresh weights, for the time that the trial had.
 
     That is its own training and, where the study trained the baseline, the baseline's too. Batch
@@ -94,9 +96,6 @@ def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> dict[str
         trial: complete.
         context: what the study's trials share.
         folder: of the run.
-
-    Returns:
-        plain data: ``trial``, ``budget_s``, ``seconds``, ``epochs``, ``metrics``, ``curve``.
     """
     budget_s = sum(trial.seconds.get(stage, 0.0) for stage in TRAINING_STAGES)
     budget_s += _training_seconds(folder)
@@ -107,14 +106,14 @@ def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> dict[str
     if folds:
         model, _ = fold_batch_norms(model, Folding(), example=context.problem.data.example)
     evaluation = context.evaluator(model.eval(), trial.precision)
-    return {
-        "trial": trial.number,
-        "budget_s": budget_s,
-        "seconds": seconds,
-        "epochs": epochs,
-        "metrics": {name: value.to_dict() for name, value in evaluation.metrics.items()},
-        "curve": [asdict(record) for record in curve],
-    }
+    return FromScratch(
+        trial=trial.number,
+        budget_s=budget_s,
+        seconds=seconds,
+        epochs=epochs,
+        metrics=evaluation.metrics,
+        curve=curve,
+    )
 
 
 def _changed(

@@ -59,15 +59,18 @@ def test_where_there_are_no_sparsity_levels():
     untrained = replace(LONG, training=replace(LONG.training, epochs=0))
     rewound = replace(LONG, sparsification=replace(LONG.sparsification, end=0.5, rewind=0.1))
     dense = replace(LONG, sparsification=None)
-    assert sparsity_levels(stopped) == sparsity_levels(untrained) == sparsity_levels(rewound) == sparsity_levels(dense) == []
+    assert (
+        sparsity_levels(stopped)
+        == sparsity_levels(untrained)
+        == sparsity_levels(rewound)
+        == sparsity_levels(dense)
+        == []
+    )
 
 
 def test_only_levels_that_were_better_than_the_end_are_worth_it():
     scores = [0.95, 0.94, 0.93, 0.92, 0.91, 0.7, 0.6, 0.5]
-    curve = tuple(
-        record("train", number, score)
-        for number, score in enumerate(scores, start=1)
-    )
+    curve = tuple(record("train", number, score) for number, score in enumerate(scores, start=1))
     ends = [record("recover", 1, score) for score in (0.65, 0.99)]
     assert [one.epoch for one in promising(sparsity_levels(LONG), (*curve, ends[0]))] == [6, 5]
     assert promising(sparsity_levels(LONG), (*curve, ends[1])) == []

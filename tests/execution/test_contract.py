@@ -56,7 +56,9 @@ class NoCapacity(Queue):
 
 class Eager(Queue):
     def wait(self, timeout_s):
-        return super().wait(timeout_s) or [Done(number=1, result=TrialResult(state="failed", recipe={}))]
+        return super().wait(timeout_s) or [
+            Done(number=1, result=TrialResult(state="failed", recipe={}))
+        ]
 
 
 class Twice(Queue):

@@ -17,7 +17,7 @@ from autocompress.training.fitting import Training
 
 from small_studies import STUDY, own_trials, study_in
 
-BRITTLE = '''
+BRITTLE = """
 import os
 import torch
 from autocompress.models import vgg_small
@@ -39,7 +39,7 @@ def net(num_classes, channels):
     )
     model.__class__ = Brittle
     return model
-'''
+"""
 SEARCH = """[search]
 sparsity = { low = 0.0, high = 0.75, step = 0.25 }
 linear_sparsity = [0.0, 0.5]
@@ -90,8 +90,7 @@ def test_a_process_that_cannot_open_the_run_ends_the_search_and_the_job_waits(be
     pool.start(tmp_path, begun)
     pool.submit(Job(number=0, recipe=Recipe().to_dict()))
     with pytest.raises(AutocompressError, match="ended with exit code 2 before its first trial"):
-        while True:
-            pool.wait(1.0)
+        all(pool.wait(1.0) == [] for _ in range(300))
     assert [done.result.state for done in pool.wait(0.0)] == ["interrupted"]
     pool.close()
 

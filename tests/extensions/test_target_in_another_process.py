@@ -8,18 +8,16 @@ from autocompress.errors import ConfigurationError
 from autocompress.targets import Effort, LatencyBenchmark, measure_alone
 from autocompress.testing.targets import check_target
 
-from target_in_another_process import RemoteTarget, local_agent
-
 for package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(package)
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the exporter
 
 
 @pytest.fixture(scope="module")
-def target():
-    connection = local_agent()
-    yield RemoteTarget(connection)
-    connection.close()
+def target(example):
+    made = example("own_target").target()
+    yield made
+    made.connection.close()
 
 
 def net(width):

@@ -337,7 +337,8 @@ def test_trials_are_shortened_once_so_that_enough_fit_into_the_time(context):
     messages = [event.text for event in events if isinstance(event, Message)]
     assert len(messages) == 1
     assert "of the epochs" in messages[0]
-    noted = [e.fidelity for e in read_events(context.folder / layout.JOURNAL) if isinstance(e, Session)]
+    events = read_events(context.folder / layout.JOURNAL)
+    noted = [event.fidelity for event in events if isinstance(event, Session)]
     assert noted == [None, None, made.fidelity]  # of ``begun``, of this session, and the change
 
 

@@ -45,9 +45,7 @@ def problem(config):
 
 def scored(path, problem, loader):
     content = path.read_bytes()
-    artifact = Artifact(
-        content=content, format="onnx", precision="int8", size_bytes=len(content)
-    )
+    artifact = Artifact(content=content, format="onnx", precision="int8", size_bytes=len(content))
     session = problem.target.open(artifact, problem.example)
     return evaluate(session.run, loader, problem.task)["accuracy"]
 
