@@ -8,8 +8,10 @@ from optuna.trial import TrialState, create_trial
 
 from autocompress.samplers import (
     ASK_S,
+    PARENT,
     SAMPLERS,
     SETTLING_TRIALS,
+    UNFINISHED,
     WORTH,
     CostAwareSampler,
     wants_flat,
@@ -18,12 +20,13 @@ from autocompress.samplers import (
 START = datetime.datetime(2026, 1, 1)
 
 
-def study_of(seconds, *, sampler="auto", harvested=0, state=TrialState.COMPLETE):
+def study_of(seconds, *, sampler="auto", derived=0, unfinished=0, state=TrialState.COMPLETE):
     study = optuna.create_study(directions=["maximize", "minimize"])
     study.sampler = SAMPLERS[sampler](0)
     for index, cost in enumerate(seconds):
-        facts = {"harvested_from": 0} if index < harvested else {}
-        trial = create_trial(state=state, values=[0, 0], user_attrs=facts)
+        facts = {PARENT: 0} if index < derived else {}
+        end = {UNFINISHED: 1.0 if index < unfinished else -1.0}
+        trial = create_trial(state=state, values=[0, 0], user_attrs=facts, constraints=end)
         trial.datetime_start = START
         trial.datetime_complete = START + datetime.timedelta(seconds=cost)
         study._storage.create_new_trial(study._study_id, template_trial=trial)
@@ -49,8 +52,9 @@ def test_the_last_trials_count():
     assert study.sampler.prefers_gp(study)
 
 
-def test_until_the_cost_is_known_every_knob_is_sampled():
-    study = study_of([1000] * (SETTLING_TRIALS + 3), harvested=4)
+@pytest.mark.parametrize("without", ["derived", "unfinished"])
+def test_until_the_cost_is_known_every_parameter_is_sampled(without):
+    study = study_of([1000] * (SETTLING_TRIALS + 3), **{without: 4})
     assert study.sampler.prefers_gp(study) is None
     assert wants_flat(study)
 
@@ -60,23 +64,43 @@ def test_named_samplers_are_what_they_are(name, flat):
     assert wants_flat(study_of([], sampler=name)) is flat
 
 
-def test_asks_of_the_gaussian_process_are_measured(monkeypatch):
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=CostAwareSampler(0))
-    monkeypatch.setattr(CostAwareSampler, "prefers_gp", lambda *_: len(study.trials) > 9)
-    for _ in range(SETTLING_TRIALS + 4):
-        assert (ASK_S in study.user_attrs) == (len(study.trials) > 9)
-        trial = study.ask()
-        x, y = trial.suggest_float("x", 0, 1), trial.suggest_categorical("y", ["a", "b"])
-        study.tell(trial, [x, x + (y == "a")])
-    assert all(0 <= trial.params["x"] <= 1 for trial in study.trials)
+def test_asks_of_the_gaussian_process_are_measured():
+    study = study_of([1000] * (SETTLING_TRIALS + 1))
+    assert ASK_S not in study.user_attrs
+    grown(study, SETTLING_TRIALS)
     assert study.user_attrs[ASK_S] > 0
     study.set_user_attr(ASK_S, 0.0)
-    study.ask().suggest_float("x", 0, 1)
+    grown(study, 0)
     assert study.user_attrs[ASK_S] == 0  # the least of all
 
 
+def test_asks_of_others_are_not_measured():
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=CostAwareSampler(0))
+    for _ in range(SETTLING_TRIALS + 1):
+        trial = study.ask()
+        x, y = trial.suggest_float("x", 0, 1), trial.suggest_categorical("y", ["a", "b"])
+        study.tell(trial, [x, x + (y == "a")])
+    assert ASK_S not in study.user_attrs
+    assert all(0 <= trial.params["x"] <= 1 for trial in study.trials)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_samplers_repeat_with_their_seed(name):
+    def values(seed):
+        study = optuna.create_study(
+            directions=["maximize", "minimize"], sampler=SAMPLERS[name](seed)
+        )
+        for _ in range(4):
+            trial = study.ask()
+            x = trial.suggest_float("x", 0, 1)
+            study.tell(trial, [x, x])
+        return [t.params["x"] for t in study.trials]
+
+    assert values(1) == values(1) != values(2)
+
+
 def grown(study, count):
-    """Add complete trials of two knobs, the same ones for every study."""
+    """Add complete trials of two parameters, the same ones for every study."""
     space = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
     generator = random.Random(0)
     for _ in range(count):
