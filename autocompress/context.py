@@ -2,27 +2,27 @@
 
 import copy
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import nn
 
-from autocompress.artifacts import read_json, write_folder, write_json
+from autocompress.artifacts import write_folder, write_json
 from autocompress.errors import AutocompressError, DivergedError
 from autocompress.evaluation import Evaluator
 from autocompress.events import BaselineReady, EpochDone, Message, Progress
 from autocompress.graph import Units
-from autocompress.metrics import Estimate, Metric
+from autocompress.metrics import Metric
 from autocompress.metrics.limits import Limits
 from autocompress.pipeline import State, Work
 from autocompress.problem import Network, Problem, check_model
 from autocompress.results import EpochRecord, Estimates
 from autocompress.runs import layout
+from autocompress.runs.folder import Folder
 from autocompress.runs.store import load_tensors, own_tensors
+from autocompress.runs.stored import Baseline, Structure, UnitFacts
 from autocompress.targets import LatencyBenchmark, Profiling
 from autocompress.techniques.analysis import Analysis, analyze
 from autocompress.training.fitting import Fit, Monitor, fit, seed_everything
@@ -83,11 +83,16 @@ class Context:
         """The baseline, before the first stage of a recipe."""
         return State(self.baseline)
 
+    def close(self) -> None:
+        """Free what the baseline holds on the target; nothing can be measured afterwards."""
+        if self.evaluator.benchmark is not None:
+            self.evaluator.benchmark.close()
+
 
 def prepare(
     problem: Problem, folder: Path, progress: Progress, *, monitor: Monitor | None = None
 ) -> Context:
-    """Train (or reload), measure and analyze the baseline.
+    """Train (or reload), measure and analyze the baseline; close what is returned.
 
     Args:
         problem: the study.
@@ -100,19 +105,20 @@ def prepare(
     if problem.teacher is not None:
         teacher = trained(problem.teacher, problem, folder / layout.TEACHER, progress)
     evaluator = evaluator_of(problem)
-    metrics = _baseline_metrics(baseline, evaluator, folder / layout.BASELINE)
+    metrics = _baseline_metrics(baseline, evaluator, folder)
     progress(BaselineReady(metrics))
     doubt = _doubt(problem, metrics)
     if doubt:
         progress(Message(doubt))
+    limits = Limits.from_mapping(problem.config.limits, problem.metrics)
+    analysis = analyze(baseline, problem.data.example[:2])
+    units = folder / layout.BASELINE / layout.UNITS
+    if not units.exists():
+        write_json(units, structure_of(analysis.units).to_dict())
     session = evaluator.open(evaluator.prepare(baseline))
     benchmark = LatencyBenchmark(
         problem.target, session, problem.effort, reference_ms=metrics["latency_ms"].value
     )
-    analysis = analyze(baseline, problem.data.example[:2])
-    units = folder / layout.BASELINE / layout.UNITS
-    if not units.exists():
-        write_json(units, unit_facts(analysis.units))
     return Context(
         problem=problem,
         baseline=baseline,
@@ -120,7 +126,7 @@ def prepare(
         teacher=teacher,
         analysis=analysis,
         evaluator=replace(evaluator, benchmark=benchmark),
-        limits=Limits.from_mapping(problem.config.limits, problem.metrics),
+        limits=limits,
         folder=folder,
         monitor=monitor or Monitor(),
     )
@@ -197,28 +203,23 @@ class _ReportEpochs(Monitor):
         self.progress(EpochDone(record.stage, record.epoch, self.epochs, record.score))
 
 
-def unit_facts(units: Units) -> dict[str, Any]:
-    """Return units as plain data: each group with why it stays if it does, and what is fixed."""
+def structure_of(units: Units) -> Structure:
+    """Return what pruning can and cannot do, as it is stored."""
     groups = [
-        {"layer": g.name, "kind": g.kind, "units": g.size, "not_removable": list(g.reasons)}
+        UnitFacts(layer=g.name, kind=g.kind, units=g.size, not_removable=tuple(g.reasons))
         for g in units.groups
     ]
-    return {"units": groups, "fixed": dict(units.fixed)}
+    return Structure(units=tuple(groups), fixed=dict(units.fixed))
 
 
-def _baseline_metrics(model: nn.Module, evaluator: Evaluator, home: Path) -> Estimates:
-    path = home / layout.EVALUATION
-    if path.exists():
-        stored: Mapping[str, Any] = read_json(path)["metrics"]
-        return {name: Estimate.from_dict(value) for name, value in stored.items()}
+def _baseline_metrics(model: nn.Module, evaluator: Evaluator, folder: Path) -> Estimates:
+    stored = Folder(folder).baseline()
+    if stored.metrics:
+        return stored.metrics
     found = evaluator(copy.deepcopy(model))
-    latency = found.latency.to_dict()
-    document = {
-        "metrics": {name: value.to_dict() for name, value in found.metrics.items()},
-        "samples_ms": latency["samples_ms"],
-        "latency": latency,
-    }
-    write_json(path, document)
+    measured = Baseline(metrics=found.metrics, samples_ms=found.latency.samples_ms)
+    document = {**measured.to_dict(), "latency": found.latency.to_dict()}
+    write_json(folder / layout.BASELINE / layout.EVALUATION, document)
     return found.metrics
 
 
@@ -226,13 +227,15 @@ def _doubt(problem: Problem, metrics: Estimates) -> str:
     """Say so where weights that were given do hardly better than chance on this data."""
     classes = problem.data.describe().get("classes")
     score = problem.task.score
-    if not problem.model.has_weights or classes is None or score.format != "fraction":
+    is_share = score.format == "fraction" and score.direction == "maximize"
+    if not problem.model.has_weights or classes is None or not is_share:
         return ""
     value = metrics[score.name].value
     if value > NEAR_CHANCE / len(classes):
         return ""
+    weights = problem.config.model.weights
     return (
-        f"warning: with the weights it was given ({problem.config.model.weights}) the baseline "
+        f"warning: with the weights it was given{f' ({weights})' if weights else ''} the baseline "
         f"has {score.title} {value:.1%} on validation items, where chance has "
         f"{1 / len(classes):.1%}. Weights need images normalised as "
         "in their training (data.mean, data.std; by default those of the training images are "

@@ -52,7 +52,7 @@ class DeviceLostError(TrialError):
 
 
 class DivergedError(AutocompressError):
-    """The training loss became infinite or NaN."""
+    """A loss or score of a training run became infinite or NaN."""
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from autocompress.errors import failing_as
 from autocompress.metrics import Candidate, Estimate, Metric
 from autocompress.results import Estimates
 from autocompress.targets import (
+    CALIBRATION_ITEMS,
     Artifact,
     Effort,
     Latency,
@@ -28,8 +29,6 @@ from autocompress.targets import (
 )
 from autocompress.tasks import Task
 from autocompress.training.evaluation import evaluate
-
-CALIBRATION_ITEMS = 256  # of the training split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,13 +117,16 @@ class Evaluator:
         try:
             with failing_as("evaluate"):
                 scores = self.score(model, session, precision, self.data.valid)
+                _refuse_infinite(scores)
                 clock.append(time.perf_counter())
             with failing_as("measure"):
                 latency = self.latency(session)
                 measured = self._measured(model, session, deployed, latency)
+                _refuse_infinite({"latency_ms": measured["latency_ms"]})
                 clock.append(time.perf_counter())
         finally:
-            session.close()
+            with failing_as("measure"):
+                session.close()
         names = ("deploy", "evaluate", "measure")
         seconds = {n: clock[i + 1] - clock[i] for i, n in enumerate(names)}
         return Evaluation(
@@ -170,11 +172,19 @@ def _checked(metric: Metric, found: Any) -> Estimate:
             f"the metric {metric.name!r} returned {type(found).__name__}; expected a number or an "
             "autocompress.Estimate"
         )
-    if not math.isfinite(estimate.value):
-        raise ValueError(
-            f"the metric {metric.name!r} returned {estimate.value}; expected a finite number"
-        )
+    _refuse_infinite({metric.name: estimate})
     return estimate
+
+
+def _refuse_infinite(found: Estimates) -> None:
+    """Refuse values that can be neither compared nor stored.
+
+    Raises:
+        ValueError: one is infinite or no number.
+    """
+    for name, estimate in found.items():
+        if not math.isfinite(estimate.value):
+            raise ValueError(f"the metric {name!r} is {estimate.value}; expected a finite number")
 
 
 def size_metrics(model: nn.Module, example: Tensor) -> Estimates:

@@ -163,7 +163,7 @@ def objectives_from(
 
     Raises:
         ConfigurationError: there is no such metric, one is named twice, or there are not one to
-            five, or none is a score of the task.
+            five.
     """
     known = {score.metric.name: score.metric for score in task.scores} | KNOWN
     if names is None:
@@ -211,13 +211,9 @@ def _own_metric(name: str, known: Mapping[str, Metric]) -> Metric:
 
 def network_from(section: ModelSection, data: Data, seed: int) -> Network:
     """Return a network that a study file names: built for its data, with the weights it names."""
-    facts = data.describe()
-    classes = facts.get("classes")
-    options: dict[str, Any] = {
-        "num_classes": None if classes is None else len(classes),
-        "channels": data.example.shape[1] if data.example.ndim > 1 else None,
-    }
-    structure = functools.partial(models.build, section.factory, section.kwargs, **options)
+    structure = functools.partial(
+        models.build, section.factory, section.kwargs, **sizes_for_models(data)
+    )
 
     def initial() -> nn.Module:
         seed_everything(seed)
@@ -234,13 +230,25 @@ def network_from(section: ModelSection, data: Data, seed: int) -> Network:
     )
 
 
+def sizes_for_models(data: Data) -> dict[str, int | None]:
+    """Return the arguments of ``models.build`` that follow from data.
+
+    Only images ``[n, channels, height, width]`` have channels that a model is fitted to.
+    """
+    classes = data.describe().get("classes")
+    return {
+        "num_classes": None if classes is None else len(classes),
+        "channels": data.example.shape[1] if data.example.ndim == 4 else None,
+    }
+
+
 def network_of(model: nn.Module) -> Network:
     """Return a network that exists already, as a study takes it: copies of it."""
 
-    def twin() -> nn.Module:
+    def copied() -> nn.Module:
         return copy.deepcopy(model).cpu()
 
-    return Network(structure=twin, initial=twin, title=type(model).__name__, has_weights=True)
+    return Network(structure=copied, initial=copied, title=type(model).__name__, has_weights=True)
 
 
 def check_model(model: nn.Module, data: Data, task: Task) -> Any:

@@ -57,6 +57,8 @@ def build(cls: type[T], values: Mapping[str, Any]) -> tuple[T | None, list[Probl
     except ConfigurationError as error:
         names = {entry.name for entry in fields(cls)}  # type: ignore[arg-type]
         return None, [located(line, names) for line in error.problems]
+    except (TypeError, ValueError) as error:  # of a class of the user's
+        return None, [((), str(error) or type(error).__name__)]
 
 
 def located(line: str, names: set[str]) -> Problem:

@@ -178,7 +178,7 @@ def changed(cls: type, settings: Any, values: Mapping[str, Any]) -> tuple[Any, l
         return build(cls, fitting)
     try:
         return replace(settings, **fitting), []
-    except ConfigurationError:
+    except (ConfigurationError, TypeError, ValueError):
         kept = {name: getattr(settings, name) for name in known}
         return build(cls, {**kept, **fitting})
 

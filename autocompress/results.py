@@ -14,6 +14,9 @@ VERSION = 2  # of a trial's document; release 0.1 had none
 State = Literal["complete", "pruned", "failed", "interrupted"]
 Estimates = Mapping[str, Estimate]
 """Estimates by the name of their metric."""
+Fact = str | int | float | bool | None
+Fingerprint = Mapping[str, Fact]
+"""Hardware and software that latencies depend on, by the name of the fact."""
 
 
 @dataclass(frozen=True, kw_only=True)

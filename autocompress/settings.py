@@ -164,10 +164,8 @@ def _described(cls: Any) -> Mapping[str, Described]:
 
 def misfits(settings: Any) -> dict[str, str]:
     """Return what is wrong with each field of an instance, by the field's name."""
-    found = {
-        name: entry.misfit(getattr(settings, name))
-        for name, entry in describe(type(settings)).items()
-    }
+    known = describe(type(settings))
+    found = {name: entry.misfit(getattr(settings, name)) for name, entry in known.items()}
     return {name: problem for name, problem in found.items() if problem}
 
 
@@ -189,9 +187,8 @@ def check(settings: Any, *contradictions: Callable[..., str]) -> None:
         about = list(inspect.signature(contradiction).parameters)
         if not wrong.keys() & set(about):
             lines.append(contradiction(*(getattr(settings, name) for name in about)))
-    problems = [line for line in lines if line]
-    if problems:
-        raise ConfigurationError(problems)
+    if any(lines):
+        raise ConfigurationError(line for line in lines if line)
 
 
 def options_of(hint: Any) -> tuple[Any, ...]:
@@ -293,16 +290,11 @@ def _many(hint: Any, rule: Rule) -> str:
 
 
 def _bounds(rule: Rule) -> str:
-    low, high = rule.low, rule.high
-    if low is not None and high is not None:
-        left, right = "(" if rule.above else "[", ")" if rule.below else "]"
-        return f" in {left}{_digits(low)}, {_digits(high)}{right}"
-    if low is not None:
-        return f" > {_digits(low)}" if rule.above else f" of at least {_digits(low)}"
-    if high is not None:
-        return f" < {_digits(high)}" if rule.below else f" of at most {_digits(high)}"
+    low, high = (str(b) if isinstance(b, int) else f"{b or 0:g}" for b in (rule.low, rule.high))
+    if rule.low is not None and rule.high is not None:
+        return f" in {'(' if rule.above else '['}{low}, {high}{')' if rule.below else ']'}"
+    if rule.low is not None:
+        return f" > {low}" if rule.above else f" of at least {low}"
+    if rule.high is not None:
+        return f" < {high}" if rule.below else f" of at most {high}"
     return ""
-
-
-def _digits(bound: float) -> str:
-    return str(bound) if isinstance(bound, int) else f"{bound:g}"

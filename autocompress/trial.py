@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +10,7 @@ import torch
 from torch import nn
 
 from autocompress.context import Context
-from autocompress.errors import (
-    ConfigurationError,
-    DeviceLostError,
-    TrialError,
-    failing_as,
-)
+from autocompress.errors import ConfigurationError, DeviceLostError, TrialError, failing_as
 from autocompress.evaluation import Evaluation
 from autocompress.pipeline import State, compress
 from autocompress.recipe import Recipe
@@ -99,17 +94,19 @@ def run_trial(
         state="complete", recipe=recipe.to_dict(), threads=torch.get_num_threads()
     )
     progress = _Progress()
-    monitor = _Callbacks(context.monitor, (*callbacks, progress))
+    monitor = _Callbacks(context.monitor, (progress, *callbacks))  # who ends it is asked last
     begin = time.perf_counter()
     try:
-        _refuse_inapplicable(recipe, context)
-        for callback in callbacks:
-            callback.begin(recipe)
+        with failing_as("estimate"):
+            _refuse_inapplicable(recipe, context)
+            for callback in callbacks:
+                callback.begin(recipe)
         estimating_s = time.perf_counter() - begin
         work, on_stage = context.work(monitor), _on_stage(callbacks, progress)
         final = compress(start or context.start, recipe, work, on_stage=on_stage)
-        for callback in callbacks:
-            callback.made(final)
+        with failing_as("estimate"):
+            for callback in callbacks:
+                callback.made(final)
         evaluation = context.evaluator(final.model, recipe.precision)
         saving = time.perf_counter()
         with failing_as("save"):
@@ -146,8 +143,8 @@ def run_trial(
 
 def failed(recipe: Recipe, error: TrialError, result: TrialResult | None = None) -> TrialResult:
     """Return the result of a trial that failed."""
-    told = "".join(traceback.format_exception(error))[-8000:]
-    failure = Failure(stage=error.stage, reason=error.reason, traceback=told)
+    text = "".join(traceback.format_exception(error))[-8000:]
+    failure = Failure(stage=error.stage, reason=error.reason, traceback=text)
     known = result or TrialResult(state="failed", recipe=recipe.to_dict())
     return replace(known, state="failed", failure=failure)
 
@@ -167,10 +164,11 @@ class _Progress(TrialCallback):
             self.trainable = state
 
 
-def _on_stage(callbacks: Sequence[TrialCallback], progress: _Progress) -> Any:
+def _on_stage(callbacks: Sequence[TrialCallback], progress: _Progress) -> Callable[[State], None]:
     def on_stage(state: State) -> None:
-        for callback in (progress, *callbacks):
-            callback.stage(state)
+        with failing_as(state.stage or "train"):
+            for callback in (progress, *callbacks):
+                callback.stage(state)
 
     return on_stage
 

@@ -59,7 +59,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
         "regression",
     ),
     "data": ("Data", "as_data", "load_data"),
-    "targets": ("Target", "Session", "Artifact", "Calls", "local_target"),
+    "targets": ("Target", "local_target", "Effort", "Session", "Artifact", "Calls"),
     "execution": (
         "Executor",
         "InlineExecutor",
@@ -110,7 +110,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
         "Sparsify",
         "KnowledgeDistillation",
     ),
-    "export": ("export", "load"),
+    "export": ("export", "export_trial", "load"),
     "modules": ("figures", "testing"),
 }
 """Names of ``autocompress.__all__`` by page of the reference; each stands on one."""

@@ -1,4 +1,4 @@
-"""An executor of your own: here a thread; Slurm, Ray or a queue are other answers to three calls."""
+"""An executor of your own: here a thread; Slurm, Ray or a queue answer the same calls."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""Sparsify and distil in a plain PyTorch loop, then prune, fold and export: no search, no fastai."""
+"""Sparsify and distil in a plain PyTorch loop, then prune, fold, export: no search, no fastai."""
 
 import copy
 from pathlib import Path

@@ -4,7 +4,7 @@ import json
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from autocompress.config import load_study
 from autocompress.context import Context, prepare
 from autocompress.errors import UsageError
 from autocompress.events import Message, Progress, ignore
+from autocompress.metrics.splits import TEST
 from autocompress.pipeline import State, compress
 from autocompress.problem import problem_from
 from autocompress.recipe import Recipe
 from autocompress.results import Estimates
 from autocompress.targets import differences
 
-TEST = "test_"  # begins the name of a score on the test split
 TRAINABLE = "recover"  # stage after which a model is what another trial starts from
 
 
@@ -108,10 +108,12 @@ def reproduce(bundle: str | Path, progress: Progress = ignore) -> Reproduction:
     with tempfile.TemporaryDirectory() as folder:
         with _threads(origin.baseline_threads):
             context = prepare(problem, Path(folder), progress)
-        state = _follow(origin, context, progress)
-        tested = any(name.startswith(TEST) for name in stored["model"])
-        with _threads(origin.threads[-1]):
-            numbers = _numbers(context, state, Recipe.from_dict(origin.chain[-1]), tested=tested)
+        with closing(context):
+            state = _follow(origin, context, progress)
+            tested = any(name.startswith(TEST) for name in stored["model"])
+            recipe = Recipe.from_dict(origin.chain[-1])
+            with _threads(origin.threads[-1]):
+                numbers = _numbers(context, state, recipe, tested=tested)
     return Reproduction(
         bundle=bundle,
         trial=origin.trial,
@@ -155,9 +157,8 @@ def _numbers(
         ("baseline", context.baseline, "fp32", evaluator.prepare(context.baseline)),
         ("model", state.model, recipe.precision, evaluation.artifact),
     ):
-        session = evaluator.open(artifact)
-        scores = evaluator.score(model, session, precision, test)
-        session.close()
+        with closing(evaluator.open(artifact)) as session:
+            scores = evaluator.score(model, session, precision, test)
         found[of] |= {f"{TEST}{name}": estimate for name, estimate in scores.items()}
     return found
 

@@ -17,7 +17,14 @@ from autocompress.config import StudyConfig, study_from
 from autocompress.config.schema import PYTHON
 from autocompress.data import Data, as_data, load_data
 from autocompress.errors import ConfigurationError, RunError
-from autocompress.problem import Build, data_options, network_from, network_of, task_from
+from autocompress.problem import (
+    Build,
+    data_options,
+    network_from,
+    network_of,
+    sizes_for_models,
+    task_from,
+)
 from autocompress.runs import layout
 from autocompress.runs.store import intact, load_state, load_tensors
 from autocompress.targets import CALIBRATION_ITEMS
@@ -105,12 +112,8 @@ def _known(config: StudyConfig, model: nn.Module | None, data: Any, task: Task |
     if model is not None:
         structure = network_of(model).structure
         return _Known(structure=structure, spec=None, data=data, task=task)
-    classes = data.describe().get("classes")
     spec = ModelSpec(
-        factory=config.model.factory,
-        kwargs=config.model.kwargs,
-        num_classes=None if classes is None else len(classes),
-        channels=data.example.shape[1] if data.example.ndim > 1 else None,
+        factory=config.model.factory, kwargs=config.model.kwargs, **sizes_for_models(data)
     )
     structure = network_from(config.model, data, seed).structure
     return _Known(structure=structure, spec=spec, data=data, task=task)

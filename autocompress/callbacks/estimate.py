@@ -1,6 +1,7 @@
 """What a recipe leads to, before any training: its size, exactly or nearly, and its latency."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from autocompress.context import Context
@@ -50,12 +51,9 @@ def estimate_structure(
         metrics = dict(size_metrics(made.model, context.problem.data.example[:1]))
         if latency and context.problem.target.quick and recipe.precision != "int8":
             evaluator = context.evaluator
-            session = evaluator.open(evaluator.prepare(made.model, recipe.precision))
-            try:
-                measured = evaluator.latency(session, budget_s=BUDGET_S)
-            finally:
-                session.close()
-            metrics["latency_ms"] = measured.estimate
+            artifact = evaluator.prepare(made.model, recipe.precision)
+            with closing(evaluator.open(artifact)) as session:
+                metrics["latency_ms"] = evaluator.latency(session, budget_s=BUDGET_S).estimate
     return StructureEstimate(metrics=metrics, exact=is_exact(recipe))
 
 

@@ -103,7 +103,7 @@ def show(
         "time per layer, in fp32 and PyTorch": views.profile_rows(files.profile),
         "": views.diagnosis_rows(files.profile),
         "training": views.curve_rows(record.curve, opened.score),
-        "what pruning cannot remove": views.staying_rows(opened.units),
+        "what pruning cannot remove": views.staying_rows(opened.structure),
     }
     show_sections(sections)
 

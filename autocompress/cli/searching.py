@@ -140,7 +140,7 @@ def plan(study: StudyFile, *, overrides: Overrides = None, as_json: AsJson = Fal
     show_sections(
         {
             "search space": views.space_rows(found.space),
-            "units: what pruning can remove": views.unit_rows(found.units, found.fixed),
+            "units: what pruning can remove": views.unit_rows(found.structure),
         }
     )
 

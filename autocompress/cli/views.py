@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from autocompress.runs.files import Measurement
     from autocompress.runs.picks import Misses
     from autocompress.runs.status import Status
+    from autocompress.runs.stored import Structure
     from autocompress.study.remeasure import Remeasurement
     from autocompress.study.run import Check
 
@@ -230,35 +231,34 @@ def _interval(found: Estimate) -> str:
 def plan_lines(plan: "Check") -> Iterator[str]:
     """Return what ``autocompress plan`` found about data and model."""
     data, model = plan.data, plan.model
-    splits = [name for name in ("train", "valid", "test") if name in data]
-    sizes = ", ".join(f"{data[name]} {name}" for name in splits)
-    about = [sizes, *([f"{len(data['classes'])} classes"] if data.get("classes") else [])]
-    outputs = _shape(model["output_shape"]) if model["output_shape"] else UNKNOWN
+    sizes = ", ".join(f"{number} {name}" for name, number in data.sizes.items())
+    about = [sizes, *([f"{len(data.classes)} classes"] if data.classes else [])]
+    outputs = _shape(model.outputs) if model.outputs else UNKNOWN
     yield f"study {plan.study}: {plan.trials} trials, training on {plan.device}"
-    yield f"data {data['source']}: {'; '.join(about)}; inputs {_shape(data['inputs'])}"
-    parameters = count(model["parameters"])
-    yield f"model {model['factory']}: {parameters} parameters; outputs {outputs}"
+    yield f"data {data.source}: {'; '.join(about)}; inputs {_shape(data.inputs)}"
+    parameters = count(model.parameters)
+    yield f"model {model.factory}: {parameters} parameters; outputs {outputs}"
 
 
-def unit_rows(units: Sequence[Data], fixed: Mapping[str, str]) -> list[Row]:
+def unit_rows(structure: "Structure") -> list[Row]:
     """Return the groups of units, and why some of them stay."""
     rows: list[Row] = [
         {
-            "layer": group["layer"],
-            "kind": group["kind"],
-            "units": str(group["units"]),
-            "removable": "; ".join(group["not_removable"]) or "yes",
+            "layer": group.layer,
+            "kind": group.kind,
+            "units": str(group.units),
+            "removable": "; ".join(group.not_removable) or "yes",
         }
-        for group in units
+        for group in structure.units
     ]
-    for layer, reason in fixed.items():
-        rows.append({"layer": layer, "kind": "", "units": "", "removable": str(reason)})
+    for layer, reason in structure.fixed.items():
+        rows.append({"layer": layer, "kind": "", "units": "", "removable": reason})
     return rows
 
 
-def staying_rows(units: Data) -> list[Row]:
+def staying_rows(structure: "Structure") -> list[Row]:
     """Return the layers whose units stay, with the reasons."""
-    return [row for row in unit_rows(units["units"], units["fixed"]) if row["removable"] != "yes"]
+    return [row for row in unit_rows(structure) if row["removable"] != "yes"]
 
 
 def space_rows(search: Data) -> list[Row]:

@@ -1,14 +1,13 @@
 """The search beside its controls: what chance finds in the same time, what pruning is worth."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from autocompress.artifacts import read_json
 from autocompress.figures.volume import covered_volume
-from autocompress.metrics import Estimate
 from autocompress.results import Estimates
 from autocompress.runs import Run, layout
+from autocompress.runs.stored import FromScratch
 
 _RUNS = {
     "random": "random recipes, in the same time",
@@ -44,7 +43,7 @@ def comparison(run: Run) -> list[Controls]:
         if (home / name / layout.HEADER).exists()
     ]
     if (home / layout.SCRATCH).exists():
-        rows += _of_scratch(run, read_json(home / layout.SCRATCH))
+        rows += _of_scratch(run, FromScratch.from_dict(read_json(home / layout.SCRATCH)))
     return [_of_run("this search", run, run), *rows] if rows else []
 
 
@@ -59,18 +58,13 @@ def _of_run(text: str, run: Run, search: Run) -> Controls:
     )
 
 
-def _of_scratch(run: Run, scratch: Mapping[str, Any]) -> Iterator[Controls]:
-    number = scratch["trial"]
+def _of_scratch(run: Run, scratch: FromScratch) -> Iterator[Controls]:
+    number = scratch.trial
     yield Controls(
         text=f"trial {number}, pruned", metrics=run.trial(number).metrics, baseline=run.baseline
     )
-    metrics = {
-        name: Estimate.from_dict(found) if isinstance(found, Mapping) else Estimate(value=found)
-        for name, found in scratch["metrics"].items()
-        if name in run.metrics
-    }
     yield Controls(
         text=f"trial {number}'s architecture from scratch, in the same time",
-        metrics=metrics,
+        metrics={name: found for name, found in scratch.metrics.items() if name in run.metrics},
         baseline=run.baseline,
     )

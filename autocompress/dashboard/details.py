@@ -83,7 +83,7 @@ def details(run: "Run", number: int) -> Details:
         "baseline": run.baseline_samples_ms,
         f"trial {number}": files.measurement.samples_ms,
     }
-    fixed = dict(_fixed(run.units))
+    fixed = run.structure.staying
     shown, points = _stages(view, trial)
     return Details(
         trial=number,
@@ -117,13 +117,6 @@ def settings(recipe: Mapping[str, Any], prefix: str = "") -> list[Fact]:
         else:
             rows.append((f"{prefix}{key}", "off" if value is None else str(value)))
     return rows
-
-
-def _fixed(units: Mapping[str, Any]) -> Iterator[Fact]:
-    yield from units["fixed"].items()
-    for group in units["units"]:
-        if group["not_removable"]:
-            yield group["layer"], "; ".join(group["not_removable"])
 
 
 def _numbers(view: View, found: Estimates) -> Iterator[Number]:

@@ -1,5 +1,6 @@
 """Runs trials in processes of their own: several at once, and one that dies takes none with it."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -7,9 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from autocompress.errors import AutocompressError, ConfigurationError
 from autocompress.execution.executor import Done, Job, interrupted
@@ -30,7 +31,7 @@ class _Worker:
     job: Job | None = None
     ready: bool = False
     cancelled: bool = False
-    pending: bytes = field(default=b"")
+    pending: bytes = b""
 
     def send(self, job: Job) -> None:
         """Give it a job."""
@@ -60,7 +61,7 @@ class LocalPool:
         self.capacity = workers
         self._folder: Path | None = None
         self._workers: list[_Worker] = []
-        self._lost: list[Job] = []  # of processes that could not open the run
+        self._ended: list[Done] = []  # to be returned by the next ``wait``
         self._selector = selectors.DefaultSelector()
 
     def start(self, folder: Path, context: "Context") -> None:
@@ -92,17 +93,14 @@ class LocalPool:
         Raises:
             AutocompressError: a process could not open the run.
         """
-        ended = [interrupted(job) for job in self._lost]
-        self._lost = []
-        if ended:
-            return ended
-        for key, _ in self._selector.select(timeout_s):
+        for key, _ in self._selector.select(0 if self._ended else timeout_s):
             worker: _Worker = key.data
             chunk = os.read(worker.results, 1 << 20)
             if chunk:
-                ended += self._read(worker, chunk)
+                self._ended += self._read(worker, chunk)
             else:
-                ended += self._remove(worker)
+                self._ended += self._remove(worker)
+        ended, self._ended = self._ended, []
         return ended
 
     def cancel(self, number: int) -> None:
@@ -116,8 +114,7 @@ class LocalPool:
         """End all processes: those that run a job, between two batches."""
         for worker in self._workers:
             self._selector.unregister(worker.results)
-            if worker.process.stdin is not None:
-                _close_quietly(worker.process.stdin)
+            _close_quietly(worker.process.stdin)
             worker.process.terminate()
         for worker in self._workers:
             worker.process.wait()
@@ -160,10 +157,11 @@ class LocalPool:
         """Take a process out that has ended; fail the job that it had."""
         self._selector.unregister(worker.results)
         os.close(worker.results)
+        _close_quietly(worker.process.stdin)
         self._workers.remove(worker)
         code, job = worker.process.wait(), worker.job
         if not worker.ready and code > 0:
-            self._lost += [] if job is None else [job]
+            self._ended += [] if job is None else [interrupted(job)]
             raise AutocompressError(
                 f"a worker ended with exit code {code} before its first trial; what is finished "
                 f"is kept: autocompress resume {self._folder}"
@@ -175,8 +173,8 @@ class LocalPool:
         if code == DEVICE_LOST:  # of the job before; this one has not begun
             self.submit(job)
             return []
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        reason = f"its process ended by {how}: out of memory, or a crash"
+        killed = f"{signal.Signals(-code).name}: out of memory, or a crash" if code < 0 else ""
+        reason = f"its process ended by {killed or f'exit code {code}, after an error of its own'}"
         failure = Failure(stage="process", reason=reason)
         return [
             Done(
@@ -186,8 +184,7 @@ class LocalPool:
         ]
 
 
-def _close_quietly(file: Any) -> None:
-    try:
-        file.close()
-    except BrokenPipeError:
-        return
+def _close_quietly(file: IO[bytes] | None) -> None:
+    if file is not None:
+        with contextlib.suppress(BrokenPipeError):
+            file.close()

@@ -79,6 +79,7 @@ def main(arguments: Sequence[str]) -> None:
             "derive_s": done.derive_s,
         }
         _write(results, document)
+    context.close()
 
 
 def _write(file: IO[str], document: object) -> None:

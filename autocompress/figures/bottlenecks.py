@@ -13,7 +13,7 @@ outputs and weights, once each):
 - **slower kernel**: it does less than three quarters of the multiply-accumulates a second that
   the same layer did before, and is neither of the above.
 
-Widths that changed and are not multiples of 8 are told besides: most kernels work on 8 or more
+Widths that changed and are not multiples of 8 are named besides: most kernels work on 8 or more
 channels at once and leave the rest of the last group idle.
 """
 
@@ -94,8 +94,8 @@ def diagnosis(profile: Sequence[LayerProfile]) -> Iterator[str]:
         )
     for row, after in sorted(left, key=lambda pair: -pair[1].ms):
         bound = found[row.name]
-        told_already = mostly_calls and bound == "call overhead"
-        if after.ms >= LEAST_SHARE * total and not told_already:
+        is_said = mostly_calls and bound == "call overhead"
+        if after.ms >= LEAST_SHARE * total and not is_said:
             yield from _about(row, after, bound)
 
 

@@ -17,7 +17,7 @@ _LINES = "#9aa4b0"
 def pareto_3d(
     run: Shown, *, x: str | None = None, y: str | None = None, z: str | None = None
 ) -> go.Figure:
-    """Draw three metrics of all trials in space; kinds are told apart as in ``pareto``.
+    """Draw three metrics of all trials in space; kinds look different, as in ``pareto``.
 
     Args:
         run: any run, or a view of one.

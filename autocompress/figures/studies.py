@@ -75,7 +75,7 @@ def _minutes(begin: datetime, end: datetime) -> float:
 def timeline(run: Shown) -> go.Figure:
     """Draw when each trial ran, a line for each worker, coloured by how it ended.
 
-    Workers are told apart by their overlaps: a trial takes the first line that is free.
+    Workers are recognised by their overlaps: a trial takes the first line that is free.
 
     Args:
         run: any run, or a view of one.

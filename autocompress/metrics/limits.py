@@ -52,7 +52,9 @@ class Limit:
             return None
         if self.kind == "drop":
             return self.metric.sign * (value - baseline)
-        return math.inf if baseline == 0 else value / baseline
+        if baseline == 0:
+            return 1.0 if value == 0 else math.inf
+        return value / baseline
 
     def excess(self, found: float) -> float:
         """Return by how much what ``of`` returned breaks the limit; 0 or less is kept."""
@@ -161,11 +163,16 @@ class Limits:
             baseline: what the baseline has.
             errors: fraction of its value by which a metric may be wrong.
         """
+        best = {name: found.value for name, found in metrics.items()}
+        for metric in {limit.metric.name: limit.metric for limit in self.limits}.values():
+            if metric.name in errors and metric.name in best:
+                value = best[metric.name]
+                best[metric.name] = value - metric.sign * errors[metric.name] * abs(value)
+        at_best = {name: Estimate(value=value) for name, value in best.items()}
+        excess = self.violations(at_best, baseline)
         broken = []
         for limit, value in self._found(metrics, baseline):
-            error = errors.get(limit.metric.name, 0.0)
-            best = value * (1 + error if limit.least else 1 - error)
-            if limit.excess(best) > 0:
+            if excess[limit.name] > 0:
                 word = "least" if limit.least else "most"
                 broken.append(f"{limit.name} {value:,.4g} (at {word} {limit.bound:,g})")
         return ", ".join(broken)

@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -29,7 +29,7 @@ from autocompress.runs.picks import (
 from autocompress.runs.records import Reading, TrialRecord
 from autocompress.runs.rows import flat, front_row, table_row
 from autocompress.runs.status import Status, counts_of, status_of
-from autocompress.runs.stored import Final, Stored, StoredTrial
+from autocompress.runs.stored import Final, Stored, StoredTrial, Structure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,15 +118,20 @@ class Run:
         return self._stored.baseline().samples_ms
 
     @property
-    def units(self) -> Mapping[str, Any]:
+    def structure(self) -> Structure:
         """The baseline's groups of units, and what cannot be removed and why."""
         path = self.path / layout.BASELINE / layout.UNITS
-        return dict(read_json(path)) if path.exists() else {"units": [], "fixed": {}}
+        return Structure.from_dict(read_json(path)) if path.exists() else Structure()
+
+    @property
+    def final(self) -> Final | None:
+        """The final evaluation: measured again, and scored on the test split."""
+        return self._stored.final()
 
     @property
     def finished(self) -> bool:
-        """Whether the front was measured again and scored on the test split."""
-        return self._stored.final() is not None
+        """Whether there is a final evaluation."""
+        return self.final is not None
 
     @property
     def wanted(self) -> int | None:

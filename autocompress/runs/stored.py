@@ -1,13 +1,14 @@
 """What lies in a run's folder, as typed documents, whatever release wrote it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from autocompress.errors import RunError
-from autocompress.metrics import Metric
-from autocompress.results import Estimates, TrialResult
+from autocompress.metrics import Estimate, Metric
+from autocompress.results import EpochRecord, Estimates, Fingerprint, TrialResult
+from autocompress.runs import layout
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -35,7 +36,21 @@ class Header:
     metrics: Mapping[str, Metric]
     task: str
     sizes: Mapping[str, int]
-    fingerprint: Mapping[str, Any]
+    fingerprint: Fingerprint
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON, with names in place of metrics that are described once."""
+        return {
+            "format": layout.FORMAT,
+            "name": self.name,
+            "created": self.created.isoformat(timespec="seconds"),
+            "objectives": [metric.name for metric in self.objectives],
+            "score": self.score.name,
+            "metrics": [metric.to_dict() for metric in self.metrics.values()],
+            "task": self.task,
+            "sizes": dict(self.sizes),
+            "fingerprint": dict(self.fingerprint),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +64,59 @@ class Baseline:
 
     metrics: Estimates = field(default_factory=dict)
     samples_ms: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"metrics": plain_estimates(self.metrics), "samples_ms": list(self.samples_ms)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitFacts:
+    """A group of units of the baseline: what is removed together.
+
+    Attributes:
+        layer: name of the group.
+        kind: of its units.
+        units: how many there are.
+        not_removable: reasons why they stay; empty if they can go.
+    """
+
+    layer: str
+    kind: str
+    units: int
+    not_removable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """What pruning can and cannot do to the baseline.
+
+    Attributes:
+        units: its groups of units.
+        fixed: layers without groups, and why.
+    """
+
+    units: tuple[UnitFacts, ...] = ()
+    fixed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def staying(self) -> dict[str, str]:
+        """Layers that stay, each with the reason."""
+        kept = {g.layer: "; ".join(g.not_removable) for g in self.units if g.not_removable}
+        return {**self.fixed, **kept}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` returned."""
+        units = tuple(
+            UnitFacts(**{**row, "not_removable": tuple(row["not_removable"])})
+            for row in data["units"]
+        )
+        return cls(units=units, fixed=dict(data["fixed"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +160,63 @@ class Final:
 
     baseline: Estimates = field(default_factory=dict)
     trials: Mapping[int, FinalTrial] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        trials = {
+            str(number): {
+                "metrics": plain_estimates(trial.metrics),
+                "stages": [asdict(stage) for stage in trial.stages],
+            }
+            for number, trial in self.trials.items()
+        }
+        return {"baseline": plain_estimates(self.baseline), "trials": trials}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromScratch:
+    """The architecture of a trial, trained from fresh weights for as long as the trial was.
+
+    Attributes:
+        trial: its number.
+        budget_s: seconds that the trial and the baseline were trained.
+        seconds: that the new training took.
+        epochs: of it.
+        metrics: of what came out.
+        curve: of its training.
+    """
+
+    trial: int
+    budget_s: float
+    seconds: float
+    epochs: int
+    metrics: Estimates
+    curve: tuple[EpochRecord, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {**asdict(self), "metrics": plain_estimates(self.metrics)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` returned; the curve, which nobody draws, is left out.
+
+        Release 0.1 wrote metrics as plain numbers and texts.
+        """
+        metrics = {
+            name: Estimate.from_dict(found)
+            if isinstance(found, Mapping)
+            else Estimate(value=found)
+            for name, found in data["metrics"].items()
+            if isinstance(found, Mapping | int | float)
+        }
+        known = {name: data[name] for name in ("trial", "budget_s", "seconds", "epochs")}
+        return cls(**known, metrics=metrics)
+
+
+def plain_estimates(estimates: Estimates) -> dict[str, Any]:
+    """Return estimates as plain data for JSON."""
+    return {name: estimate.to_dict() for name, estimate in estimates.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

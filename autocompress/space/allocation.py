@@ -17,6 +17,7 @@ numbers that a study searches for the allocation alone. The groups are those of
 not sparsified. Where no group of linear layers is named, ``linear_sparsity`` stays theirs.
 """
 UNIFORM = "uniform"
+_FIELDS = {"sparsity": "convolution", "linear_sparsity": "linear"}  # kind of their groups
 _SPARSITY = Described("sparsity", float, None, Rule(low=0, high=1))
 
 
@@ -29,8 +30,12 @@ def uniform(params: Mapping[str, Any], analysis: Any) -> dict[str, float]:
 ALLOCATIONS = by_name("allocation", uniform)
 
 
-def allocate(name: str, params: Mapping[str, Any], analysis: Any) -> dict[str, float]:
-    """Return the sparsity of each group.
+def allocate(
+    name: str, params: Mapping[str, Any], analysis: Any
+) -> dict[str, Mapping[str, float] | float]:
+    """Return ``sparsity`` and ``linear_sparsity`` of a recipe by group, or 0 where all are.
+
+    What the allocation names no group of is left out: it keeps the sparsity of its own parameter.
 
     Args:
         name: of ``ALLOCATIONS``, or ``"package.module:function"``.
@@ -50,7 +55,7 @@ def allocate(name: str, params: Mapping[str, Any], analysis: Any) -> dict[str, f
         raise ConfigurationError(
             f"allocation {name!r} failed: {type(error).__name__}: {error}"
         ) from error
-    groups = [group.name for group in analysis.units.groups]
+    groups = {group.name: group.kind for group in analysis.units.groups}
     problems = [
         f"allocation {name!r}: there is no group {group!r}; groups are: {', '.join(groups)}"
         for group in found
@@ -63,4 +68,9 @@ def allocate(name: str, params: Mapping[str, Any], analysis: Any) -> dict[str, f
     ]
     if problems:
         raise ConfigurationError(problems)
-    return found
+    by_kind = {
+        field: {group: sparsity for group, sparsity in found.items() if groups[group] == kind}
+        for field, kind in _FIELDS.items()
+    }
+    named = {field: shares for field, shares in by_kind.items() if shares}
+    return {field: shares if any(shares.values()) else 0.0 for field, shares in named.items()}

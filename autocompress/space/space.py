@@ -261,11 +261,12 @@ class Space:
             )
         complete = {self.name(path): self._default(path) for path in self._paths} | dict(params)
         shares = allocate(self.allocation, complete, analysis)
-        linear = {group.name for group in analysis.units.groups if group.kind == "linear"}
-        of_linear = {name: share for name, share in shares.items() if name in linear}
-        rest = {name: share for name, share in shares.items() if name not in linear}
-        values = {"sparsification.linear_sparsity": of_linear} if of_linear else {}
-        return recipe.with_values({"sparsification.sparsity": rest, **values})
+        spread = recipe.with_values({f"sparsification.{n}": v for n, v in shares.items()})
+        settings = spread.sparsification
+        assert settings is not None
+        if not any((settings.sparsity, settings.linear_sparsity)):
+            return spread.with_values({"sparsification": None})
+        return spread
 
 
 def _suggest(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from autocompress.config import StudyConfig, load_study, study_from
 from autocompress.context import Context, prepare
 from autocompress.errors import RunError
 from autocompress.events import Message, Progress, ignore
+from autocompress.execution import Executor
 from autocompress.graph import Plan, rebuild
 from autocompress.graph.plan import Fold
 from autocompress.problem import problem_from
@@ -20,6 +21,7 @@ from autocompress.results import EpochRecord
 from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
 from autocompress.runs.store import intact, read_plan
+from autocompress.runs.stored import FromScratch
 from autocompress.space.parameters import path_of
 from autocompress.study.budget import Amount
 from autocompress.study.run import resume_run, run_study
@@ -28,7 +30,13 @@ from autocompress.training.fitting import Fit, fit, seed_everything
 from autocompress.trial import TRAINING_STAGES
 
 
-def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) -> None:
+def run_controls(
+    done: Run,
+    *,
+    workers: int = 1,
+    executor: Executor | None = None,
+    progress: Progress = ignore,
+) -> None:
     """Run what a finished run is to be compared with, into its folder ``controls``.
 
     - ``random``: random recipes for as long as the search took; a run of its own.
@@ -41,6 +49,7 @@ def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) ->
     Args:
         done: a run with a front.
         workers: as for the search.
+        executor: as for ``run_study``.
         progress: receives what happens.
 
     Raises:
@@ -50,6 +59,7 @@ def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) ->
     if not front:
         raise RunError(f"{done.path} has no front that controls could be compared with")
     config = load_study(done.path / layout.STUDY)
+    shared: dict[str, Any] = {"executor": executor, "progress": progress}
     home = done.path / layout.CONTROLS
     spent_s = _spent_seconds(done, workers)
     epochs = _epochs(front[-1], config)
@@ -57,7 +67,7 @@ def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) ->
     if not _begun(home / "random"):
         progress(Message(f"control: random recipes for {spent_s:.0f} s"))
         amount = Amount(timeout_s=spent_s, workers=workers)
-        run_study(chance, directory=home, amount=amount, progress=progress)
+        run_study(chance, directory=home, amount=amount, **shared)
     off = {"estimate": False, "early_stopping": False, "derive": False}
     study = {"name": "random_criterion", "trials": len(front), **off}
     unguided = _changed(config, done.path, study, {"criterion": "random", **epochs})
@@ -65,17 +75,18 @@ def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) ->
     amount = Amount(workers=workers)
     progress(Message("control: the front's recipes, with units chosen at random"))
     if _begun(home / "random_criterion"):
-        resume_run(home / "random_criterion", amount=amount, progress=progress)
+        resume_run(home / "random_criterion", amount=amount, **shared)
     else:
-        run_study(unguided, directory=home, amount=amount, recipes=recipes, progress=progress)
+        run_study(unguided, directory=home, amount=amount, recipes=recipes, **shared)
     if not (home / layout.SCRATCH).exists():
         smallest = min(front, key=lambda trial: trial.metrics["parameters"].value)
         progress(Message(f"control: the architecture of trial {smallest.number} from scratch"))
-        context = prepare(problem_from(config), done.path, ignore)
-        write_json(home / layout.SCRATCH, from_scratch(smallest, context, done.path))
+        with closing(prepare(problem_from(config), done.path, ignore)) as context:
+            scratch = from_scratch(smallest, context, done.path)
+        write_json(home / layout.SCRATCH, scratch.to_dict())
 
 
-def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> dict[str, Any]:
+def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> FromScratch:
     """Train a trial's architecture from fresh weights, for the time that the trial had.
 
     That is its own training and, where the study trained the baseline, the baseline's too. Batch
@@ -85,9 +96,6 @@ def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> dict[str
         trial: complete.
         context: what the study's trials share.
         folder: of the run.
-
-    Returns:
-        plain data: ``trial``, ``budget_s``, ``seconds``, ``epochs``, ``metrics``, ``curve``.
     """
     budget_s = sum(trial.seconds.get(stage, 0.0) for stage in TRAINING_STAGES)
     budget_s += _training_seconds(folder)
@@ -98,14 +106,14 @@ def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> dict[str
     if folds:
         model, _ = fold_batch_norms(model, Folding(), example=context.problem.data.example)
     evaluation = context.evaluator(model.eval(), trial.precision)
-    return {
-        "trial": trial.number,
-        "budget_s": budget_s,
-        "seconds": seconds,
-        "epochs": epochs,
-        "metrics": {name: value.to_dict() for name, value in evaluation.metrics.items()},
-        "curve": [asdict(record) for record in curve],
-    }
+    return FromScratch(
+        trial=trial.number,
+        budget_s=budget_s,
+        seconds=seconds,
+        epochs=epochs,
+        metrics=evaluation.metrics,
+        curve=curve,
+    )
 
 
 def _changed(

@@ -1,23 +1,25 @@
 """The final evaluation: the front is measured again, and scored on the test split."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 
 from torch import nn
 
-from autocompress.artifacts import read_json, write_json
+from autocompress.artifacts import write_json
 from autocompress.context import Context
 from autocompress.evaluation import Evaluator
 from autocompress.events import FinalEvaluation, Message, Progress
 from autocompress.graph import Plan, rebuild
+from autocompress.metrics.splits import TEST
 from autocompress.problem import Problem
 from autocompress.results import Estimates
 from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
-from autocompress.runs.store import intact, load_state
+from autocompress.runs.store import intact, load_state, read_plan
+from autocompress.runs.stored import Final, FinalStage, FinalTrial
 from autocompress.targets import Artifact
 from autocompress.training.evaluation import evaluate
-
-TEST = "test_"  # begins the name of a score on the test split
 
 
 def evaluate_front(run: Run, context: Context, progress: Progress) -> None:
@@ -29,18 +31,20 @@ def evaluate_front(run: Run, context: Context, progress: Progress) -> None:
     Writes ``final.json`` into the run's folder.
     """
     path = run.path / layout.FINAL
-    found: dict[str, Any] = read_json(path) if path.exists() else {"baseline": {}, "trials": {}}
-    while left := [t for t in run.front() if str(t.number) not in found["trials"]]:
+    found = run.final or Final()
+    while left := [t for t in run.front() if t.number not in found.trials]:
         progress(Message("final evaluation: the front is measured again, and scored on test"))
-        if not found["baseline"]:
+        if not found.baseline:
             data, task = context.problem.data, context.problem.task
-            found["baseline"] = _plain(_tested(evaluate(context.baseline, data.test, task)))
+            tested = _tested(evaluate(context.baseline, data.test, task))
+            found = replace(found, baseline=tested)
         for done, trial in enumerate(left, start=1):
-            found["trials"][str(trial.number)] = _evaluation_of(trial, context)
+            evaluated = {trial.number: _evaluation_of(trial, context)}
+            found = replace(found, trials={**found.trials, **evaluated})
             progress(FinalEvaluation(done, len(left)))
-        write_json(path, found)
+        write_json(path, found.to_dict())
     if not path.exists():  # the front is empty
-        write_json(path, found)
+        write_json(path, found.to_dict())
 
 
 def deployed_for(
@@ -69,51 +73,44 @@ def deployed_for(
     return model, evaluator.prepare(model, trial.precision)
 
 
-def _evaluation_of(trial: TrialRecord, context: Context) -> dict[str, Any]:
+def _evaluation_of(trial: TrialRecord, context: Context) -> FinalTrial:
     evaluator = context.evaluator
     model, artifact = deployed_for(trial, context.problem, evaluator)
-    session = evaluator.open(artifact)
-    try:
+    with closing(evaluator.open(artifact)) as session:
         latency = evaluator.latency(session)
-        data = context.problem.data
-        scores = evaluator.score(model, session, trial.precision, data.test)
-    finally:
-        session.close()
+        test = context.problem.data.test
+        scores = evaluator.score(model, session, trial.precision, test)
     metrics = {"latency_ms": latency.estimate, **_tested(scores)}
-    return {"metrics": _plain(metrics), "stages": _stages(trial, context)}
+    return FinalTrial(metrics=metrics, stages=tuple(_stages(trial, context)))
 
 
-def _stages(trial: TrialRecord, context: Context) -> list[dict[str, Any]]:
-    """Return what each stage led to, as the trial noted it, with the latency after it.
+def _stages(trial: TrialRecord, context: Context) -> Iterator[FinalStage]:
+    """Yield what each stage led to, as the trial noted it, with the latency after it.
 
     Speed is that of the structure that the plan has after the stage, measured in a quarter of
     the usual time; the last stage has what the trial measured.
     """
     if trial.folder is None or not trial.stages:
-        return []
-    plan = Plan.from_json((trial.folder / layout.PLAN).read_text(encoding="utf-8"))
-    rows: list[dict[str, Any]] = []
+        return
+    plan = read_plan(trial.folder)
     measured = {0: context.baseline_metrics["latency_ms"].value}  # by how many steps were taken
-    for result in trial.stages[:-1]:
+    lowered = trial.precision != "fp32"
+    for result in trial.stages if lowered else trial.stages[:-1]:
         if result.steps not in measured:
             measured[result.steps] = _latency_after(Plan(plan.steps[: result.steps]), context)
-        row = {"stage": result.stage, "score": result.score, "parameters": result.parameters}
-        rows.append({**row, "latency_ms": measured[result.steps]})
-    last, searched = trial.stages[-1], trial.searched
-    precision = trial.precision
-    if precision != "fp32":
-        row = {"stage": last.stage, "score": last.score, "parameters": last.parameters}
-        steps = last.steps
-        if steps not in measured:
-            measured[steps] = _latency_after(Plan(plan.steps[:steps]), context)
-        rows.append({**row, "latency_ms": measured[steps]})
-    end = {
-        "stage": last.stage if precision == "fp32" else precision,
-        "score": searched[context.problem.task.score.name].value,
-        "parameters": int(searched["parameters"].value),
-        "latency_ms": searched["latency_ms"].value,
-    }
-    return [*rows, end]
+        yield FinalStage(
+            stage=result.stage,
+            score=result.score,
+            parameters=result.parameters,
+            latency_ms=measured[result.steps],
+        )
+    searched = trial.searched
+    yield FinalStage(
+        stage=trial.precision if lowered else trial.stages[-1].stage,
+        score=searched[context.problem.task.score.name].value,
+        parameters=int(searched["parameters"].value),
+        latency_ms=searched["latency_ms"].value,
+    )
 
 
 def _latency_after(plan: Plan, context: Context) -> float:
@@ -121,16 +118,9 @@ def _latency_after(plan: Plan, context: Context) -> float:
     model = context.problem.model.structure()
     rebuild(model, plan)
     model.to(context.problem.data.device).eval()
-    session = evaluator.open(evaluator.prepare(model))
-    try:
+    with closing(evaluator.open(evaluator.prepare(model))) as session:
         return evaluator.latency(session, budget_s=evaluator.effort.budget_s / 4).latency_ms
-    finally:
-        session.close()
 
 
 def _tested(scores: Estimates) -> Estimates:
     return {f"{TEST}{name}": value for name, value in scores.items()}
-
-
-def _plain(metrics: Estimates) -> dict[str, Any]:
-    return {name: value.to_dict() for name, value in metrics.items()}

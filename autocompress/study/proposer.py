@@ -101,7 +101,7 @@ class Proposer:
             values=values,
             params=params,
             distributions=distributions,
-            constraints=self._constraints(trial),
+            constraints={} if trial.state == "failed" else self._constraints(trial),
             user_attrs={} if trial.parent is None else {PARENT: trial.parent},
         )
         _set_times(frozen, trial.started, trial.finished)

@@ -1,9 +1,9 @@
 """Trials of a run measured again, on this machine."""
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from autocompress.artifacts import write_json
 from autocompress.config import load_study
@@ -12,6 +12,7 @@ from autocompress.errors import RunError, UsageError
 from autocompress.events import Message, Progress
 from autocompress.metrics import Estimate
 from autocompress.problem import problem_from
+from autocompress.results import Fingerprint
 from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
 from autocompress.study.final import deployed_for
@@ -64,7 +65,7 @@ class Remeasurement:
 
     study: str
     created: str
-    fingerprint: Mapping[str, Any]
+    fingerprint: Fingerprint
     differences: Sequence[str]
     baseline: Remeasured
     trials: Sequence[Remeasured]
@@ -95,22 +96,19 @@ def remeasure(run: Run, numbers: Sequence[int], progress: Progress) -> Remeasure
     baseline = trained(problem.model, problem, run.path / layout.BASELINE, progress)
     progress(Message(f"measuring the baseline and {len(trials)} trials"))
     evaluator = evaluator_of(problem)
-    reference_session = evaluator.open(evaluator.prepare(baseline))
-    reference = evaluator.latency(reference_session)
-    benchmark = LatencyBenchmark(
-        problem.target, reference_session, problem.effort, reference_ms=reference.latency_ms
-    )
-    evaluator = replace(evaluator, benchmark=benchmark)
     found = []
-    for trial in trials:
-        _, artifact = deployed_for(trial, problem, evaluator)
-        session = evaluator.open(artifact)
-        try:
-            latency = evaluator.latency(session)
-        finally:
-            session.close()
-        found.append(_numbers(trial.number, trial.metrics["latency_ms"], latency))
-        progress(Message(f"trial {trial.number}: {latency.ratio:.3f} of the baseline"))
+    with closing(evaluator.open(evaluator.prepare(baseline))) as opened:
+        reference = evaluator.latency(opened)
+        benchmark = LatencyBenchmark(
+            problem.target, opened, problem.effort, reference_ms=reference.latency_ms
+        )
+        evaluator = replace(evaluator, benchmark=benchmark)
+        for trial in trials:
+            _, artifact = deployed_for(trial, problem, evaluator)
+            with closing(evaluator.open(artifact)) as session:
+                latency = evaluator.latency(session)
+            found.append(_numbers(trial.number, trial.metrics["latency_ms"], latency))
+            progress(Message(f"trial {trial.number}: {latency.ratio:.3f} of the baseline"))
     result = Remeasurement(
         study=run.name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -3,8 +3,8 @@
 import datetime
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,20 @@ import torch
 
 from autocompress.artifacts import read_json, write_folder
 from autocompress.config import StudyConfig, load_study, to_toml
-from autocompress.context import prepare, unit_facts
+from autocompress.context import Context, prepare, structure_of
 from autocompress.errors import ConfigurationError, RunError
 from autocompress.events import Finished, Progress, Started, ignore
 from autocompress.execution import Executor
 from autocompress.execution.pool import LocalPool
 from autocompress.graph import find_units
 from autocompress.metrics import Metric
+from autocompress.metrics.splits import name_on_test
 from autocompress.problem import Problem, check_model, digests, problem_from
 from autocompress.reading import plain
 from autocompress.runs import Run, layout
 from autocompress.runs.journal import Journal, Session, now, read_events
 from autocompress.runs.lock import only_writer
+from autocompress.runs.stored import Header, Structure
 from autocompress.space.initial import initial_params
 from autocompress.space.space import Space
 from autocompress.study.budget import Amount, Budget
@@ -91,7 +93,12 @@ def begin(
     _refuse_existing(folder)
     problem.target.check()
     check_model(problem.model.initial(), problem.data, problem.task)
-    header = {**_header(problem), RECIPES: nearest_recipes(config.space(), recipes)}
+    header = {
+        **_header(problem).to_dict(),
+        "digests": digests(problem),
+        "versions": _versions(),
+        RECIPES: nearest_recipes(config.space(), recipes),
+    }
     contents = {layout.STUDY: to_toml(config).encode(), layout.HEADER: header}
     write_folder(folder, contents, replace=False)  # at once: what fails before leaves nothing
     with only_writer(folder):
@@ -137,6 +144,38 @@ def go_on(
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """What ``plan`` finds out about data.
+
+    Attributes:
+        source: as the study names it.
+        classes: their names; empty where targets are no classes.
+        inputs: shape of one input.
+        sizes: number of items by split.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    inputs: tuple[int, ...]
+    sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What ``plan`` finds out about the model.
+
+    Attributes:
+        factory: as the study names it.
+        parameters: their number.
+        outputs: shape of the outputs for the example; ``None`` where they are no tensor.
+    """
+
+    factory: str
+    parameters: int
+    outputs: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """What ``plan`` finds out about a study, without training.
 
@@ -145,18 +184,16 @@ class Check:
         trials: how many recipes are tried.
         data: source, shapes and sizes of the splits.
         model: factory, parameters and shape of the outputs.
-        units: the groups that can be removed, and why others cannot.
-        fixed: layers that stay, and why.
+        structure: the groups that can be removed, and why others cannot.
         space: values of each search parameter, as the study file has them.
         device: where training runs.
     """
 
     study: str
     trials: int
-    data: Mapping[str, Any]
-    model: Mapping[str, Any]
-    units: Sequence[Mapping[str, Any]]
-    fixed: Mapping[str, str]
+    data: DataFacts
+    model: ModelFacts
+    structure: Structure
     space: Mapping[str, Any]
     device: str
 
@@ -173,23 +210,21 @@ def check(config: StudyConfig) -> Check:
     data = problem.data
     model = problem.model.initial()
     outputs = check_model(model, data, problem.task)
-    facts = unit_facts(find_units(model, data.example[:2]))
     return Check(
         study=config.study.name,
         trials=config.study.trials,
-        data={
-            "source": config.data.source,
-            **data.describe(),
-            "inputs": list(data.example.shape[1:]),
-            **data.sizes,
-        },
-        model={
-            "factory": config.model.factory,
-            "parameters": count_parameters(model),
-            "output_shape": list(outputs.shape) if isinstance(outputs, torch.Tensor) else None,
-        },
-        units=facts["units"],
-        fixed=facts["fixed"],
+        data=DataFacts(
+            source=config.data.source,
+            classes=tuple(data.describe().get("classes") or ()),
+            inputs=tuple(data.example.shape[1:]),
+            sizes=data.sizes,
+        ),
+        model=ModelFacts(
+            factory=config.model.factory,
+            parameters=count_parameters(model),
+            outputs=tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else None,
+        ),
+        structure=structure_of(find_units(model, data.example[:2])),
         space=plain(config.search.params),
         device=str(data.device),
     )
@@ -237,32 +272,32 @@ def _refuse_old_format(folder: Path) -> None:
         )
 
 
-def _header(problem: Problem) -> dict[str, Any]:
-    config = problem.config
+def _header(problem: Problem) -> Header:
     scores = [score.metric for score in problem.task.scores]
+    metrics = (*problem.metrics, *map(on_test, scores))
+    return Header(
+        name=problem.config.study.name,
+        created=datetime.datetime.now(datetime.UTC),
+        objectives=problem.objectives,
+        score=problem.task.score,
+        metrics={metric.name: metric for metric in metrics},
+        task=problem.task.name,
+        sizes=problem.data.sizes,
+        fingerprint=problem.target.fingerprint(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    names = ("autocompress", "torch", "optuna")
     return {
-        "format": layout.FORMAT,
-        "name": config.study.name,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "objectives": [metric.name for metric in problem.objectives],
-        "score": problem.task.score.name,
-        "metrics": [metric.to_dict() for metric in (*problem.metrics, *map(on_test, scores))],
-        "task": problem.task.name,
-        "sizes": problem.data.sizes,
-        "fingerprint": dict(problem.target.fingerprint()),
-        "digests": digests(problem),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("autocompress", "torch", "optuna")},
-        },
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in names},
     }
 
 
 def on_test(score: Metric) -> Metric:
     """Return the description of a score on the test split, which steers nothing."""
-    from dataclasses import replace
-
-    name = f"test_{score.name}"
+    name = name_on_test(score)
     return replace(
         score,
         name=name,
@@ -308,32 +343,36 @@ def _search(
         journal.append(session)
         done = sum(trial.counts for trial in run.trials())
         progress(Started(config.study.name, str(folder), trials, done, problem.objectives))
-        context = prepare(problem, folder, progress)
-        budget = Budget(trials, timeout_s, amount.workers, done)
-        if budget.trials > done:
-            (folder / layout.FINAL).unlink(missing_ok=True)
-            proposer = Proposer(
-                config.space(),
-                problem.objectives,
-                context.limits,
-                context.baseline_metrics,
-                score=problem.task.score.name,
-                sampler=config.study.sampler,
-                seed=config.study.seed + len(run.trials()),
-            )
-            proposer.restore(run.trials())
-            proposer.fidelity = _fidelity(folder)
-            _enqueue_initial(proposer, run, config.space())
-            runner = executor or LocalPool(amount.workers)
-            runner.start(folder, context)
-            try:
-                SearchLoop(context, proposer, runner, journal, budget, progress).search()
-            finally:
-                runner.close()
-        finished = Run.open(folder)
-        evaluate_front(finished, context, progress)
+        with closing(prepare(problem, folder, progress)) as context:
+            budget = Budget(trials, timeout_s, amount.workers, done)
+            if budget.trials > done:
+                (folder / layout.FINAL).unlink(missing_ok=True)
+                proposer = _proposer(context, run)
+                with closing(executor or LocalPool(amount.workers)) as runner:
+                    runner.start(folder, context)
+                    SearchLoop(context, proposer, runner, journal, budget, progress).search()
+            finished = Run.open(folder)
+            evaluate_front(finished, context, progress)
         progress(Finished(str(folder), finished.front_document()))
         return finished
+
+
+def _proposer(context: Context, run: Run) -> Proposer:
+    """Return what proposes recipes, with all that earlier sessions found."""
+    problem, space = context.problem, context.problem.config.space()
+    proposer = Proposer(
+        space,
+        problem.objectives,
+        context.limits,
+        context.baseline_metrics,
+        score=problem.task.score.name,
+        sampler=problem.config.study.sampler,
+        seed=problem.config.study.seed + len(run.trials()),
+    )
+    proposer.restore(run.trials())
+    proposer.fidelity = _fidelity(run.path)
+    _enqueue_initial(proposer, run, space)
+    return proposer
 
 
 def _asked(config: StudyConfig, amount: Amount, folder: Path) -> tuple[int | None, float | None]:

@@ -3,12 +3,13 @@
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+
+from autocompress.results import Fingerprint
 
 
 def local_facts(device: torch.device) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def local_facts(device: torch.device) -> dict[str, Any]:
     return facts
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+def differences(before: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
     """Say in which facts two fingerprints differ; empty where their latencies are comparable.
 
     Example:

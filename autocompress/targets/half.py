@@ -19,5 +19,14 @@ class Half(nn.Module):
         self.model = copy.deepcopy(model).half().eval()
 
     def forward(self, inputs: Tensor) -> Any:
-        """Return the model's outputs, with each tensor in float32, of inputs in float32."""
-        return tree_map_only(Tensor, lambda tensor: tensor.float(), self.model(inputs.half()))
+        """Return the model's outputs, with each tensor of floats in float32.
+
+        Args:
+            inputs: in float32, or whole numbers, which stay as they are.
+        """
+        given = inputs.half() if inputs.is_floating_point() else inputs
+        return tree_map_only(Tensor, _in_float32, self.model(given))
+
+
+def _in_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor

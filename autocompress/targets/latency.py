@@ -108,6 +108,10 @@ class LatencyBenchmark:
         self.effort = effort
         self.reference_ms = reference_ms
 
+    def close(self) -> None:
+        """Free what the baseline holds."""
+        self.baseline.close()
+
     def measure(self, session: Session, *, budget_s: float | None = None) -> Latency:
         """Measure a candidate.
 

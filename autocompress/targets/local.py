@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
+from autocompress.results import Fingerprint
 from autocompress.targets.fingerprint import local_facts
 from autocompress.targets.lock import DeviceLock
 from autocompress.targets.sampling import TimedCalls
@@ -102,7 +103,7 @@ class LocalTarget(ABC):
         """Hold the device alone; training and other measurements on it wait meanwhile."""
         return DeviceLock(self.torch_device()).exclusive()
 
-    def fingerprint(self) -> Mapping[str, Any]:
+    def fingerprint(self) -> Fingerprint:
         """Return what latencies depend on, here and now, as plain data.
 
         Raises:

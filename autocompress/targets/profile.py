@@ -71,7 +71,9 @@ def profile_layers(
         first, inputs = placed(baseline, example, device, channels_last=layout)
         second, _ = placed(candidate, example, device, channels_last=layout)
         with DeviceLock(inputs.device).exclusive():
-            smallest = _Watch(_smallest().to(device), inputs.new_zeros(1, 1, 1, 1), clock)
+            smallest = _Watch(
+                _smallest().to(device), torch.zeros(1, 1, 1, 1, device=device), clock
+            )
             watches = [_Watch(first, inputs, clock), _Watch(second, inputs, clock), smallest]
             _alternate(watches, settings.budget_s)
     overheads = {_kind(s.layer): statistics.median(s.samples_ms) for s in smallest.seen.values()}

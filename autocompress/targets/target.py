@@ -4,13 +4,14 @@ Statistics run on this machine, whatever the target: a session only returns the 
 of calls, so that a device behind a connection is measured like this one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from autocompress.results import Fingerprint
 from autocompress.targets.statistics import Calls
 
 
@@ -106,5 +107,5 @@ class Target(Protocol):
     def exclusive(self) -> AbstractContextManager[None]:
         """Hold the device alone, for a measurement."""
 
-    def fingerprint(self) -> Mapping[str, Any]:
+    def fingerprint(self) -> Fingerprint:
         """Return the hardware and software that its latencies depend on, as plain data."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from fastai.callback.core import Callback
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from autocompress.errors import UsageError
 from autocompress.graph import UnitGroup, Units, find_units
@@ -44,6 +45,11 @@ class _TrainingOnly(Callback):
         device = next(self.learn.model.parameters()).device
         images: Tensor = next(iter(self.learn.dls.valid))[0]
         return images[:2].as_subclass(Tensor).to(device)
+
+
+def _plain(leaf: Any) -> Any:
+    """Strip fastai's tensor subclass."""
+    return leaf.as_subclass(Tensor) if isinstance(leaf, Tensor) else leaf
 
 
 class KnowledgeDistillation(_TrainingOnly):
@@ -103,7 +109,7 @@ class KnowledgeDistillation(_TrainingOnly):
         if not self.training or "resources" not in self.__dict__:
             return
         images = self.learn.xb[0].as_subclass(Tensor)
-        outputs = self.learn.pred.as_subclass(Tensor)
+        outputs = tree_map(_plain, self.learn.pred)
         task_loss = self.learn.loss_grad.as_subclass(Tensor)
         self.learn.loss_grad = self.distiller.loss(task_loss, outputs, images)
         self.learn.loss = self.learn.loss_grad.clone()

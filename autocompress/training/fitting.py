@@ -1,5 +1,6 @@
 """One training run: fastai's Learner with a fresh optimizer and our callbacks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,7 +145,7 @@ def fit(
         monitor: receives each batch and each epoch.
 
     Raises:
-        DivergedError: the loss became infinite or NaN.
+        DivergedError: the loss or the score became infinite or NaN.
     """
     if run.epochs == 0:
         return ()
@@ -159,6 +160,11 @@ def fit(
             valid_loss=valid_loss,
             score=score,
         )
+        if not all(map(math.isfinite, (train_loss, valid_loss, score))):
+            raise DivergedError(
+                f"epoch {epoch + 1} of {run.stage}: expected finite numbers, got training loss "
+                f"{train_loss}, validation loss {valid_loss} and score {score}"
+            )
         curve.append(point)
         monitor.epoch(point, model)
 

@@ -160,6 +160,18 @@ def test_damaged_bundles_are_refused(changeable, name, content, told):
         load(changeable)
 
 
+def test_a_bundle_of_release_0_1_is_loaded(changeable, exported):
+    path = changeable / "bundle.json"
+    index = json.loads(path.read_text())
+    old = {"agreement": 1.0, "accuracy": 0.8, "images": 30, "failed": None}
+    index |= {"version": 1, "checks": {"model.pt2": old}, "expected": {}}
+    del index["task"]
+    path.write_text(json.dumps(index))
+    images = torch.randn(2, 1, 8, 8)
+    torch.testing.assert_close(load(changeable)(images), exported[0](images))
+    assert verify(changeable)["model.pt2"].failed is None
+
+
 def test_a_missing_bundle_is_refused(tmp_path):
     with pytest.raises(UsageError, match="not a bundle"):
         load(tmp_path / "nowhere")

@@ -1,98 +1,82 @@
-import json
-from types import SimpleNamespace
+"""A trial beside ten good ones that hardly changed after their first epoch."""
 
-import optuna
+from dataclasses import replace
+
 import pytest
-from optuna.trial import create_trial
 
+from autocompress.callbacks.early_stopping import StopEarly
+from autocompress.callbacks.estimate import EstimateStructure, StructureEstimate
+from autocompress.metrics import Estimate, Metric
+from autocompress.metrics.limits import Limits
 from autocompress.recipe import Recipe
-from autocompress.search import watching
-from autocompress.search.drafting import Draft
-from autocompress.search.limits import UNFINISHED, Limits
-from autocompress.search.watching import History, StoppedEarlyError, TrialWatch
-from autocompress.search.workbench import Economy
-from autocompress.training.fitting import EpochRecord, Follower, Training
+from autocompress.results import EpochRecord, Rival
+from autocompress.tasks import Mean, Task
+from autocompress.training.fitting import Training
+from autocompress.trial import PrunedError
 
 RECIPE = Recipe(training=Training(epochs=3, recovery_epochs=1))
 
 
-def points(accuracies):
-    stages = ["sparsify"] * 3 + ["recover"]
-    return [{"stage": s, "accuracy": a} for s, a in zip(stages, accuracies, strict=False)]
+def records(scores):
+    stages = [("train", 1), ("train", 2), ("train", 3), ("recover", 1)]
+    return tuple(
+        EpochRecord(stage=stage, epoch=epoch, train_loss=1.0, valid_loss=1.0, score=score)
+        for (stage, epoch), score in zip(stages, scores, strict=True)
+    )
+
+
+def rival(number, **more):
+    score = 0.91 + number / 1000
+    values = {"accuracy": score, "latency_ms": 1.0, "parameters": 100}
+    given = {"score": score, "values": values, "feasible": True}
+    curve = records([0.90, 0.90, 0.905, score])
+    return Rival(**{"number": number, "curve": curve, **given, **more})
+
+
+RIVALS = (
+    *(rival(number) for number in range(10)),
+    rival(10, score=1.0, curve=()),  # a derived one, which was not trained by itself
+)
 
 
 @pytest.fixture
-def study(tmp_path):
-    """Ten good trials that hardly changed after their first epoch, and what must not count."""
-    study = optuna.create_study(directions=["maximize", "minimize", "minimize"])
-    for number in range(10):
-        (tmp_path / f"{number:05d}").mkdir()
-        curve = points([0.90, 0.90, 0.905, 0.91 + number / 1000])
-        (tmp_path / f"{number:05d}" / "curve.json").write_text(json.dumps(curve))
-        values = [0.91 + number / 1000, 1.0, 100.0]
-        facts = {"seconds": {"sparsify": 15.0 + number, "recover": 2.0}}
-        study.add_trial(create_trial(values=values, user_attrs=facts, constraints={"a": -1.0}))
-    study.add_trial(create_trial(values=[1, 1, 1], user_attrs={"harvested_from": 0}))
-    study.add_trial(create_trial(values=[1, 1, 1], constraints=UNFINISHED))  # a stand-in
-    return study
+def context(begun):
+    """One whose validation split is as large as a score of three digits needs."""
+
+    class Large(type(begun.problem.data)):
+        sizes = {"train": 300, "valid": 1000, "test": 150}  # noqa: RUF012
+
+    data = begun.problem.data
+    large = object.__new__(Large)
+    large.__dict__.update(data.__dict__)
+    baseline = {**begun.baseline_metrics, "accuracy": Estimate(value=0.93)}
+    problem = replace(begun.problem, data=large)
+    return replace(begun, problem=problem, baseline_metrics=baseline)
 
 
-def watch(study, folder, *, latency_ms=2.0, exact=True, economy=None, **limits):
-    class Heard(Follower):
-        epochs = 0
-
-        def epoch(self, record, model):
-            self.epochs += 1
-
-    bench = SimpleNamespace(
-        follower=Heard(),
-        economy=economy or Economy(),
-        limits=Limits(**limits),
-        baseline_metrics={"accuracy": 0.93},
-        batches=SimpleNamespace(splits=SimpleNamespace(valid=SimpleNamespace(labels=[0] * 1000))),
-    )
-    ratios = {"parameter_ratio": 0.5, "latency_ratio": 0.5}
-    drafted = Draft(parameters=200, latency_ms=latency_ms, exact=exact, **ratios)
-    return TrialWatch(study.ask(), RECIPE, drafted, bench, history(folder))
+def stopping(context, *, latency_ms=2.0, exact=True, rivals=RIVALS, estimated=True, **limits):
+    context = replace(context, limits=Limits.from_mapping(limits, context.problem.metrics))
+    estimate = EstimateStructure(context, context.start, for_stopping=True)
+    known = {"parameters": 200, "latency_ms": latency_ms}
+    metrics = {n: Estimate(value=value) for n, value in known.items() if value is not None}
+    if estimated:
+        estimate.found = StructureEstimate(metrics=metrics, exact=exact)
+    return StopEarly(RECIPE, context, rivals, estimate)
 
 
-def history(folder):
-    return History(folder, lambda trial: all(by <= 0 for by in trial.constraints.values()))
+def after(stopping, score, epoch=1):
+    record = EpochRecord(stage="train", epoch=epoch, train_loss=1, valid_loss=1, score=score)
+    stopping.epoch(record, None)
 
 
-def hear(watch, accuracy, epoch=1):
-    watch.epoch(EpochRecord("sparsify", epoch, 1.0, 1.0, accuracy), None)
-
-
-def test_only_trials_that_trained_to_the_end_are_known(study, tmp_path):
-    known = history(tmp_path).of(study)
-    assert [trial.number for trial in known] == list(range(10))
-    assert known[3].curve == {"sparsify": [0.90, 0.90, 0.905], "recover": [0.913]}
-    assert known[3].feasible
-
-
-@pytest.mark.parametrize(("least_s", "pays"), [(21.0, True), (22.0, False)])
-def test_drafts_must_cost_less_than_stopping_saves(study, tmp_path, monkeypatch, least_s, pays):
-    monkeypatch.setattr(watching, "PAYS_S", least_s)
-    assert history(tmp_path).makes_stopping_pay(study) is pays
-
-
-def test_drafts_wait_until_enough_is_known(tmp_path):
-    fresh = optuna.create_study(directions=["maximize", "minimize", "minimize"])
-    assert not history(tmp_path).makes_stopping_pay(fresh)
-
-
-def test_a_hopeless_trial_is_stopped_with_what_is_known(study, tmp_path):
-    hopeless = watch(study, tmp_path)
-    with pytest.raises(StoppedEarlyError, match=r"trial 9 has 0\.9190") as caught:
-        hear(hopeless, 0.3)
-    assert caught.value.stage == "sparsify"
-    assert caught.value.facts["dominated_by"] == 9
-    assert caught.value.facts["epoch"] == 1
-    assert 0.3 < caught.value.facts["bound"] < 0.919
-    assert caught.value.metrics["accuracy"] == 0.3
-    assert caught.value.metrics["parameters"] == 200
-    assert hopeless.bench.follower.epochs == 1
+def test_a_hopeless_trial_is_stopped_with_what_is_known(context):
+    with pytest.raises(PrunedError, match=r"trial 9 has 0\.9190") as caught:
+        after(stopping(context), 0.3)
+    failure = caught.value.failure
+    assert (failure.stage, failure.dominated_by, failure.epoch) == ("train", 9, 1)
+    assert 0.3 < failure.bound < 0.919
+    known = {name: found.value for name, found in caught.value.metrics.items()}
+    assert known == {"accuracy": 0.3, "latency_ms": 2.0, "parameters": 200}
 
 
 @pytest.mark.parametrize(
@@ -101,27 +85,36 @@ def test_a_hopeless_trial_is_stopped_with_what_is_known(study, tmp_path):
         {"latency_ms": 1.05},  # may be faster than all others
         {"latency_ms": None},
         {"exact": False},
-        {"economy": Economy(early_stopping=False)},
+        {"estimated": False},
+        {"rivals": RIVALS[:7]},
+        {"rivals": tuple(rival(number, feasible=False) for number in range(10))},
     ],
 )
-def test_what_may_still_win_goes_on(study, tmp_path, change):
-    hopeful = watch(study, tmp_path, **change)
-    hear(hopeful, 0.3)
-    assert hopeful.bench.follower.epochs == 1
+def test_what_may_still_win_goes_on(context, change):
+    after(stopping(context, **change), 0.3)
 
 
-def test_a_good_trial_goes_on(study, tmp_path):
-    hear(watch(study, tmp_path), 0.95)
+def test_a_good_trial_goes_on(context):
+    after(stopping(context), 0.95)
 
 
-def test_a_limit_on_accuracy_stops_too(study, tmp_path):
-    fastest = watch(study, tmp_path, latency_ms=0.1, accuracy_drop=0.05)
-    with pytest.raises(StoppedEarlyError, match="below the limit"):
-        hear(fastest, 0.3)
+def test_a_limit_on_the_score_stops_too(context):
+    fastest = stopping(context, latency_ms=0.1, accuracy_drop=0.05)
+    with pytest.raises(PrunedError, match="below the limit"):
+        after(fastest, 0.3)
 
 
-def test_a_limit_on_accuracy_needs_no_draft(study, tmp_path):
-    undrafted = watch(study, tmp_path, accuracy_drop=0.05)
-    undrafted.drafted = None
-    with pytest.raises(StoppedEarlyError, match="below the limit"):
-        hear(undrafted, 0.3)
+def test_a_limit_on_the_score_needs_no_estimate(context):
+    for estimate in (True, False):
+        unknown = stopping(context, estimated=False, accuracy_drop=0.05)
+        unknown.estimate = unknown.estimate if estimate else None
+        with pytest.raises(PrunedError, match="below the limit") as caught:
+            after(unknown, 0.3)
+        assert set(caught.value.metrics) == {"accuracy"}
+
+
+def test_scores_that_are_no_shares_stop_nothing(context):
+    error = Metric(name="error", direction="minimize")
+    task = Task(name="depth", loss=lambda a, b: a.sum(), scores=[Mean(lambda a, b: a, error)])
+    problem = replace(context.problem, task=task, objectives=context.objectives[1:])
+    after(stopping(replace(context, problem=problem)), 0.3)

@@ -1,20 +1,18 @@
-from dataclasses import replace
-from types import SimpleNamespace
+"""Structures before training: their size, their latency, and which of them end a trial."""
 
-import optuna
+from dataclasses import replace
+
 import pytest
 
+from autocompress.callbacks.estimate import EstimateStructure, estimate_structure, is_exact
+from autocompress.metrics.limits import Limits
 from autocompress.pipeline import compress
 from autocompress.recipe import Recipe
-from autocompress.search.drafting import is_exact, make_draft
-from autocompress.search.limits import Limits
-from autocompress.search.objective import Objective
-from autocompress.search.workbench import OBJECTIVES, Economy
-from autocompress.techniques.anatomy import examine
 from autocompress.techniques.factorization import Factorization
 from autocompress.techniques.pruning import Pruning
 from autocompress.techniques.sparsification import Sparsification
 from autocompress.training.fitting import Training
+from autocompress.trial import PrunedError
 
 THIN = Recipe(
     sparsification=Sparsification(sparsity=0.5, linear_sparsity=0.25, schedule="linear"),
@@ -24,15 +22,23 @@ THIN = Recipe(
 )
 
 
+def thin(**changes):
+    return replace(THIN, sparsification=replace(THIN.sparsification, **changes))
+
+
+def limited(context, **limits):
+    return replace(context, limits=Limits.from_mapping(limits, context.problem.metrics))
+
+
 @pytest.mark.parametrize("criterion", ["large_final", "movement", "taylor"])
-def test_with_a_local_scope_training_leads_to_the_drafted_size(batches, trained_vgg, criterion):
-    recipe = replace(THIN, sparsification=replace(THIN.sparsification, criterion=criterion))
-    anatomy = examine(trained_vgg, batches.example)
-    drafted = make_draft(trained_vgg, recipe, batches.example, anatomy, None)
-    trained = compress(trained_vgg, recipe, batches, anatomy=anatomy)
-    assert drafted.exact
-    assert drafted.latency_ms is None
-    assert drafted.parameters == sum(p.numel() for p in trained.model.parameters())
+def test_with_a_local_scope_training_leads_to_the_estimated_size(begun, criterion):
+    recipe = thin(criterion=criterion)
+    estimated = estimate_structure(recipe, begun, latency=False)
+    trained = compress(begun.start, recipe, begun.work())
+    assert estimated.exact
+    assert set(estimated.metrics) == {"parameters", "nonzero", "macs"}
+    size = sum(parameter.numel() for parameter in trained.model.parameters())
+    assert estimated.metrics["parameters"].value == size < 4000
 
 
 @pytest.mark.parametrize(
@@ -43,62 +49,62 @@ def test_with_a_local_scope_training_leads_to_the_drafted_size(batches, trained_
         ({"granularity": "weight"}, False),
         ({"linear_granularity": "column"}, False),
         ({"granularity": "weight", "sparsity": 0.0}, True),
+        ({"granularity": "weight", "sparsity": (0.0, 0.1, 0.0)}, False),
+        ({"granularity": "weight", "sparsity": {"0.0": 0.0}}, True),
     ],
 )
-def test_a_draft_says_whether_it_is_exact(change, exact):
-    recipe = replace(THIN, sparsification=replace(THIN.sparsification, **change))
+def test_an_estimate_says_whether_it_is_exact(change, exact):
+    recipe = thin(**change)
     assert is_exact(recipe) is exact
     assert is_exact(replace(recipe, pruning=None))
 
 
 def test_ranks_by_energy_depend_on_the_weights():
     assert not is_exact(replace(THIN, factorization=Factorization(energy=0.9)))
+    assert not is_exact(replace(THIN, late_factorization=Factorization(energy=0.9)))
 
 
-def test_a_latency_must_break_a_limit_clearly():
-    limits = Limits(parameter_ratio=0.5, latency_ratio=0.5)
-    assert limits.surely_broken({"parameter_ratio": 0.51})
-    assert not limits.surely_broken({"latency_ratio": 0.54})
-    told = limits.surely_broken({"latency_ratio": 0.6, "parameter_ratio": 0.6})
-    assert told == "latency_ratio 0.6 (at most 0.5), parameter_ratio 0.6 (at most 0.5)"
+def test_a_latency_is_measured_where_it_is_wanted_and_quickly_made(begun):
+    found = estimate_structure(THIN, begun, latency=True).metrics
+    assert found["latency_ms"].value == pytest.approx(found["parameters"].value / 1000)
+    unknown = estimate_structure(replace(THIN, precision="int8"), begun, latency=True).metrics
+    assert "latency_ms" not in unknown
 
+    class Slow(type(begun.problem.target)):
+        quick = False
 
-@pytest.fixture
-def bench(batches, trained_vgg):
-    """As much of a workbench as drafts need."""
-    return SimpleNamespace(
-        baseline=trained_vgg,
-        baseline_metrics={"accuracy": 0.95, "latency_ms": 2.0, "parameters": 10_000},
-        batches=batches,
-        anatomy=examine(trained_vgg, batches.example),
-        ruler=None,
-        limits=Limits(parameter_ratio=0.01),
-        economy=Economy(early_stopping=False),
-        folder=None,
-        constraints=lambda metrics: {},
-        is_feasible=None,
-    )
-
-
-def test_a_stopped_trial_stands_for_the_best_that_it_could_reach(bench):
-    recipe = replace(THIN, sparsification=replace(THIN.sparsification, scope="global"))
-    size = make_draft(
-        bench.baseline, recipe, bench.batches.example, bench.anatomy, None
-    ).parameters
-    facts = {
-        "recipe": recipe.to_dict(), "metrics": {"accuracy": 0.2}, "stopped": {"bound": 0.7}
-    }  # fmt: skip
-    stands_for = Objective(None, bench).stand_in(SimpleNamespace(user_attrs=facts))
-    assert stands_for == (0.7, 2.0, size)  # nothing measured a latency
-    assert size < 10_000
+    slow = replace(begun, problem=replace(begun.problem, target=Slow()))
+    assert "latency_ms" not in estimate_structure(THIN, slow, latency=True).metrics
 
 
 @pytest.mark.parametrize("scope", ["local", "global"])
-def test_only_an_exact_draft_refuses_a_recipe(bench, scope):
-    recipe = replace(THIN, sparsification=replace(THIN.sparsification, scope=scope))
-    trial = optuna.create_study(directions=[*OBJECTIVES.values()]).ask()
-    if scope == "local":
-        with pytest.raises(optuna.TrialPruned, match="a draft of it is over the limit"):
-            Objective(None, bench)._draft(trial, recipe)
-    else:
-        assert Objective(None, bench)._draft(trial, recipe) is None
+def test_only_an_exact_estimate_refuses_a_recipe(begun, scope):
+    context = limited(begun, parameter_ratio=0.01)
+    estimate = EstimateStructure(context, context.start, for_stopping=False)
+    if scope == "global":
+        estimate.begin(thin(scope=scope))
+        assert estimate.found is None
+        return
+    with pytest.raises(PrunedError, match="estimate of its structure is over the limit") as caught:
+        estimate.begin(thin(scope=scope))
+    assert caught.value.failure.stage == "estimate"
+    assert caught.value.metrics["parameters"].value > 0
+    assert "latency_ms" not in caught.value.metrics
+
+
+@pytest.mark.parametrize(
+    ("limits", "for_stopping", "known"),
+    [
+        ({}, False, None),
+        ({"accuracy_drop": 0.5}, False, None),
+        ({"parameter_ratio": 1.0}, False, {"parameters"}),
+        ({"latency_ms": 99.0}, False, {"parameters", "latency_ms"}),
+        ({}, True, {"parameters", "latency_ms"}),
+    ],
+)
+def test_nothing_is_estimated_that_saves_nothing(begun, limits, for_stopping, known):
+    context = limited(begun, **limits)
+    estimate = EstimateStructure(context, context.start, for_stopping=for_stopping)
+    estimate.begin(THIN)
+    found = None if estimate.found is None else estimate.found.metrics.keys()
+    assert (found and found & {"parameters", "latency_ms"}) == known

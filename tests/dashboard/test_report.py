@@ -88,7 +88,7 @@ def test_a_model_has_its_export_command_numbers_and_what_was_done(run):
     assert set(found.figures) == {"widths", "curve", "latency", "stages"}
 
 
-def test_what_could_not_be_cut_is_told_with_its_reason(tmp_path):
+def test_what_could_not_be_cut_has_its_reason(tmp_path):
     run = made_up_run(tmp_path / "fixed", complete=2)
     units = {
         "units": [{"layer": "a", "kind": "linear", "units": 3, "not_removable": ["softmax"]}],

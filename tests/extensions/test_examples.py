@@ -1,4 +1,4 @@
-"""Each example goes from the search to the front, the tables, the page, the report and a bundle."""
+"""Each example goes from the search to the front, tables, the page, the report and a bundle."""
 
 import json
 from pathlib import Path

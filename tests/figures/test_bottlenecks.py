@@ -32,11 +32,11 @@ def test_memory_traffic_is_low_intensity_at_high_bandwidth():
     assert found["copies"] == found["busy"] == "memory traffic"
     assert found["slow"] == "slower kernel"
     assert found["dense"] is None
-    told = list(diagnosis([FAST, COPIES]))
-    assert "copies: 0.50 ms, bound by memory traffic: 0.1 multiply-adds per byte" in told
+    lines = list(diagnosis([FAST, COPIES]))
+    assert "copies: 0.50 ms, bound by memory traffic: 0.1 multiply-adds per byte" in lines
 
 
-def test_a_kernel_that_became_slower_is_told_with_both_speeds():
+def test_a_kernel_that_became_slower_is_named_with_both_speeds():
     profile = [FAST, row("conv1", side(1.0, 4e6), side(0.9, 2e6))]
     assert bounds(profile)["conv1"] == "slower kernel"
     assert (
@@ -45,7 +45,7 @@ def test_a_kernel_that_became_slower_is_told_with_both_speeds():
     )
 
 
-def test_widths_that_changed_and_fill_no_group_of_8_are_told():
+def test_widths_that_changed_and_fill_no_group_of_8_are_named():
     def said(before, after):
         lines = list(diagnosis([row("c", side(1.0, widths=before), side(1.0, widths=after))]))
         return lines[1:]
@@ -67,12 +67,12 @@ def test_what_is_left_of_time_and_work_comes_first():
     assert more == []
 
 
-def test_a_model_of_small_layers_is_told_to_be_mostly_calls():
+def test_a_model_of_small_layers_is_called_mostly_calls():
     small = [row(str(n), side(0.02), side(0.012, 5e5)) for n in range(3)]
-    told = list(diagnosis(small))
-    assert told[1].startswith("calling 3 layers takes 83 % of that")
-    assert "removing weights would not" in told[1]
-    assert len(told) == 2
+    lines = list(diagnosis(small))
+    assert lines[1].startswith("calling 3 layers takes 83 % of that")
+    assert "removing weights would not" in lines[1]
+    assert len(lines) == 2
 
 
 def test_layers_that_hardly_count_get_no_sentence():

@@ -69,7 +69,7 @@ def test_sparsity_matters_and_costs_accuracy(run):
     assert all(bar.y[np.argmax(bar.x)] == "sparsity" for bar in bars)
 
 
-def test_workers_are_told_apart_by_their_overlaps(run):
+def test_workers_are_recognised_by_their_overlaps(run):
     made = figures.timeline(run)
     lanes = {lane for bar in made.data for lane in bar.y}
     assert lanes == {1, 2}

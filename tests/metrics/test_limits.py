@@ -120,3 +120,16 @@ def test_all_problems_are_reported_at_once_and_none_is_no_limit():
     with pytest.raises(ConfigurationError) as error:
         Limits.from_mapping({"parameter": 1, "latency_ms": 0, "accuracy_drop": None}, METRICS)
     assert len(error.value.problems) == 2
+
+
+def test_an_error_of_an_estimate_is_a_fraction_of_the_value_also_in_a_drop():
+    slower = limits(latency_ms_drop=0.2)
+    assert slower.surely_broken(estimates(latency_ms=4.5), BASELINE) == ""  # 4.05 at best
+    assert "latency_ms_drop" in slower.surely_broken(estimates(latency_ms=5.0), BASELINE)
+
+
+def test_nothing_beside_nothing_is_a_ratio_of_one():
+    one = limits(latency_ratio=1.0)
+    assert one.violations(estimates(latency_ms=0.0), estimates(latency_ms=0.0)) == {
+        "latency_ratio": 0.0
+    }

@@ -14,6 +14,7 @@ from autocompress.runs import Run, layout
 from autocompress.runs.importances import MIN_TRIALS
 from autocompress.runs.journal import Ended, Proposed, Session
 from autocompress.runs.lock import only_writer
+from autocompress.runs.stored import Structure
 
 from made_up_runs import (
     BASELINE,
@@ -47,7 +48,8 @@ def test_what_a_run_began_with_is_read(run):
     assert run.sizes["valid"] == 500
     assert run.task == "classification"
     assert run.config["study"]["trials"] == 30
-    assert run.units == UNITS
+    assert run.structure == Structure.from_dict(UNITS)
+    assert run.structure.staying["classifier.0"] == "softmax"
     assert run.metrics["test_accuracy"].title == "accuracy on test"
 
 
@@ -65,7 +67,7 @@ def test_a_run_that_has_only_begun_is_empty(tmp_path):
     assert not run.finished
     assert run.misses() is None
     assert run.importances().empty
-    assert run.units == {"units": [], "fixed": {}}
+    assert run.structure == Structure()
     assert run.status().counts.complete == 0
     with pytest.raises(UsageError, match="no finished, feasible trial"):
         run.pick("fast")

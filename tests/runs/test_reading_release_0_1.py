@@ -12,6 +12,7 @@ import pytest
 
 from autocompress.errors import RunError
 from autocompress.runs import Run
+from autocompress.runs.stored import Structure
 
 HERE = Path(__file__).parent
 NAMES = ("release_0_1", "release_0_1_derived")
@@ -36,7 +37,7 @@ def test_what_a_run_began_with_is_read(both):
     assert run.name == told["status"]["study"]
     assert run.created == datetime.fromisoformat(told["created"])
     assert run.fingerprint == told["fingerprint"]
-    assert run.units == told["units"]
+    assert run.structure == Structure.from_dict(told["units"])
     assert [metric.name for metric in run.objectives] == ["accuracy", "latency_ms", "parameters"]
     assert run.score.name == "accuracy"
     assert run.wanted == told["wanted"]

@@ -315,11 +315,11 @@ def test_what_saves_time_can_be_left_out(tmp_path, small_problem):
 
 def test_plan_trains_nothing_and_explains_the_model(tmp_path):
     found = check(study_in(tmp_path))
-    assert found.data["train"] == 300
-    assert found.data["inputs"] == [1, 8, 8]
-    assert found.model["output_shape"][1] == 10
-    assert [unit["units"] for unit in found.units][:2] == [8, 16]
-    assert found.fixed
+    assert found.data.sizes["train"] == 300
+    assert found.data.inputs == (1, 8, 8)
+    assert found.model.outputs[1] == 10
+    assert [group.units for group in found.structure.units][:2] == [8, 16]
+    assert found.structure.staying
     assert set(found.space) >= {"sparsity", "rank"}
     assert (found.study, found.trials, found.device) == ("micro", 4, "cpu")
     assert not list(tmp_path.glob("runs/*"))

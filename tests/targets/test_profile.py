@@ -119,3 +119,9 @@ def test_layers_are_timed_on_a_cuda_device():
     settings = Profiling(device=torch.device("cuda"), budget_s=0.01)
     rows = profile_layers(net().cuda(), net(3).cuda(), IMAGES, settings)
     assert all(row.after.ms > 0 for row in rows)
+
+
+def test_inputs_may_be_whole_numbers():
+    model = nn.Sequential(nn.Embedding(10, 4), nn.Flatten(), nn.Linear(12, 2))
+    rows = profiled(model, model, torch.randint(10, (1, 3)))
+    assert [row.macs for row in (rows["0"].before, rows["2"].before)] == [0, 24]

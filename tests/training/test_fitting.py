@@ -1,11 +1,15 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from autocompress.errors import ConfigurationError, DivergedError
+from autocompress.metrics import Metric
+from autocompress.tasks import Mean, Share
 from autocompress.techniques.pruning import prune
+from autocompress.training.callbacks import KnowledgeDistillation
 from autocompress.training.evaluation import evaluate, reestimate_batch_norms
 from autocompress.training.fitting import Fit, Monitor, Training, fit, seed_everything
 
@@ -93,3 +97,37 @@ def test_evaluation_counts_correct_images(data, task):
     labels = torch.cat([y for _, y in data.valid])
     assert result.value == pytest.approx((labels == 7).float().mean().item())
     assert result.n == len(labels)
+
+
+def test_a_score_that_is_not_a_number_ends_the_training(data, task, tiny_vgg):
+    metric = Metric(name="odd", direction="minimize")
+    odd = Mean(lambda outputs, targets: torch.full([len(targets)], torch.nan), metric)
+    with pytest.raises(DivergedError, match="epoch 1 of train: expected finite .* score nan"):
+        fit(tiny_vgg, data, replace(task, scores=(odd,)), Fit("train", 1, 1e-3, 0.0), seed=0)
+
+
+class ManyOutputs(nn.Module):
+    """Returns its logits in a dictionary, as segmentation networks of torchvision do."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return {"out": self.model(images)}
+
+
+def test_a_teacher_may_put_out_a_dictionary(data, task, tiny_vgg):
+    first = lambda outputs: outputs["out"]  # noqa: E731
+    own = replace(
+        task,
+        loss=lambda outputs, targets: task.loss(first(outputs), targets),
+        scores=[
+            Share(lambda o, t: first(o).argmax(1) == t, Metric(name="right", direction="maximize"))
+        ],
+        distilled=first,
+    )
+    model = ManyOutputs(tiny_vgg)
+    distil = KnowledgeDistillation(copy.deepcopy(model), outputs=first)
+    curve = fit(model, data, own, Fit("train", 1, 1e-3, 0.0), seed=0, callbacks=[distil])
+    assert len(curve) == 1

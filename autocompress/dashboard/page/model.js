@@ -51,20 +51,20 @@ function list(texts, tag = "ul", className = "notes") {
 function exportCard(model) {
   const children = [command(model.export)];
   if (source.live) {
-    const told = element("p", { className: "quiet", role: "status" });
+    const note = element("p", { className: "quiet", role: "status" });
     const follow = async (start) => {
       try {
         const now = await source.exported(state.run, model.trial, start);
-        told.textContent = now.text;
+        note.textContent = now.text;
         press.disabled = now.state === "running";
         if (now.state === "running") setTimeout(() => follow(false), 700);
       } catch (error) {
-        told.textContent = error.message;
+        note.textContent = error.message;
       }
     };
     const press = button("Export this model", () => follow(true), { id: "export" });
     follow(false);
-    children.push(press, told);
+    children.push(press, note);
   }
   return card("Take it home", children);
 }

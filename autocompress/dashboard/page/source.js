@@ -11,8 +11,8 @@ async function ask(address, options = {}) {
   const answer = await fetch(address, options);
   if (answer.status === 304) return null;
   if (!answer.ok) {
-    const told = await answer.json().catch(() => ({ error: answer.statusText }));
-    throw new Error(told.error ?? answer.statusText);
+    const answered = await answer.json().catch(() => ({ error: answer.statusText }));
+    throw new Error(answered.error ?? answer.statusText);
   }
   return answer;
 }
