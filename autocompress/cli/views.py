@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from autocompress.runs.picks import Misses
     from autocompress.runs.status import Status
     from autocompress.runs.stored import Structure
+    from autocompress.study.check import Check
     from autocompress.study.remeasure import Remeasurement
-    from autocompress.study.run import Check
 
 Data = Mapping[str, Any]
 
