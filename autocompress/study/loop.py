@@ -1,4 +1,4 @@
-"""The search: ask for a recipe, submit it, tell what became of it; one process, one journal."""
+"""The search: ask for a recipe, submit it, tell its result; one process, one journal."""
 
 import json
 import statistics
