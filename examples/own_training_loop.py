@@ -1,4 +1,4 @@
-"""Sparsify and distil in a plain PyTorch loop, then prune, fold and export: without a search."""
+"""Sparsify and distil in a plain PyTorch loop, then prune, fold, export: no search, no fastai."""
 
 import copy
 from pathlib import Path

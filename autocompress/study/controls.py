@@ -13,6 +13,7 @@ from autocompress.config import StudyConfig, load_study, study_from
 from autocompress.context import Context, prepare
 from autocompress.errors import RunError
 from autocompress.events import Message, Progress, ignore
+from autocompress.execution import Executor
 from autocompress.graph import Plan, rebuild
 from autocompress.graph.plan import Fold
 from autocompress.problem import problem_from
@@ -29,7 +30,13 @@ from autocompress.training.fitting import Fit, fit, seed_everything
 from autocompress.trial import TRAINING_STAGES
 
 
-def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) -> None:
+def run_controls(
+    done: Run,
+    *,
+    workers: int = 1,
+    executor: Executor | None = None,
+    progress: Progress = ignore,
+) -> None:
     """Run what a finished run is to be compared with, into its folder ``controls``.
 
     - ``random``: random recipes for as long as the search took; a run of its own.
@@ -42,6 +49,7 @@ def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) ->
     Args:
         done: a run with a front.
         workers: as for the search.
+        executor: as for ``run_study``.
         progress: receives what happens.
 
     Raises:
@@ -51,6 +59,7 @@ def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) ->
     if not front:
         raise RunError(f"{done.path} has no front that controls could be compared with")
     config = load_study(done.path / layout.STUDY)
+    shared: dict[str, Any] = {"executor": executor, "progress": progress}
     home = done.path / layout.CONTROLS
     spent_s = _spent_seconds(done, workers)
     epochs = _epochs(front[-1], config)
@@ -58,7 +67,7 @@ def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) ->
     if not _begun(home / "random"):
         progress(Message(f"control: random recipes for {spent_s:.0f} s"))
         amount = Amount(timeout_s=spent_s, workers=workers)
-        run_study(chance, directory=home, amount=amount, progress=progress)
+        run_study(chance, directory=home, amount=amount, **shared)
     off = {"estimate": False, "early_stopping": False, "derive": False}
     study = {"name": "random_criterion", "trials": len(front), **off}
     unguided = _changed(config, done.path, study, {"criterion": "random", **epochs})
@@ -66,9 +75,9 @@ def run_controls(done: Run, *, workers: int = 1, progress: Progress = ignore) ->
     amount = Amount(workers=workers)
     progress(Message("control: the front's recipes, with units chosen at random"))
     if _begun(home / "random_criterion"):
-        resume_run(home / "random_criterion", amount=amount, progress=progress)
+        resume_run(home / "random_criterion", amount=amount, **shared)
     else:
-        run_study(unguided, directory=home, amount=amount, recipes=recipes, progress=progress)
+        run_study(unguided, directory=home, amount=amount, recipes=recipes, **shared)
     if not (home / layout.SCRATCH).exists():
         smallest = min(front, key=lambda trial: trial.metrics["parameters"].value)
         progress(Message(f"control: the architecture of trial {smallest.number} from scratch"))

@@ -12,6 +12,7 @@ from autocompress.execution import Done
 from autocompress.execution.executor import interrupted
 from autocompress.metrics import Estimate
 from autocompress.metrics.limits import Limits
+from autocompress.problem import digests
 from autocompress.recipe import Recipe
 from autocompress.results import EpochRecord, Failure, TrialResult
 from autocompress.runs import Run, layout
@@ -347,8 +348,6 @@ def test_a_later_session_goes_on_with_as_few_epochs(context):
     config = replace(context.problem.config, training=training)
     problem = replace(context.problem, config=config)
     header = (context.folder / layout.HEADER).read_text()
-    from autocompress.problem import digests
-
     old, new = digests(context.problem)["training"], digests(problem)["training"]
     (context.folder / layout.HEADER).write_text(header.replace(old, new))
     executor = MadeUpExecutor(failed)

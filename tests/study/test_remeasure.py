@@ -3,101 +3,69 @@ import shutil
 
 import pytest
 
-from autocompress.config import load_study
 from autocompress.errors import RunError, UsageError
-from autocompress.study.benching import bench
-from autocompress.study.last_word import intact_folder
-from autocompress.study.records import RUN_FILE, Run
-from autocompress.study.running import run
+from autocompress.events import ignore
+from autocompress.runs import Run, layout
+from autocompress.runs.store import intact
+from autocompress.study.remeasure import FILE, remeasure
 
 from made_up_runs import made_up_run
-
-STUDY = """
-[study]
-name = "benched"
-trials = 2
-
-[data]
-source = "digits"
-image_size = 8
-batch_size = 50
-train_limit = 100
-valid_limit = 50
-test_limit = 50
-
-[model]
-factory = "autocompress:vgg_small"
-kwargs = { widths = [8, 16], layers_per_stage = 1, hidden = 32, dropout = 0.0 }
-epochs = 1
-
-[training]
-epochs = 1
-
-[latency]
-device = "cpu"
-budget_s = 0.1
-
-[search]
-sparsity = [0.25, 0.5]
-"""
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("benched")
-    (folder / "study.toml").write_text(STUDY)
-    return run(load_study(folder / "study.toml"), directory=folder)
 
 
 def files(run):
     return {
         path: path.read_bytes()
         for path in run.path.rglob("*")
-        if path.is_file() and path.name != "bench.json" and "study.db" not in path.name
+        if path.is_file() and path.name != FILE
     }
 
 
-def test_the_front_is_measured_and_only_one_file_is_written(finished):
-    before, told = files(finished), []
-    found = bench(finished, [], told.append)
-    front = finished.front()
-    assert [row["trial"] for row in found["trials"]] == [trial.number for trial in front]
-    for row, trial in zip(found["trials"], front, strict=True):
-        assert row["stored"]["latency_ratio"] == trial.metrics["final_latency_ratio"]
-        assert row["latency_ratio_low"] <= row["latency_ratio"] <= row["latency_ratio_high"]
-        assert row["latency_ms"] == pytest.approx(
-            row["latency_ratio"] * found["baseline"]["latency_ms"]
+def test_the_front_is_measured_and_only_one_file_is_written(copied):
+    run = Run.open(copied)
+    before, events = files(run), []
+    found = remeasure(run, [], events.append)
+    front = run.front()
+    assert [row.trial for row in found.trials] == [trial.number for trial in front]
+    assert found.baseline.trial is None
+    for row, trial in zip(found.trials, front, strict=True):
+        assert row.stored == trial.metrics["latency_ms"]
+        assert row.ratio.low <= row.ratio.value <= row.ratio.high
+        assert row.p10_ms <= row.p50_ms <= row.p90_ms
+        assert row.latency_ms.value == pytest.approx(
+            row.ratio.value * found.baseline.latency_ms.value
         )
-    assert found["differences"] == []
-    assert json.loads((finished.path / "bench.json").read_text()) == found
-    assert files(finished) == before
-    assert len(told) == 1 + len(front)
+    assert found.differences == []
+    document = json.loads((run.path / FILE).read_text())
+    assert [row["trial"] for row in document["trials"]] == [trial.number for trial in front]
+    assert document["fingerprint"] == found.fingerprint
+    assert files(run) == before
+    assert len(events) == 1 + len(front)
 
 
-def test_trials_are_measured_as_named_and_other_hardware_is_told(finished):
-    header = json.loads((finished.path / RUN_FILE).read_text())
-    elsewhere = Run(
-        finished.path,
-        finished.config,
-        {**header, "fingerprint": {**header["fingerprint"], "cpu": "Another"}},
-    )
-    complete = next(t.number for t in finished.trials() if t.state == "complete")
-    found = bench(elsewhere, [complete, complete], lambda event: None)
-    assert [row["trial"] for row in found["trials"]] == [complete]
-    (difference,) = found["differences"]
-    assert difference.startswith("cpu: 'Another' before, ")
+def test_trials_are_measured_as_named_and_other_hardware_is_reported(copied):
+    header = json.loads((copied / layout.HEADER).read_text())
+    key = next(iter(header["fingerprint"]))
+    header["fingerprint"][key] = "another"
+    (copied / layout.HEADER).write_text(json.dumps(header))
+    found = remeasure(Run.open(copied), [1, 1], ignore)
+    assert [row.trial for row in found.trials] == [1]
+    (difference,) = found.differences
+    assert difference.startswith(f"{key}: 'another' before, ")
 
 
-def test_a_folder_that_was_changed_is_told(finished, tmp_path):
-    copied = Run.open(shutil.copytree(finished.path, tmp_path / "benched"))
-    trial = copied.front()[0]
+def test_a_folder_that_was_changed_is_refused(copied):
+    run = Run.open(copied)
+    trial = run.front()[0]
     (trial.folder / ".DS_Store").write_text("left by a file manager")
-    assert intact_folder(trial) == trial.folder
-    with (trial.folder / "weights.safetensors").open("r+b") as file:
+    assert intact(trial.folder, trial.sha256, "it") == trial.folder
+    with (trial.folder / layout.WEIGHTS).open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x7f")
     with pytest.raises(RunError, match=rf"{trial.folder} is damaged: .* sha256 differs"):
-        bench(copied, [trial.number], lambda event: None)
+        remeasure(run, [trial.number], ignore)
+    shutil.rmtree(trial.folder)
+    with pytest.raises(RunError, match=f"{trial.folder} is missing"):
+        remeasure(run, [trial.number], ignore)
 
 
 def test_trials_without_a_model_are_refused_before_anything_is_measured(tmp_path):
@@ -106,15 +74,15 @@ def test_trials_without_a_model_are_refused_before_anything_is_measured(tmp_path
     with pytest.raises(
         RunError, match=rf"only complete trials have models, not {failed} \(failed"
     ):
-        bench(made_up, [failed], lambda event: None)
+        remeasure(made_up, [failed], ignore)
     with pytest.raises(UsageError, match="has no trial 99"):
-        bench(made_up, [99], lambda event: None)
+        remeasure(made_up, [99], ignore)
 
 
 def test_a_run_with_nothing_to_measure_is_refused(tmp_path):
     empty = made_up_run(tmp_path / "empty", complete=0, failed=0, pruned=0)
     with pytest.raises(RunError, match="no measured baseline yet"):
-        bench(empty, [], lambda event: None)
+        remeasure(Run.open(empty.path), [], ignore)
     without = made_up_run(tmp_path / "without", complete=0, failed=1, pruned=0)
     with pytest.raises(UsageError, match="no finished, feasible trial"):
-        bench(without, [], lambda event: None)
+        remeasure(without, [], ignore)

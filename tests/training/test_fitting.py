@@ -102,7 +102,7 @@ def test_evaluation_counts_correct_images(data, task):
 def test_a_score_that_is_not_a_number_ends_the_training(data, task, tiny_vgg):
     metric = Metric(name="odd", direction="minimize")
     odd = Mean(lambda outputs, targets: torch.full([len(targets)], torch.nan), metric)
-    with pytest.raises(DivergedError, match="epoch 1 of train: expected finite .* score nan"):
+    with pytest.raises(DivergedError, match=r"epoch 1 of train: expected finite .* score nan"):
         fit(tiny_vgg, data, replace(task, scores=(odd,)), Fit("train", 1, 1e-3, 0.0), seed=0)
 
 
