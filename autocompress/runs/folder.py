@@ -98,7 +98,7 @@ class Folder:
             raise RunError(f"{path} is damaged: {error!r}") from error
 
     def trials(self) -> Sequence[StoredTrial]:
-        """Return what the journal tells, by number."""
+        """Return what the journal holds, by number."""
         path = self.path / layout.JOURNAL
         size = path.stat().st_size if path.exists() else 0
         if size < self._position:  # another journal was put in its place

@@ -65,7 +65,7 @@ def test_a_run_that_has_only_begun_is_empty(tmp_path):
     assert run.baseline == {}
     assert run.picks() == {}
     assert not run.finished
-    assert run.misses() is None
+    assert run.infeasibility() is None
     assert run.importances().empty
     assert run.structure == Structure()
     assert run.status().counts.complete == 0
@@ -243,15 +243,15 @@ def test_limits_may_be_edited_and_hold_at_once(run):
 def test_limits_that_nothing_keeps_are_explained(run):
     path = run.path / layout.STUDY
     path.write_text(path.read_text() + "latency_ratio = 0.001\n")
-    misses = run.misses()
-    assert misses.broken["latency_ratio"] == 29  # complete ones, and those stopped early
-    assert misses.nearest is not None
+    found = run.infeasibility()
+    assert found.broken["latency_ratio"] == 29  # complete ones, and those stopped early
+    assert found.nearest is not None
     assert run.front() == []
     assert run.status().best == {}
 
 
 def test_no_limits_are_missed_where_there_is_a_front(run):
-    assert run.misses() is None
+    assert run.infeasibility() is None
 
 
 def test_the_status_says_how_far_a_run_is(run):
@@ -278,9 +278,9 @@ def test_the_status_says_how_far_a_run_is(run):
 
 def test_a_run_that_a_process_holds_is_active(tmp_path):
     run = made_up_run(tmp_path / "run", running=2, finished=False, wanted=40)
-    idle = run.stamp()
+    idle = run.version()
     with only_writer(run.path):
-        assert run.stamp() != idle
+        assert run.version() != idle
         status = run.status()
         assert status.active
         assert status.counts.running == 2
@@ -332,10 +332,10 @@ def test_what_the_last_session_was_to_run_is_wanted(run):
 
 
 def test_only_what_is_new_is_read(run):
-    before, stamp = run.trials(), run.stamp()
+    before, version = run.trials(), run.version()
     assert run.trials()[0] is before[0]
     add_trial(run.path, 35, "complete", random.Random(1))
-    assert run.stamp() != stamp
+    assert run.version() != version
     after = run.trials()
     assert len(after) == 36
     ended = [(old, new) for old, new in zip(before, after, strict=False) if old.finished]
