@@ -33,7 +33,7 @@ def example():
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """Run a command of the command line in this process; returns exit code and all that is written."""
+    """Run a command in this process; returns its exit code and all that it writes."""
     from autocompress import cli
 
     def call(*arguments):
