@@ -70,7 +70,9 @@ def test_a_baseline_that_was_changed_on_disk_is_refused(tmp_path):
 
 @pytest.mark.filterwarnings("ignore")  # of what overflows
 def test_a_baseline_that_diverges_names_the_setting(tmp_path):
-    study = problem(tmp_path, "model.learning_rate=10", "training.weight_decay=1", "model.epochs=9")
+    study = problem(
+        tmp_path, "model.learning_rate=10", "training.weight_decay=1", "model.epochs=9"
+    )
 
     class Exploding(torch.nn.Module):
         def __init__(self, model):

@@ -310,6 +310,16 @@ def test_an_interrupted_trial_waits_until_it_is_proposed_again(run):
         assert run.trial(50).recipe == recipe
 
 
+def test_the_recipe_that_was_run_counts(run):
+    events = journal(run.path)
+    proposed = Proposed(number=50, time=TIME, params={}, recipe={"fold": True})
+    ran = TrialResult(state="failed", recipe={"fold": True, "start": 0})
+    with only_writer(run.path):
+        events.append(proposed)
+        events.append(Ended(number=50, time=TIME, result=ran))
+    assert (run.trial(50).start, run.trial(50).recipe["start"]) == (0, 0)
+
+
 def test_what_ran_when_a_session_was_killed_waits_in_the_next(run):
     assert run.trial(34).state == "waiting"
     journal(run.path).append(Session(time=TIME, trials=31))

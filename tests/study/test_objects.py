@@ -65,10 +65,14 @@ def test_tensors_are_enough(tmp_path):
 
 def test_datasets_and_loaders_are_taken(tmp_path):
     images, labels = tensors()
-    parts = [TensorDataset(images[a:b], labels[a:b]) for a, b in ((0, 200), (200, 300), (300, 400))]
+    parts = [
+        TensorDataset(images[a:b], labels[a:b]) for a, b in ((0, 200), (200, 300), (300, 400))
+    ]
     of_datasets = found(tmp_path, parts, name="datasets", batch_size=50, trials=1)
     assert dict(of_datasets.sizes) == {"train": 200, "valid": 100, "test": 100}
-    loaders = [DataLoader(part, batch_size=50, shuffle=index == 0) for index, part in enumerate(parts)]
+    loaders = [
+        DataLoader(part, batch_size=50, shuffle=index == 0) for index, part in enumerate(parts)
+    ]
     of_loaders = found(tmp_path, loaders, name="loaders", trials=1)
     assert dict(of_loaders.sizes) == dict(of_datasets.sizes)
     assert of_loaders.trial(0).state == "complete"
@@ -112,7 +116,9 @@ def test_functions_of_ones_own_work_wherever_they_are_defined(tmp_path):
     complete = [trial for trial in run.trials() if trial.state == "complete"]
     assert len(seen) == 1 + len(complete)  # the baseline, and each trial
     lean = run.pick("lean")
-    assert lean.metrics["kilobytes"].value == min(t.metrics["kilobytes"].value for t in run.front())
+    assert lean.metrics["kilobytes"].value == min(
+        t.metrics["kilobytes"].value for t in run.front()
+    )
     assert run.limits.on("kilobytes")
 
 
@@ -159,7 +165,10 @@ def test_a_teacher_is_an_object_too(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"model": 3}, "model: expected a torch.nn.Module, a fastai Learner or the name .* not int"),
+        (
+            {"model": 3},
+            "model: expected a torch.nn.Module, a fastai Learner or the name .* not int",
+        ),
         ({"task": 3}, "task: expected an autocompress.Task or the name of one, not int"),
         ({"data": 3}, "int"),
         ({"task": "clasification"}, "classification"),
