@@ -70,7 +70,7 @@ class Overwriting(nn.Sequential):
         return super().forward(images).sigmoid().mul_(2)
 
 
-def test_a_model_that_cannot_be_trained_is_told(batches):
+def test_a_model_that_cannot_be_trained_is_reported(batches):
     layers = nn.Flatten(), nn.Linear(64, 10)
     assert check_batch(nn.Sequential(*layers), batches) == (4, 10)
     with pytest.raises(ConfigurationError, match="cannot be trained: RuntimeError"):
