@@ -156,10 +156,16 @@ class Folder:
             )
         if event.result.state == "interrupted":
             return replace(proposed, interrupted=True)
+        # what was run counts: an executor of a user's may have given it another start
         finished = datetime.fromisoformat(event.time)
         recipe = event.result.recipe or proposed.recipe
         return replace(
-            proposed, finished=finished, result=event.result, recipe=recipe, interrupted=False
+            proposed,
+            finished=finished,
+            result=event.result,
+            recipe=recipe,
+            start=recipe.get("start"),
+            interrupted=False,
         )
 
 
