@@ -49,7 +49,7 @@ def test_the_last_trials_count():
     assert study.sampler.prefers_gp(study)
 
 
-def test_until_the_cost_is_known_every_knob_is_sampled():
+def test_until_the_cost_is_known_every_parameter_is_sampled():
     study = study_of([1000] * (SETTLING_TRIALS + 3), harvested=4)
     assert study.sampler.prefers_gp(study) is None
     assert wants_flat(study)

@@ -33,11 +33,7 @@ def example():
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-<<<<<<< HEAD
     """Run a command in this process; returns the exit code and all that is written."""
-=======
-    """Run a command in this process; returns its exit code and all that it writes."""
->>>>>>> extensions
     from autocompress import cli
 
     def call(*arguments):
