@@ -1,7 +1,7 @@
 """The loop that a user of FasterAI would write with Optuna: an arm of ``benchmarks/search.py``.
 
 FasterAI's callbacks, pruner, decomposers and folder as its documentation shows them, fastai's
-DataLoaders, a plain timing loop, Optuna's defaults. Baseline, data, epochs and params are read from
+DataLoaders, a plain timing loop, Optuna's defaults. Baseline, data and epochs are read from
 the same study file as for the other arms. When the time is up, every candidate is scored and
 measured again by autocompress, so that all arms are compared by the same numbers.
 

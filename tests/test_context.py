@@ -60,7 +60,6 @@ def test_a_baseline_is_trained_once_and_reported(tmp_path):
     assert all(tensor.equal(state[name]) for name, tensor in first.state_dict().items())
 
 
-<<<<<<< HEAD
 def test_a_baseline_that_was_changed_on_disk_is_refused(tmp_path):
     study = problem(tmp_path, "model.epochs=0")
     trained(study.model, study, tmp_path / "baseline", ignore)
@@ -112,10 +111,3 @@ def test_a_teacher_is_trained_beside_the_baseline(tmp_path):
     assert context.teacher is not None
     assert context.work().teacher is context.teacher
     assert (tmp_path / layout.TEACHER / layout.WEIGHTS).exists()
-=======
-def test_a_model_that_cannot_be_trained_is_reported(batches):
-    layers = nn.Flatten(), nn.Linear(64, 10)
-    assert check_batch(nn.Sequential(*layers), batches) == (4, 10)
-    with pytest.raises(ConfigurationError, match="cannot be trained: RuntimeError"):
-        check_batch(Overwriting(*layers), batches)
->>>>>>> review

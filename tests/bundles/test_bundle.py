@@ -208,7 +208,7 @@ def test_an_older_bundle_is_replaced_on_demand_and_anything_else_never(changeabl
     foreign = tmp_path / "thesis"
     foreign.mkdir()
     (foreign / "chapter1.tex").write_text("precious")
-    for target, told in (
+    for target, message in (
         (foreign, "left as it is"),
         (foreign / "chapter1.tex", "is a file"),
         (changeable, r"not the bundle's \(notes.txt\)"),
@@ -237,7 +237,7 @@ def test_unknown_formats_and_missing_images_are_refused(tmp_path):
 def test_a_missing_package_is_named_with_what_installs_it(name, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     kind = FORMATS[name]
-    told = rf"{kind.packages[0]}.*: pip install 'autocompress\[{kind.extra}\]'"
+    message = rf"{kind.packages[0]}.*: pip install 'autocompress\[{kind.extra}\]'"
     with pytest.raises(ConfigurationError, match=message):
         export(tmp_path / "b", formats=(name,))
     assert list(tmp_path.iterdir()) == []
