@@ -159,8 +159,6 @@ class LocalPool:
         os.close(worker.results)
         _close_quietly(worker.process.stdin)
         self._workers.remove(worker)
-        if worker.process.stdin is not None:
-            _close_quietly(worker.process.stdin)
         code, job = worker.process.wait(), worker.job
         if not worker.ready and code > 0:
             self._ended += [] if job is None else [interrupted(job)]

@@ -88,19 +88,21 @@ def small_study(folder: Path) -> tuple[Context, list[Recipe]]:
 
 
 def _run_all(executor: Executor, jobs: Sequence[Job], timeout_s: float = 300.0) -> list[Done]:
-    left, running, ended = list(jobs), 0, []
+    left, ended = list(jobs), list[Done]()
+    running: set[int] = set()
     deadline = time.monotonic() + timeout_s
     while left or running:
-        while left and running < executor.capacity:
-            executor.submit(left.pop(0))
-            running += 1
-        found = list(executor.wait(WAIT_S))
-        running -= len(found)
-        ended += found
+        while left and len(running) < executor.capacity:
+            job = left.pop(0)
+            executor.submit(job)
+            running.add(job.number)
+        for done in executor.wait(WAIT_S):
+            assert done.number in running, (
+                f"expected each job once; wait returned job {done.number}, which was not running"
+            )
+            running.remove(done.number)
+            ended.append(done)
         assert time.monotonic() < deadline, f"jobs have not ended after {timeout_s:.0f} s"
-    numbers = [done.number for done in ended]
-    expected = sorted(job.number for job in jobs)
-    assert sorted(numbers) == expected, f"expected each job once, got {numbers}"
     return ended
 
 
