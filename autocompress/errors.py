@@ -72,7 +72,7 @@ def failing_as(stage: str) -> Iterator[None]:
 
 
 def _loses_device(error: BaseException | None) -> bool:
-    """Tell whether PyTorch's error about a broken GPU is, or led to, an error."""
+    """Return whether PyTorch's error about a broken GPU is, or led to, an error."""
     from torch import AcceleratorError  # here, for the commands that do without PyTorch
 
     while error is not None and not isinstance(error, AcceleratorError):

@@ -88,7 +88,7 @@ def unknown_key(
     return f"unknown key {name!r}{hint}; allowed: {', '.join(allowed)}"
 
 
-def tell(problems: list[Problem], where: str) -> list[str]:
+def in_lines(problems: list[Problem], where: str) -> list[str]:
     """Return one line for each problem, with its dotted path below ``where``."""
     return [f"{'.'.join([where, *path] if where else path)}: {text}" for path, text in problems]
 

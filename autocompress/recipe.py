@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, replace
 from typing import Any, Self
 
 from autocompress.errors import ConfigurationError
-from autocompress.reading import Problem, build, converted, plain, read, tell
+from autocompress.reading import Problem, build, converted, in_lines, plain, read
 from autocompress.registry import Registry, did_you_mean
 from autocompress.settings import Described, Rule, check, describe, setting
 from autocompress.targets.precision import Precision
@@ -80,7 +80,7 @@ class Recipe:
         recipe, found = read(cls, {**data, EXTRA: added})
         problems += found
         if recipe is None or problems:
-            raise ConfigurationError(tell(problems, "recipe"))
+            raise ConfigurationError(in_lines(problems, "recipe"))
         return recipe
 
     @classmethod
@@ -129,7 +129,7 @@ class Recipe:
         for stage, inner in _by_stage(values, problems).items():
             found = self._changed(stage, inner)
             changes[stage] = found[0]
-            problems += tell(found[1], stage)
+            problems += in_lines(found[1], stage)
         if problems:
             raise ConfigurationError(problems)
         own = {name: value for name, value in changes.items() if not name.startswith(f"{EXTRA}.")}
@@ -137,7 +137,7 @@ class Recipe:
         extra = {name: v for name, v in {**self.extra, **added}.items() if v is not None}
         recipe, contradictions = build(type(self), {**vars(self), **own, EXTRA: extra})
         if recipe is None:
-            raise ConfigurationError(tell(contradictions, ""))
+            raise ConfigurationError(in_lines(contradictions, ""))
         return recipe
 
     def _changed(self, stage: str, inner: Mapping[str, Any]) -> tuple[Any, list[Problem]]:

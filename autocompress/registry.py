@@ -93,7 +93,7 @@ class Registry(Mapping[str, T]):
 
 
 def is_again(known: Any, new: Any) -> bool:
-    """Tell whether a function or class is another one's definition, run again.
+    """Return whether a function or class is another one's definition, run again.
 
     Args:
         known: the function or class.

@@ -1,6 +1,6 @@
 """What a trial returns, as typed and versioned documents that cross processes and disks.
 
-Nothing here loads torch: whoever reads a run needs no network.
+Nothing here loads torch: reading a run needs no network.
 """
 
 from collections.abc import Mapping
@@ -88,7 +88,7 @@ class TrialResult:
         state: how it ended.
         recipe: all that it decided, as ``Recipe.to_dict`` writes it.
         metrics: what is known of the model; of a trial that was not trained, what an estimate of
-            its structure tells.
+            its structure gives.
         curve: of every training run, in order.
         stages: what each stage led to, in order.
         seconds: wall-clock time by stage, evaluation and measurement included.

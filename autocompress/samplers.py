@@ -27,7 +27,7 @@ ASK_S = "gp_ask_s"  # attribute of a study: the least seconds that an ask of the
 
 def tpe(seed: int) -> BaseSampler:
     """Tree-structured Parzen estimator, multivariate and grouped, for conditional spaces."""
-    with warnings.catch_warnings():  # "group" may still change in Optuna; our tests would tell
+    with warnings.catch_warnings():  # "group" may still change in Optuna; our tests would show it
         warnings.simplefilter("ignore", ExperimentalWarning)
         startup = SETTLING_TRIALS
         return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=startup)
@@ -94,7 +94,7 @@ class CostAwareSampler(BaseSampler):
         seconds = [t.duration.total_seconds() for t in trained if t.duration is not None]
         if len(seconds) < SETTLING_TRIALS:
             return None
-        ask_s = float(study.user_attrs.get(ASK_S, 0.0))  # the first ask tells
+        ask_s = float(study.user_attrs.get(ASK_S, 0.0))  # known after the first ask
         return statistics.median(seconds[-SETTLING_TRIALS:]) >= WORTH * ask_s
 
     def infer_relative_search_space(
@@ -110,7 +110,7 @@ class CostAwareSampler(BaseSampler):
         trial: FrozenTrial,
         search_space: Mapping[str, BaseDistribution],
     ) -> dict[str, Any]:
-        """Ask whoever was chosen; note the least that the Gaussian process takes.
+        """Ask the chosen sampler; note the least that the Gaussian process takes.
 
         The least, for it is the machine that makes the same ask take longer.
         """
@@ -128,7 +128,7 @@ class CostAwareSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Ask whoever was chosen."""
+        """Ask the chosen sampler."""
         chosen = self._chosen(trial)
         return chosen.sample_independent(study, trial, param_name, param_distribution)
 
@@ -146,7 +146,7 @@ SAMPLERS = by_name("sampler", auto, tpe, gp, nsga2, random)
 
 
 def wants_flat(study: optuna.Study) -> bool:
-    """Return whether the study's sampler wants every knob in every trial, for now."""
+    """Return whether the study's sampler wants every parameter in every trial, for now."""
     sampler = study.sampler
     if isinstance(sampler, CostAwareSampler):
         return sampler.prefers_gp(study) is not False

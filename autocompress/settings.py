@@ -206,7 +206,7 @@ def _literal(kind: Any) -> bool:
 
 
 def _fits(value: Any, kind: Any, rule: Rule) -> bool:
-    """Tell whether a value is of a type, which is no union, and within the bounds."""
+    """Return whether a value is of a type, which is no union, and within the bounds."""
     if kind is Any:
         return True
     if _literal(kind):

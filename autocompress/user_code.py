@@ -26,10 +26,10 @@ def _working_directory_first() -> Iterator[None]:
 
 def user_traceback(error: BaseException) -> str:
     """Return the traceback of an error, from its first frame that is not ours."""
-    told = traceback.TracebackException.from_exception(error)
-    theirs = itertools.dropwhile(lambda frame: _is_ours(frame.filename), told.stack)
-    told.stack = traceback.StackSummary.from_list(list(theirs))
-    return "".join(told.format()).rstrip()
+    trace = traceback.TracebackException.from_exception(error)
+    theirs = itertools.dropwhile(lambda frame: _is_ours(frame.filename), trace.stack)
+    trace.stack = traceback.StackSummary.from_list(list(theirs))
+    return "".join(trace.format()).rstrip()
 
 
 def _is_ours(filename: str) -> bool:

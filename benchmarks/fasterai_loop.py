@@ -1,7 +1,7 @@
 """The loop that a user of FasterAI would write with Optuna: an arm of ``benchmarks/search.py``.
 
 FasterAI's callbacks, pruner, decomposers and folder as its documentation shows them, fastai's
-DataLoaders, a plain timing loop, Optuna's defaults. Baseline, data, epochs and knobs are read from
+DataLoaders, a plain timing loop, Optuna's defaults. Baseline, data and epochs are read from
 the same study file as for the other arms. When the time is up, every candidate is scored and
 measured again by autocompress, so that all arms are compared by the same numbers.
 
@@ -92,9 +92,9 @@ class Loop:
     def __call__(self, trial: optuna.Trial) -> tuple[float, float, int]:
         """Run one trial: sparsify, prune, decompose, fine-tune, fold, score, time."""
         self.seconds = {}
-        knobs = sample(trial)
+        params = sample(trial)
         with contextlib.redirect_stdout(io.StringIO()):
-            model = self._compress(copy.deepcopy(self.baseline), knobs)
+            model = self._compress(copy.deepcopy(self.baseline), params)
             with self._stage("evaluate"):
                 learner = Learner(self.dls, model, CrossEntropyLossFlat(), metrics=accuracy)
                 with learner.no_bar(), learner.no_logging():
@@ -105,25 +105,25 @@ class Loop:
         self.candidates[trial.number] = model
         return score, latency, sum(p.numel() for p in model.parameters())
 
-    def _compress(self, model: nn.Module, knobs: dict[str, Any]) -> nn.Module:
+    def _compress(self, model: nn.Module, params: dict[str, Any]) -> nn.Module:
         with self._stage("train"):
-            thin = [sparsify(knobs)] if knobs["sparsity"] > 0 else []
-            self._fit(model, self.training.epochs, knobs["learning_rate"], knobs, thin)
+            thin = [sparsify(params)] if params["sparsity"] > 0 else []
+            self._fit(model, self.training.epochs, params["learning_rate"], params, thin)
         with self._stage("shrink"):
-            if knobs["sparsity"] > 0 and knobs["granularity"] == "filter":
-                prune(model, knobs, self.example)
-            model = decompose(model, knobs)
+            if params["sparsity"] > 0 and params["granularity"] == "filter":
+                prune(model, params, self.example)
+            model = decompose(model, params)
         with self._stage("recover"):
-            rate = knobs["learning_rate"] * self.training.recovery_learning_rate
-            self._fit(model, self.training.recovery_epochs, rate, knobs, [])
+            rate = params["learning_rate"] * self.training.recovery_learning_rate
+            self._fit(model, self.training.recovery_epochs, rate, params, [])
         folded: nn.Module = BN_Folder().fold(model.eval())
         return folded.eval()
 
     def _fit(
-        self, model: nn.Module, epochs: int, rate: float, knobs: dict[str, Any], cbs: list[Any]
+        self, model: nn.Module, epochs: int, rate: float, params: dict[str, Any], cbs: list[Any]
     ) -> None:
-        if knobs["distillation"] == "soft_target":
-            cbs = [*cbs, distil(copy.deepcopy(self.baseline), knobs)]
+        if params["distillation"] == "soft_target":
+            cbs = [*cbs, distil(copy.deepcopy(self.baseline), params)]
         learner = Learner(self.dls, model, CrossEntropyLossFlat(), metrics=accuracy, cbs=cbs)
         with learner.no_bar(), learner.no_logging():
             learner.fit_one_cycle(epochs, rate, wd=self.training.weight_decay)
@@ -136,65 +136,65 @@ class Loop:
 
 
 def sample(trial: optuna.Trial) -> dict[str, Any]:
-    """Return the knobs of one trial, in the ranges of ``search_fashion.toml``."""
-    knobs: dict[str, Any] = {"sparsity": trial.suggest_float("sparsity", 0.0, 0.9, step=0.05)}
-    if knobs["sparsity"] > 0:
+    """Return the params of one trial, in the ranges of ``search_fashion.toml``."""
+    params: dict[str, Any] = {"sparsity": trial.suggest_float("sparsity", 0.0, 0.9, step=0.05)}
+    if params["sparsity"] > 0:
         for name, choices in {
             "granularity": ("filter", "kernel", "weight"),
             "scope": ("local", "global"),
             "criterion": CRITERIA,
             "schedule": tuple(SCHEDULES),
         }.items():
-            knobs[name] = trial.suggest_categorical(name, choices)
-    knobs["distillation"] = trial.suggest_categorical("distillation", ("none", "soft_target"))
-    if knobs["distillation"] != "none":
-        knobs["weight"] = trial.suggest_float("weight", 0.1, 0.9)
-        knobs["temperature"] = trial.suggest_float("temperature", 1.0, 10.0)
-    knobs["rank"] = trial.suggest_categorical("rank", RANKS)
-    knobs["convolution_rank"] = trial.suggest_categorical("convolution_rank", RANKS)
-    knobs["learning_rate"] = trial.suggest_float("learning_rate", 2e-3, 1e-2, log=True)
-    return knobs
+            params[name] = trial.suggest_categorical(name, choices)
+    params["distillation"] = trial.suggest_categorical("distillation", ("none", "soft_target"))
+    if params["distillation"] != "none":
+        params["weight"] = trial.suggest_float("weight", 0.1, 0.9)
+        params["temperature"] = trial.suggest_float("temperature", 1.0, 10.0)
+    params["rank"] = trial.suggest_categorical("rank", RANKS)
+    params["convolution_rank"] = trial.suggest_categorical("convolution_rank", RANKS)
+    params["learning_rate"] = trial.suggest_float("learning_rate", 2e-3, 1e-2, log=True)
+    return params
 
 
-def sparsify(knobs: dict[str, Any]) -> SparsifyCallback:
+def sparsify(params: dict[str, Any]) -> SparsifyCallback:
     """Return the callback that zeroes groups of weights while the model trains."""
     return SparsifyCallback(
-        knobs["sparsity"],
-        knobs["granularity"],
-        knobs["scope"],
-        getattr(criteria, knobs["criterion"]),
-        copy.copy(SCHEDULES[knobs["schedule"]]),
+        params["sparsity"],
+        params["granularity"],
+        params["scope"],
+        getattr(criteria, params["criterion"]),
+        copy.copy(SCHEDULES[params["schedule"]]),
     )
 
 
-def distil(teacher: nn.Module, knobs: dict[str, Any]) -> KnowledgeDistillationCallback:
+def distil(teacher: nn.Module, params: dict[str, Any]) -> KnowledgeDistillationCallback:
     """Return the callback that brings in the teacher."""
 
     def loss(pred: Tensor, teacher_pred: Tensor, **_: Any) -> Tensor:
-        found: Tensor = SoftTarget(pred, teacher_pred.detach(), T=knobs["temperature"])
+        found: Tensor = SoftTarget(pred, teacher_pred.detach(), T=params["temperature"])
         return found
 
     teacher.requires_grad_(requires_grad=False)
-    return KnowledgeDistillationCallback(teacher, loss, weight=knobs["weight"])
+    return KnowledgeDistillationCallback(teacher, loss, weight=params["weight"])
 
 
-def prune(model: nn.Module, knobs: dict[str, Any], example: Tensor) -> None:
+def prune(model: nn.Module, params: dict[str, Any], example: Tensor) -> None:
     """Remove the filters with the smallest weights (the zeroed ones), in place.
 
     Criteria that compare with the weights before training have lost them by now.
     """
     Pruner(
         model,
-        knobs["sparsity"],
-        knobs["scope"],
+        params["sparsity"],
+        params["scope"],
         criteria.large_final,
         example_inputs=example,
     ).prune_model()
 
 
-def decompose(model: nn.Module, knobs: dict[str, Any]) -> nn.Module:
+def decompose(model: nn.Module, params: dict[str, Any]) -> nn.Module:
     """Replace layers by two thin ones each, where that makes them smaller."""
-    removed = 1 - knobs["convolution_rank"]
+    removed = 1 - params["convolution_rank"]
     layers = [
         name
         for name, layer in model.named_modules()
@@ -202,8 +202,8 @@ def decompose(model: nn.Module, knobs: dict[str, Any]) -> nn.Module:
     ]
     if removed > 0:
         model = Conv_Decomposer().decompose(model, removed, method="svd", layers=layers)
-    if knobs["rank"] < 1:
-        smaller = FC_Decomposer().decompose(model, 1 - knobs["rank"])
+    if params["rank"] < 1:
+        smaller = FC_Decomposer().decompose(model, 1 - params["rank"])
         if count_parameters(smaller) < count_parameters(model):
             model = smaller
     return model

@@ -197,12 +197,12 @@ def as_markdown(document: dict[str, Any]) -> str:
         for row in document["summary"]
     ]
     missed = [row for row in document["summary"] if row["way"] == OURS and not row["bar_met"]]
-    told = ", ".join(f"at load {row['load']}" for row in missed)
+    loads = ", ".join(f"at load {row['load']}" for row in missed)
     lines += [
         "",
         "Bias is against the median of our quiet ratios. Bars: CV at most 3 % quiet and 6 % under "
         "load, bias at most 5 %. "
-        + (f"We miss them {told}." if missed else "We meet them at every load."),
+        + (f"We miss them {loads}." if missed else "We meet them at every load."),
         "",
     ]
     return "\n".join(lines)

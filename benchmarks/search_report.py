@@ -14,7 +14,7 @@ from autocompress.metrics.pareto import hypervolumes
 ACCURACY_DROP, RATIO = 0.10, 1.1  # of the reference point
 SHARES = {"1/5": 0.2, "1/2": 0.5, "all": 1.0}  # of the time
 COUNTS = (8, 12, 16, 20)  # of trials: what a sampler is worth where its own time does not matter
-WORK_OF_A_TRIAL = ("sparsify", "recover", "measure", "evaluate")  # what a trial is there for
+WORK_OF_A_TRIAL = ("train", "recover", "measure", "evaluate")  # what a trial is there for
 Result = dict[str, Any]
 
 

@@ -49,14 +49,14 @@ def main(directory: str = "runs", epochs: int = 3) -> Path:
 def recover(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batches: tuple) -> None:
     """Train a network for an epoch; what is zero in it stays zero."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    zeros = ac.hold_zeros(model)
     model.train()
-    with ac.hold_zeros(model) as held:
-        for batch in batches:
-            loss = F.cross_entropy(model(images[batch]), labels[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            held.apply()
+    for batch in batches:
+        loss = F.cross_entropy(model(images[batch]), labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        zeros.apply()
     model.eval()
 
 

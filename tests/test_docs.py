@@ -87,7 +87,7 @@ def test_commands_and_options_exist(file, generate):
     assert not wrong
 
 
-def test_calls_are_found_and_wrong_ones_told(generate):
+def test_calls_are_found_and_wrong_ones_reported(generate):
     text = (
         "Try `autocompress frnt RUN`:\n\n    autocompress export runs/x --pik small -o b  # --no\n"
     )

@@ -28,7 +28,7 @@ def test_a_recipe_goes_to_json_and_back(recipe):
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
-def test_an_unknown_key_is_told_with_its_place():
+def test_an_unknown_key_is_reported_with_its_place():
     data = FULL.to_dict()
     data["sparsification"]["sparsty"] = 0.4
     with pytest.raises(ConfigurationError, match=r"recipe.sparsification.*'sparsity'"):
@@ -61,7 +61,7 @@ def quantize():
     EXTRA_SETTINGS.unregister("quantize")
 
 
-def test_everything_wrong_with_a_recipe_is_told_with_its_path():
+def test_everything_wrong_with_a_recipe_is_reported_with_its_path():
     data = FULL.to_dict()
     data["sparsification"] |= {"sparsty": 0.4, "criterion": "larg_final"}
     data["training"]["epochs"] = -1
@@ -92,7 +92,7 @@ def test_values_are_read_and_replaced_by_path():
     assert Recipe.from_dict(json.loads(json.dumps(changed.to_dict()))) == changed
 
 
-def test_everything_wrong_with_new_values_is_told():
+def test_everything_wrong_with_new_values_is_reported():
     with pytest.raises(ConfigurationError) as caught:
         FULL.with_values(
             {
@@ -130,7 +130,7 @@ def test_a_recipe_holds_the_settings_of_added_stages(quantize):
         Recipe(extra={"quantize": {"bits": 4}})
 
 
-def test_a_stage_that_was_not_added_is_told():
+def test_a_stage_that_was_not_added_is_reported():
     data = {"extra": {"quantise": {"bits": 4}}}
     with pytest.raises(
         ConfigurationError, match=r"recipe.extra.quantise: no stage 'quantise' was"

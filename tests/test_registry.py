@@ -58,7 +58,7 @@ def test_a_function_that_is_defined_anew_replaces_itself():
     assert registry["five"]() == 5
 
 
-def test_a_wrong_name_is_told():
+def test_a_wrong_name_is_reported():
     registry = by_name("number", one, two)
     with pytest.raises(ConfigurationError, match=r"unknown number 'on' \(did you mean 'one'\?\)"):
         registry["on"]

@@ -81,7 +81,7 @@ GOOD = {"name": "x"}
         ("inner", None, "expected a table of keys, got None"),
     ],
 )
-def test_a_value_that_does_not_fit_is_told(field, value, problem):
+def test_a_value_that_does_not_fit_is_reported(field, value, problem):
     with pytest.raises(ConfigurationError) as caught:
         Example(**{**GOOD, field: value})
     [line] = caught.value.problems
@@ -101,7 +101,7 @@ def test_a_value_that_fits_is_taken(field, value):
     assert getattr(Example(**{**GOOD, field: value}), field) == value
 
 
-def test_all_problems_are_told_and_contradictions_of_fine_values():
+def test_all_problems_are_reported_and_contradictions_of_fine_values():
     with pytest.raises(ConfigurationError) as caught:
         Example(name="x", low=0.8, high=0.2, rate=-1.0)
     assert [line.split(":")[0] for line in caught.value.problems] == ["rate", "low"]
@@ -137,7 +137,7 @@ def test_settings_go_to_plain_data_and_back():
     assert read(Example, data) == (settings, [])
 
 
-def test_everything_wrong_with_plain_data_is_told_with_its_place():
+def test_everything_wrong_with_plain_data_is_reported_with_its_place():
     data = {"nam": "x", "inner": {"size": 0, "siez": 1}, "time": "soon", "low": 0.3, "high": 0.1}
     settings, problems = read(Example, data)
     assert settings is None

@@ -140,7 +140,7 @@ def test_what_goes_wrong_is_a_result_with_stage_and_traceback(context):
 
     result = run_trial(RECIPE, context, [Breaking()], name="00000")
     assert (result.state, result.failure.stage) == ("failed", "train")
-    assert result.failure.reason == "RuntimeError: a filter died"
+    assert result.failure.reason.endswith("a filter died")
     assert 'raise RuntimeError("a filter died")' in result.failure.traceback
     assert not (context.folder / layout.TRIALS).exists()
 

@@ -91,7 +91,7 @@ def export_bundle(
     Args:
         source: the model, and how it is rebuilt.
         output: the folder to write.
-        card: what to tell about the model.
+        card: what the model card says.
         material: what files are checked against.
         formats: names in ``FORMATS`` to write besides weights and plan.
         force: replace an older bundle.
@@ -117,7 +117,7 @@ def export_bundle(
         job = Writing(own, card, material, kinds, Path(aside) / "bundle", Path(aside) / "material")
         index = job.write()
         index = job.scored(index, verifier(job.folder, job.extra))
-        job.tell(index)
+        job.write_card(index)
         files = job.write_index(index)
         _put_in_place(job.folder, output)
     return Bundle(

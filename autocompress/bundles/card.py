@@ -38,7 +38,7 @@ def model_card(
     """Return the README of a bundle.
 
     Args:
-        card: what to tell.
+        card: what it says.
         index: of the bundle: checks, files that failed, versions, how latency was measured.
         layers: before and after; empty: not known.
         files: names of the files of the bundle.
@@ -106,8 +106,8 @@ def _what_was_done(card: Card) -> Iterator[str]:
     yield "## What was done\n"
     yield f"{recipe_in_short(card.recipe)}. Step by step:\n"
     for name in done:
-        told = f": {STAGES[name]}" if name in STAGES else ""
-        yield f"- **{name}**{told}{_settings(card.recipe[name])}"
+        meaning = f": {STAGES[name]}" if name in STAGES else ""
+        yield f"- **{name}**{meaning}{_settings(card.recipe[name])}"
     precision = str(card.recipe.get("precision"))
     if precision in PRECISIONS:
         yield f"- **{precision}**: {PRECISIONS[precision]}."
@@ -124,8 +124,8 @@ def _own_stages(card: Card) -> Iterator[str]:
 def _settings(stage: Any) -> str:
     if not isinstance(stage, Mapping):
         return "."
-    told = {key: value for key, value in stage.items() if value not in (None, [], ())}
-    return ": " + ", ".join(f"{key} {_short(value)}" for key, value in told.items()) + "."
+    known = {key: value for key, value in stage.items() if value not in (None, [], ())}
+    return ": " + ", ".join(f"{key} {_short(value)}" for key, value in known.items()) + "."
 
 
 def _short(value: Any) -> str:

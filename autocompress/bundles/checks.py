@@ -54,7 +54,7 @@ class Check:
         scores: of the task, over the validation set.
         agreement: fraction of items on which it is right or wrong as the model is; ``None``
             where the task does not know right and wrong.
-        parameters: ``None`` where the format does not tell.
+        parameters: ``None`` where the format does not say it.
         bytes: of the file and what belongs to it.
         latency: in its own runtime; ``None``: not measured.
         baseline_latency: of the uncompressed model in the same runtime; ``None``: not measured.

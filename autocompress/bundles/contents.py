@@ -120,7 +120,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a bundle tells about its model.
+    """What a bundle says about its model.
 
     Attributes:
         name: heading of the model card.

@@ -118,7 +118,7 @@ def export(  # noqa: PLR0913 (what may be known of a model, all but two with a d
 def _with_data(
     card: Card, material: Material, model: nn.Module, data: Data, task: Task
 ) -> tuple[Card, Material]:
-    """Add what data and task tell: classes, scores of both models, what files are checked on."""
+    """Add what data and task know: classes, scores of both models, what files are checked on."""
     card = replace(
         card,
         task=task.name,

@@ -30,8 +30,8 @@ def named(outputs: Any) -> dict[str, Tensor]:
     tensors = {"".join([OUTPUTS, *(_step(step) for step in path)]): leaf for path, leaf in found}
     others = {name: leaf for name, leaf in tensors.items() if not isinstance(leaf, Tensor)}
     if others or not tensors:
-        told = ", ".join(f"{name}: {type(leaf).__name__}" for name, leaf in others.items())
-        raise UsageError(f"expected a model that returns tensors, not {told or 'nothing'}")
+        named = ", ".join(f"{name}: {type(leaf).__name__}" for name, leaf in others.items())
+        raise UsageError(f"expected a model that returns tensors, not {named or 'nothing'}")
     return tensors
 
 

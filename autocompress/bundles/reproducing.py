@@ -72,8 +72,8 @@ class Reproduction:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         numbers = [{**asdict(number), "drift": number.drift} for number in self.numbers]
-        told = {"bundle": str(self.bundle), "differences": list(self.differences)}
-        return {**asdict(self), **told, "numbers": numbers}
+        plain = {"bundle": str(self.bundle), "differences": list(self.differences)}
+        return {**asdict(self), **plain, "numbers": numbers}
 
 
 def reproduce(bundle: str | Path, progress: Progress = ignore) -> Reproduction:

@@ -189,7 +189,7 @@ class Writing:
             for moved in files_of(name):
                 (self.folder / moved).rename(self.folder / REJECTED / moved)
 
-    def tell(self, index: Index) -> None:
+    def write_card(self, index: Index) -> None:
         """Write what is known after the checks: script, numbers, pictures and model card."""
         if any(name.endswith(".onnx") for name in index.checks):
             script = resources.files("autocompress.bundles").joinpath("assets", INFER)

@@ -58,7 +58,7 @@ def estimate_structure(
 
 
 def is_exact(recipe: Recipe) -> bool:
-    """Tell whether a recipe's structure does not depend on the weights that training finds."""
+    """Return whether a recipe's structure does not depend on the weights that training finds."""
     by_energy = any(
         ranks is not None and (ranks.energy, ranks.convolution_energy) != (None, None)
         for ranks in (recipe.factorization, recipe.late_factorization)
@@ -77,7 +77,7 @@ def _takes_units(settings: Sparsification) -> bool:
 
 
 def _zeroes(sparsity: float | Sequence[float] | Mapping[str, float]) -> bool:
-    """Tell whether a sparsity, of all layers or of each, is above 0 anywhere."""
+    """Return whether a sparsity, of all layers or of each, is above 0 anywhere."""
     if isinstance(sparsity, Mapping):
         return any(sparsity.values())
     return any(sparsity) if isinstance(sparsity, Sequence) else sparsity > 0

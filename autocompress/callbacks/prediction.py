@@ -2,7 +2,7 @@
 
 The most that a trial may end with is predicted from the complete trials of the same study: which
 share of the errors that a candidate makes at this point of its training is left at the end. Where
-even that score, at the drafted latency and number of parameters, is dominated by a feasible
+even that score, at the estimated latency and number of parameters, is dominated by a feasible
 complete trial, or breaks the limit on score, the rest of the training is wasted.
 
 Scores may fall while masks grow and come back in recovery, so the share is always taken at
@@ -27,10 +27,10 @@ class EarlyStopping:
     """When a running trial is stopped.
 
     Attributes:
-        min_trials: complete trials that must tell of the point that is decided about, at least 3.
+        min_trials: complete trials that must have reached the point of the decision, at least 3.
         confidence: probability, in (0.5, 1), that the score at the end is below the bound,
             were the logarithms of the shares of errors left normally distributed.
-        latency_margin: fraction by which the latency may come out below the draft's, in [0, 1):
+        latency_margin: fraction by which the latency may come out below the estimate's, in [0, 1):
             noise of either measurement.
 
     Raises:
@@ -80,7 +80,7 @@ class Running:
         planned: epochs of every stage that trains, in order; stages of 0 epochs do not count.
         costs: the other objectives as far as they are known, as numbers of which less is better;
             where one is missing, nothing is known to dominate the trial. Sizes that an estimate
-            tells are exact with a local scope; with a global one an estimate may have several
+            has are exact with a local scope; with a global one an estimate may have several
             times those of the trained candidate (3.6 times was seen), and they are not known.
         measured: names of the costs that were measured, with noise.
     """
@@ -171,7 +171,7 @@ def decide(
 
 
 def errors_left(running: Running, finished: Iterable[Finished], items: int) -> list[float]:
-    """Return final errors / errors then, of each trial that tells of the running one's point.
+    """Return final errors / errors then, of each trial that has reached the running one's point.
 
     Those are the trials with the same stages, each seen from its last epoch that is not later, as
     a share of its stage's epochs, than the running one's: with fewer epochs to the end the share

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from autocompress.bundles.reproducing import Reproduction
     from autocompress.config import StudyConfig
     from autocompress.runs import Run
+    from autocompress.study.check import Check
     from autocompress.study.remeasure import Remeasurement
-    from autocompress.study.run import Check
 
 RUNS = Path("runs")  # where `run` makes the folder of a run
 
@@ -75,7 +75,7 @@ def controls(run: "Run", *, workers: int, progress: Progress) -> None:
 
 def check(config: "StudyConfig") -> "Check":
     """Check a study: data, model, one batch."""
-    from autocompress.study.run import check
+    from autocompress.study.check import check
 
     return check(config)
 

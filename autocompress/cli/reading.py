@@ -212,10 +212,10 @@ def pick_or_leave(run: "Run", how: str, budget: Mapping[str, float]) -> "TrialRe
 
 def leave_where_limits_bind(run: "Run") -> None:
     """End the command where trials are complete but none keeps the limits; say which bind."""
-    misses = run.misses()
-    if misses is None:
+    found = run.infeasibility()
+    if found is None:
         return
-    for line in views.miss_lines(misses):
+    for line in views.infeasibility_lines(found):
         say(line)
     say("no trial meets the study's [limits]")
     raise typer.Exit(NOTHING_FEASIBLE)

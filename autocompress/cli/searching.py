@@ -115,7 +115,7 @@ def conclude(finished: "Run", folder: Path, *, as_json: bool = False) -> None:
         say(f"next: autocompress report {folder} -o report.html")
         return
     if any(trial.state in ("complete", "pruned") for trial in finished.trials()):
-        for line in views.miss_lines(finished.misses()):
+        for line in views.infeasibility_lines(finished.infeasibility()):
             say(line)
         say(
             f"no trial met the limits; loosen [limits] in {folder}/study.toml, which `front` and "

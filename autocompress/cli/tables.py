@@ -14,7 +14,7 @@ from rich.text import Text
 
 Row = Mapping[str, str]
 _GAP = 2  # characters between two columns
-_LEAST_TEXT = 16  # characters, below which a text that is cut tells nothing
+_LEAST_TEXT = 16  # characters, below which a text that is cut says nothing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from autocompress.results import EpochRecord, LayerChange, LayerProfile, LayerWork
     from autocompress.runs import Run, TrialRecord
     from autocompress.runs.files import Measurement
-    from autocompress.runs.picks import Misses
+    from autocompress.runs.picks import Infeasibility
     from autocompress.runs.status import Status
     from autocompress.runs.stored import Structure
+    from autocompress.study.check import Check
     from autocompress.study.remeasure import Remeasurement
-    from autocompress.study.run import Check
 
 Data = Mapping[str, Any]
 
@@ -56,16 +56,16 @@ def _how_far(status: "Status") -> str:
     return "finished" if status.finished else "interrupted; `autocompress resume` goes on"
 
 
-def miss_lines(misses: "Misses | None") -> Iterator[str]:
+def infeasibility_lines(found: "Infeasibility | None") -> Iterator[str]:
     """Return which limits keep trials off the front, and the trial that comes nearest."""
-    if misses is None:
+    if found is None:
         return
-    for name, broken in misses.broken.items():
-        alone = misses.alone.get(name, 0)
-        yield f"limit {name}: broken by {broken} of {misses.tried[name]} trials, alone by {alone}"
-    if misses.nearest is not None:
-        over = ", ".join(f"{name} by {by:,.4g}" for name, by in misses.by.items())
-        yield f"nearest is trial {misses.nearest.number}: it breaks {over}"
+    for name, broken in found.broken.items():
+        alone = found.alone.get(name, 0)
+        yield f"limit {name}: broken by {broken} of {found.tried[name]} trials, alone by {alone}"
+    if found.nearest is not None:
+        over = ", ".join(f"{name} by {by:,.4g}" for name, by in found.by.items())
+        yield f"nearest is trial {found.nearest.number}: it breaks {over}"
 
 
 def reason_rows(status: "Status") -> list[Row]:

@@ -147,7 +147,7 @@ def _defaults(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _limits(data: Mapping[str, Any]) -> tuple[Mapping[str, float] | None, list[Problem]]:
-    """Read ``[limits]``; names of metrics are checked as far as the file tells the metrics."""
+    """Read ``[limits]``; names of metrics are checked as far as the file names the metrics."""
     given = data["limits"]
     if not isinstance(given, Mapping):
         return None, [((), f"expected a table of numbers, got {given!r}")]

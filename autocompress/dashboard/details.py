@@ -1,4 +1,4 @@
-"""All that the page tells of one trial."""
+"""All that the page shows of one trial."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence

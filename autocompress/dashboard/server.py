@@ -109,13 +109,13 @@ class Runs:
         return (name, what) in self._answers
 
     def answer(self, name: str, what: str, make: Answer) -> tuple[str, str]:
-        """Return a stamp and a document about a run, made anew only where something changed."""
+        """Return a version and a document about a run, made anew only where something changed."""
         with self._lock:
             run = self.open(name)
-            stamp = run.stamp()
+            version = run.version()
             known = self._answers.get((name, what))
-            if known is None or known[0] != stamp:
-                known = (stamp, to_json(make(run)))
+            if known is None or known[0] != version:
+                known = (version, to_json(make(run)))
                 self._answers[name, what] = known
             return known
 
@@ -192,10 +192,10 @@ class Pages:
         """Answer with a document, or with 304 where the page has this state of it already."""
         name = request.path_params["run"]
         known = request.headers.get("if-none-match")
-        if known and known.strip('"') == self.runs.open(name).stamp():
+        if known and known.strip('"') == self.runs.open(name).version():
             return Response(status_code=304)
-        stamp, text = await run_in_threadpool(self.runs.answer, name, what, make)
-        headers = {**GUARDS, "ETag": f'"{stamp}"', "Cache-Control": "no-cache"}
+        version, text = await run_in_threadpool(self.runs.answer, name, what, make)
+        headers = {**GUARDS, "ETag": f'"{version}"', "Cache-Control": "no-cache"}
         return Response(text, media_type="application/json", headers=headers)
 
 

@@ -119,7 +119,7 @@ def _decode(dataset: Any, label: str, image_size: int | None) -> Images:
 
 
 def _needs_cropping(dataset: Any, image_size: int | None) -> bool:
-    """Whether images are larger than asked or, judging by the first ones, differ in size."""
+    """Whether images are larger than asked or, by the first ones, differ in size."""
     if image_size is None:
         return False
     sizes = {dataset[index][0].size for index in range(min(PEEKED, len(dataset)))}

@@ -77,10 +77,12 @@ def count_channels(parts: dict[str, Part]) -> int:
     paths = [p for part in parts.values() if isinstance(part, ImageFiles) for p in part.paths]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checked = list(pool.map(_check_file, paths))
-    broken = [(path, told) for path, (_, told) in zip(paths, checked, strict=True) if told]
+    broken = [
+        (path, problem) for path, (_, problem) in zip(paths, checked, strict=True) if problem
+    ]
     if broken:
         rest = [f"and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []
-        listed = [f"{path}: {told}" for path, told in broken[:SHOWN]]
+        listed = [f"{path}: {problem}" for path, problem in broken[:SHOWN]]
         raise ConfigurationError(
             f"{len(broken)} of {len(paths)} files can't be read as images:\n  "
             + "\n  ".join([*listed, *rest])

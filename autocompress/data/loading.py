@@ -91,7 +91,7 @@ def _is_reference(source: str) -> bool:
 
 
 def _is_labelled(returned: Any, task: Task) -> bool:
-    """Tell whether a function returned arrays for a task with one class per item."""
+    """Return whether a function returned arrays for a task with one class per item."""
     if task.classes is None or task.outcomes is None or isinstance(returned, Data):
         return False
     try:

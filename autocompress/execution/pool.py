@@ -132,7 +132,7 @@ class LocalPool:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=[write],
-            process_group=0,  # Ctrl-C reaches the parent alone, which tells the workers
+            process_group=0,  # Ctrl-C reaches the parent alone, which stops the workers
         )
         os.close(write)
         worker = _Worker(process, read)

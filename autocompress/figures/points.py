@@ -1,4 +1,4 @@
-"""What a figure tells of the trials that it draws as points."""
+"""What a figure shows of the trials that it draws as points."""
 
 from collections.abc import Mapping, Sequence
 from html import escape

@@ -81,7 +81,7 @@ Measure = Callable[[Candidate], float | Estimate]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What a model is judged by.
+    """What a model is measured by.
 
     Attributes:
         name: identifier in study files, tables and documents, with its unit: ``"energy_mj"``.

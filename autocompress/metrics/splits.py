@@ -1,6 +1,7 @@
 """Scores on two splits: on ``valid`` they steer a search, on ``test`` they are its last result."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from autocompress.metrics.metric import Metric
 
@@ -10,6 +11,19 @@ TEST = "test_"  # begins the name of a score on the test split
 def name_on_test(metric: Metric) -> str:
     """Return the name of a score on the test split."""
     return TEST + metric.name
+
+
+def on_test(score: Metric) -> Metric:
+    """Return the description of a score on the test split, which steers nothing."""
+    name = name_on_test(score)
+    return replace(
+        score,
+        name=name,
+        title=f"{score.title} on test",
+        pick=name,
+        ratio_name=f"{name}_ratio",
+        drop_name=f"{name}_drop",
+    )
 
 
 def split_title(metric: Metric, metrics: Mapping[str, Metric]) -> str:

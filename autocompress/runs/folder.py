@@ -98,7 +98,7 @@ class Folder:
             raise RunError(f"{path} is damaged: {error!r}") from error
 
     def trials(self) -> Sequence[StoredTrial]:
-        """Return what the journal tells, by number."""
+        """Return what the journal holds, by number."""
         path = self.path / layout.JOURNAL
         size = path.stat().st_size if path.exists() else 0
         if size < self._position:  # another journal was put in its place
@@ -156,10 +156,16 @@ class Folder:
             )
         if event.result.state == "interrupted":
             return replace(proposed, interrupted=True)
+        # what was run counts: an executor of a user's may have given it another start
         finished = datetime.fromisoformat(event.time)
         recipe = event.result.recipe or proposed.recipe
         return replace(
-            proposed, finished=finished, result=event.result, recipe=recipe, interrupted=False
+            proposed,
+            finished=finished,
+            result=event.result,
+            recipe=recipe,
+            start=recipe.get("start"),
+            interrupted=False,
         )
 
 

@@ -23,7 +23,7 @@ class Session:
     Attributes:
         time: when, in ISO 8601 with its time zone.
         trials: trials in all that are wanted; ``None``: as many as fit into the time.
-        asked: whether this number came from whoever began the session, and not from the study.
+        asked: whether this number was asked for when the session began, and is not the study's.
         timeout_s: seconds after which no new trial starts.
         fidelity: fraction of the epochs that trials train from now on; ``None``: as before.
     """

@@ -45,7 +45,7 @@ def read_study(path: Path) -> dict[str, Any]:
         raise RunError(f"{path / layout.STUDY} cannot be read: {error}") from error
 
 
-def stamp_of(file: Path) -> str:
+def file_version(file: Path) -> str:
     """Return a text that changes when a file does; ``"0"`` while it is missing."""
     if not file.exists():
         return "0"

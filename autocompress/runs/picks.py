@@ -143,7 +143,7 @@ class Picker:
 
 
 @dataclass(frozen=True)
-class Misses:
+class Infeasibility:
     """Why no trial is feasible.
 
     Attributes:
@@ -161,7 +161,7 @@ class Misses:
     by: Mapping[str, float]
 
 
-def misses_of(trials: Sequence[TrialRecord], limits: Limits) -> Misses | None:
+def infeasibility_of(trials: Sequence[TrialRecord], limits: Limits) -> Infeasibility | None:
     """Return what keeps trials from being feasible; ``None`` where no limit does.
 
     Args:
@@ -181,4 +181,4 @@ def misses_of(trials: Sequence[TrialRecord], limits: Limits) -> Misses | None:
     complete = [trial for trial in trials if trial.state == "complete"]
     nearest = min(complete, key=lambda trial: limits.distance(trial.violations), default=None)
     by = {} if nearest is None else {n: v for n, v in nearest.violations.items() if v > 0}
-    return Misses(dict(tried), dict(counts.most_common()), dict(alone), nearest, by)
+    return Infeasibility(dict(tried), dict(counts.most_common()), dict(alone), nearest, by)

@@ -15,15 +15,15 @@ from autocompress.results import Estimates
 from autocompress.runs import layout
 from autocompress.runs.importances import importances
 from autocompress.runs.lock import is_being_run
-from autocompress.runs.opening import read_study, stamp_of, stored_in
+from autocompress.runs.opening import file_version, read_study, stored_in
 from autocompress.runs.picks import (
     BALANCED,
     Budget,
-    Misses,
+    Infeasibility,
     Picker,
     check_budget,
     excesses,
-    misses_of,
+    infeasibility_of,
     pick_names,
 )
 from autocompress.runs.records import Reading, TrialRecord
@@ -57,8 +57,8 @@ class Run:
         self.name, self.created = header.name, header.created
         self.objectives, self.score, self.metrics = header.objectives, header.score, header.metrics
         self.task, self.sizes, self.fingerprint = header.task, header.sizes, header.fingerprint
-        self._config, self._config_stamp = read_study(path), stamp_of(path / layout.STUDY)
-        self._stamp = ""  # of what was read last
+        self._config, self._config_version = read_study(path), file_version(path / layout.STUDY)
+        self._version = ""  # of what was read last
         self._reading: Reading | None = None
         self._known: dict[int, tuple[StoredTrial, TrialRecord]] = {}
         self._trials: tuple[TrialRecord, ...] = ()
@@ -89,9 +89,9 @@ class Run:
         Raises:
             RunError: it can't be read any more.
         """
-        stamp = stamp_of(self.path / layout.STUDY)
-        if stamp != self._config_stamp:
-            self._config, self._config_stamp = read_study(self.path), stamp
+        version = file_version(self.path / layout.STUDY)
+        if version != self._config_version:
+            self._config, self._config_version = read_study(self.path), version
         return self._config
 
     @property
@@ -224,12 +224,12 @@ class Run:
             complete = self._stored.frozen(self.config.get("search", {}))
         return importances(complete, self.objectives)
 
-    def misses(self) -> Misses | None:
+    def infeasibility(self) -> Infeasibility | None:
         """Return which limits keep trials off the front, where they keep all of them."""
         tried = [trial for trial in self._read() if trial.violations]
         if any(trial.feasible for trial in tried):
             return None
-        return misses_of(tried, self.limits)
+        return infeasibility_of(tried, self.limits)
 
     def status(self) -> Status:
         """Return trials by state, reasons of failures, the best so far, and time per stage."""
@@ -246,19 +246,19 @@ class Run:
             "trials": asdict(counts_of(self._read())),
         }
 
-    def stamp(self) -> str:
+    def version(self) -> str:
         """Return a text that changes whenever something of the run may have changed."""
         names = (*self._stored.files, layout.STUDY, f"{layout.CONTROLS}/{layout.SCRATCH}")
         active = "active" if is_being_run(self.path) else "idle"
-        return "-".join([active, *(stamp_of(self.path / name) for name in names)])
+        return "-".join([active, *(file_version(self.path / name) for name in names)])
 
     def _picker(self) -> Picker:
         return Picker(self.objectives, self.score, self.metrics, self.baseline)
 
     def _read(self) -> Sequence[TrialRecord]:
         with self._lock:  # the page asks from several threads
-            stamp = self.stamp()
-            if stamp == self._stamp:
+            version = self.version()
+            if version == self._version:
                 return self._trials
             reading = Reading(
                 folder=self.path,
@@ -268,11 +268,11 @@ class Run:
             )
             if reading != self._reading:
                 self._known = {}
-            active = stamp.startswith("active")
+            active = version.startswith("active")
             self._trials = tuple(
                 self._record(trial, reading, active=active) for trial in self._stored.trials()
             )
-            self._reading, self._front, self._stamp = reading, None, stamp
+            self._reading, self._front, self._version = reading, None, version
             return self._trials
 
     def _record(self, stored: StoredTrial, reading: Reading, *, active: bool) -> TrialRecord:

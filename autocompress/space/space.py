@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from autocompress.errors import ConfigurationError
-from autocompress.reading import Problem, tell
+from autocompress.reading import Problem, in_lines
 from autocompress.recipe import Recipe, changed
 from autocompress.settings import describe
 from autocompress.space.allocation import UNIFORM, allocate
@@ -74,7 +74,7 @@ class Space:
         given = flat(self.dimensions)
         problems = problems_of(given)
         if problems:
-            raise ConfigurationError(tell(problems, ""))
+            raise ConfigurationError(in_lines(problems, ""))
         dimensions = {name: dimension_of(value) for name, value in given.items()}
         object.__setattr__(self, "dimensions", dimensions)
 
@@ -141,7 +141,7 @@ class Space:
             elif stage_of(stage)[1] == "" and entry.nested is None and stage in searchable():
                 stages[stage] = value(stage)
         if problems:
-            raise ConfigurationError(tell(problems, ""))
+            raise ConfigurationError(in_lines(problems, ""))
         recipe = Recipe().with_values(stages)
         return recipe if self.allocation == UNIFORM else self._allocated(recipe, params, analysis)
 

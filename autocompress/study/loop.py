@@ -1,4 +1,4 @@
-"""The search: ask for a recipe, submit it, tell what became of it; one process, one journal."""
+"""The search: ask for a recipe, submit it, tell its result; one process, one journal."""
 
 import json
 import statistics
@@ -62,7 +62,8 @@ class SearchLoop:
         self.running: dict[int, _Submitted] = {}
         self.derive_s = 0.0
         given = context.problem.config.search.paths
-        self.may_shorten = not {"training.epochs", "training.recovery_epochs"} <= given
+        searched = {"training.epochs", "training.recovery_epochs"} <= given
+        self.may_shorten = not searched and proposer.fidelity == 1  # else an earlier session did
 
     def search(self) -> None:
         """Run trials until there are enough or the time is up.

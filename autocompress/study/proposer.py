@@ -1,6 +1,6 @@
 """Proposes recipes: Optuna's study of a run, in memory, rebuilt from the journal in each session.
 
-This file and ``samplers.py`` are the home of Optuna. One process asks and tells; whoever runs the
+This file and ``samplers.py`` are the home of Optuna. One process asks and tells; what runs the
 trials knows nothing of it.
 """
 
@@ -45,7 +45,7 @@ class Proposal:
 
 
 class Proposer:
-    """Asks the sampler for recipes, and tells it what became of them.
+    """Asks the sampler for recipes, and tells it their results.
 
     Args:
         space: all recipes that may be proposed.
@@ -133,7 +133,7 @@ class Proposer:
     def tell(self, proposal: Proposal, trial: TrialRecord) -> None:
         """Tell the sampler how a proposal ended.
 
-        A sampler that ignores trials without values would propose a pruned one again. It is told
+        A sampler that ignores trials without values would propose a pruned one again. It receives
         the best that the trial could still reach: its score in the middle of training would look
         like that of a recipe that ruins the model. What is not known is the baseline's.
         """

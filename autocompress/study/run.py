@@ -4,38 +4,28 @@ import datetime
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from autocompress.artifacts import read_json, write_folder
 from autocompress.config import StudyConfig, load_study, to_toml
-from autocompress.context import Context, prepare, structure_of
-from autocompress.errors import ConfigurationError, RunError
+from autocompress.context import prepare
+from autocompress.errors import RunError
 from autocompress.events import Finished, Progress, Started, ignore
 from autocompress.execution import Executor
 from autocompress.execution.pool import LocalPool
-from autocompress.graph import find_units
-from autocompress.metrics import Metric
-from autocompress.metrics.splits import name_on_test
+from autocompress.metrics.splits import on_test
 from autocompress.problem import Problem, check_model, digests, problem_from
-from autocompress.reading import plain
 from autocompress.runs import Run, layout
-from autocompress.runs.journal import Journal, Session, now, read_events
+from autocompress.runs.journal import Journal, Session, now
 from autocompress.runs.lock import only_writer
-from autocompress.runs.stored import Header, Structure
-from autocompress.space.initial import initial_params
-from autocompress.space.space import Space
+from autocompress.runs.stored import Header
 from autocompress.study.budget import Amount, Budget
 from autocompress.study.final import evaluate_front
 from autocompress.study.loop import SearchLoop
-from autocompress.study.proposer import Proposer
-from autocompress.targets import count_parameters, differences
-
-RECIPES = "recipes"  # key of run.json: parameters of the recipes that a study begins with
+from autocompress.study.session import RECIPES, asked, nearest_recipes, proposer_of
+from autocompress.targets import differences
 
 
 def run_study(
@@ -143,117 +133,6 @@ def go_on(
         return _search(problem, old.path, amount, executor, progress)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataFacts:
-    """What ``plan`` finds out about data.
-
-    Attributes:
-        source: as the study names it.
-        classes: their names; empty where targets are no classes.
-        inputs: shape of one input.
-        sizes: number of items by split.
-    """
-
-    source: str
-    classes: tuple[str, ...]
-    inputs: tuple[int, ...]
-    sizes: Mapping[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelFacts:
-    """What ``plan`` finds out about the model.
-
-    Attributes:
-        factory: as the study names it.
-        parameters: their number.
-        outputs: shape of the outputs for the example; ``None`` where they are no tensor.
-    """
-
-    factory: str
-    parameters: int
-    outputs: tuple[int, ...] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """What ``plan`` finds out about a study, without training.
-
-    Attributes:
-        study: its name.
-        trials: how many recipes are tried.
-        data: source, shapes and sizes of the splits.
-        model: factory, parameters and shape of the outputs.
-        structure: the groups that can be removed, and why others cannot.
-        space: values of each search parameter, as the study file has them.
-        device: where training runs.
-    """
-
-    study: str
-    trials: int
-    data: DataFacts
-    model: ModelFacts
-    structure: Structure
-    space: Mapping[str, Any]
-    device: str
-
-
-def check(config: StudyConfig) -> Check:
-    """Validate a study against its data and model, without training: ``autocompress plan``.
-
-    Raises:
-        ConfigurationError: data or model do not exist or do not fit, or this machine cannot
-            measure as the study wants.
-    """
-    problem = problem_from(config)
-    problem.target.check()
-    data = problem.data
-    model = problem.model.initial()
-    outputs = check_model(model, data, problem.task)
-    return Check(
-        study=config.study.name,
-        trials=config.study.trials,
-        data=DataFacts(
-            source=config.data.source,
-            classes=tuple(data.describe().get("classes") or ()),
-            inputs=tuple(data.example.shape[1:]),
-            sizes=data.sizes,
-        ),
-        model=ModelFacts(
-            factory=config.model.factory,
-            parameters=count_parameters(model),
-            outputs=tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else None,
-        ),
-        structure=structure_of(find_units(model, data.example[:2])),
-        space=plain(config.search.params),
-        device=str(data.device),
-    )
-
-
-def nearest_recipes(
-    space: Space, recipes: Sequence[Mapping[str, Any]] | None
-) -> list[dict[str, Any]] | None:
-    """Return the recipes that a study is to begin with, as its space can express them.
-
-    Args:
-        space: of the study.
-        recipes: full sets of parameters; ``None``: those that every study begins with, which are
-            not returned.
-
-    Raises:
-        ConfigurationError: a recipe asks for a name that the space does not have.
-    """
-    if recipes is None:
-        return None
-    found = []
-    for recipe in recipes:
-        nearest = space.nearest(recipe)
-        if nearest is None:
-            raise ConfigurationError(f"the search space cannot express the recipe {dict(recipe)}")
-        found.append(dict(nearest))
-    return found
-
-
 def _refuse_existing(folder: Path) -> None:
     if not folder.exists() or not any(folder.iterdir()):
         return
@@ -295,19 +174,6 @@ def _versions() -> dict[str, str]:
     }
 
 
-def on_test(score: Metric) -> Metric:
-    """Return the description of a score on the test split, which steers nothing."""
-    name = name_on_test(score)
-    return replace(
-        score,
-        name=name,
-        title=f"{score.title} on test",
-        pick=name,
-        ratio_name=f"{name}_ratio",
-        drop_name=f"{name}_drop",
-    )
-
-
 def _refuse_changes(old: Run, problem: Problem) -> None:
     header = read_json(old.path / layout.HEADER)
     found = digests(problem)
@@ -336,7 +202,7 @@ def _search(
     config, run = problem.config, Run.open(folder)
     with _explained(folder):
         journal = Journal(folder / layout.JOURNAL)
-        trials, timeout_s = _asked(config, amount, folder)
+        trials, timeout_s = asked(config, amount, folder)
         session = Session(
             time=now(), trials=trials, asked=amount.trials is not None, timeout_s=timeout_s
         )
@@ -347,7 +213,7 @@ def _search(
             budget = Budget(trials, timeout_s, amount.workers, done)
             if budget.trials > done:
                 (folder / layout.FINAL).unlink(missing_ok=True)
-                proposer = _proposer(context, run)
+                proposer = proposer_of(context, run)
                 with closing(executor or LocalPool(amount.workers)) as runner:
                     runner.start(folder, context)
                     SearchLoop(context, proposer, runner, journal, budget, progress).search()
@@ -355,59 +221,6 @@ def _search(
             evaluate_front(finished, context, progress)
         progress(Finished(str(folder), finished.front_document()))
         return finished
-
-
-def _proposer(context: Context, run: Run) -> Proposer:
-    """Return what proposes recipes, with all that earlier sessions found."""
-    problem, space = context.problem, context.problem.config.space()
-    proposer = Proposer(
-        space,
-        problem.objectives,
-        context.limits,
-        context.baseline_metrics,
-        score=problem.task.score.name,
-        sampler=problem.config.study.sampler,
-        seed=problem.config.study.seed + len(run.trials()),
-    )
-    proposer.restore(run.trials())
-    proposer.fidelity = _fidelity(run.path)
-    _enqueue_initial(proposer, run, space)
-    return proposer
-
-
-def _asked(config: StudyConfig, amount: Amount, folder: Path) -> tuple[int | None, float | None]:
-    """Return the trials in all and the seconds of a session; ``None`` is no limit."""
-    timeout_s = config.study.timeout_s if amount.timeout_s is None else amount.timeout_s
-    if amount.trials is not None or amount.timeout_s is not None:
-        return amount.trials, timeout_s  # without a number, as many as fit into the time
-    before = [
-        event.trials
-        for event in read_events(folder / layout.JOURNAL)
-        if isinstance(event, Session) and event.asked
-    ]
-    return (before[-1] if before else config.study.trials), timeout_s
-
-
-def _fidelity(folder: Path) -> float:
-    """Return the fraction of the epochs that trials of this run train."""
-    found = [
-        event.fidelity
-        for event in read_events(folder / layout.JOURNAL)
-        if isinstance(event, Session) and event.fidelity is not None
-    ]
-    return found[-1] if found else 1.0
-
-
-def _enqueue_initial(proposer: Proposer, run: Run, space: Space) -> None:
-    """Enqueue what a study begins with, as far as earlier sessions have not tried it."""
-    tried = sum(trial.origin == "initial" for trial in run.trials())
-    given = read_json(run.path / layout.HEADER).get(RECIPES)
-    if given is None:
-        wanted: list[tuple[str, Mapping[str, Any]]] = list(initial_params(space))
-    else:
-        wanted = [(f"given {index}", params) for index, params in enumerate(given)]
-    for name, params in wanted[tried:]:
-        proposer.enqueue(params, name)
 
 
 @contextmanager
@@ -419,6 +232,8 @@ def _explained(folder: Path) -> Iterator[None]:
     """
     try:
         yield
+    except (ConnectionError, TimeoutError):
+        raise  # of a target or data elsewhere
     except OSError as error:
         raise RunError(
             f"{folder} could not be written ({error}); nothing that was finished is lost: make "

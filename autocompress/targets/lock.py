@@ -42,10 +42,10 @@ class DeviceLock:
     """A readers-writer lock between all threads and processes of a user on one machine.
 
     Built on ``flock``: the kernel drops it when a process dies, however it dies. A process that
-    waits for exclusive use is not starved: whoever comes later, to share or to have it alone,
-    queues behind it. The lock is not reentrant: taking it again inside deadlocks.
+    waits for exclusive use is not starved: all who come later, to share or to have it alone,
+    queue behind it. The lock is not reentrant: taking it again inside deadlocks.
 
-    Whoever uses a GPU uses the CPU too, which launches its kernels and loads its data: the lock
+    Use of a GPU is use of the CPU too, which launches its kernels and loads its data: the lock
     of a GPU comes with that of the CPU, which is always taken first.
 
     Attributes:

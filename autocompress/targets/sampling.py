@@ -123,7 +123,7 @@ def sample(
     pairs were quiet and the interval of the ratio of their medians is narrow. A pair disturbed
     by other processes is thereby repeated. Once the budget is up with fewer than five quiet
     pairs, all pairs count and the outcome is flagged. They count by their CPU times, in which
-    waiting for a core does not appear; where those don't tell the whole work, by their 10th
+    waiting for a core does not appear; where those don't show the whole work, by their 10th
     percentiles. These hold only while some calls fit between two interruptions: with calls of
     some milliseconds the shorter ones do and the longer ones don't.
 

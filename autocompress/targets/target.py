@@ -42,7 +42,7 @@ class Session(Protocol):
         """Make that many consecutive calls on the example, and return their durations.
 
         Nothing is dropped and nothing summarised: warming up, statistics and intervals are made
-        of these numbers by whoever asks for them.
+        of these numbers by the caller.
         """
 
     def close(self) -> None:

@@ -45,13 +45,13 @@ def timed_by_events(call: Call, device: torch.device) -> TimedCalls:
 
 
 def _repeated(duration_ms: Callable[[], tuple[float, float | None]]) -> TimedCalls:
-    """Return a function that makes n calls and tells durations, contention and CPU times.
+    """Return a function that makes n calls and returns durations, contention and CPU times.
 
     Contention is 1 - CPU time / wall time of the calling thread, which works in every parallel
     region and spins or works between them, so that it loses CPU time only to others. With two
     threads on two cores and a busy third process it reads 0.27 to 0.37 where the kernel's own
     run queue statistics read 0.35 to 0.41; on a quiet machine both read 0.00. The CPU times of
-    calls are told only if no other thread of this process worked meanwhile.
+    calls are returned only if no other thread of this process worked meanwhile.
     """
 
     def run(count: int) -> Calls:

@@ -30,7 +30,7 @@ def classification(
     label_smoothing: float = 0.0,
     scores: Sequence[Score] = (),
 ) -> Task:
-    """Return the task of telling classes apart: cross entropy, and the share that is right.
+    """Return the task of choosing classes: cross entropy, and the share of right answers.
 
     Outputs are ``[batch, classes]``, one number per class, and targets int64 ``[batch]``.
 
@@ -75,7 +75,7 @@ def _weighted(
 
 
 def is_right(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Tell for each item whether its highest output is its target, bool ``[batch]``."""
+    """Return for each item whether its highest output is its target, bool ``[batch]``."""
     return outputs.argmax(1) == targets
 
 
@@ -106,7 +106,7 @@ def check_classes(outputs: Any, targets: Any, *, classes: int | None = None) -> 
 
 
 def is_whole(tensor: Tensor) -> bool:
-    """Tell whether a tensor holds whole numbers."""
+    """Return whether a tensor holds whole numbers."""
     return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 

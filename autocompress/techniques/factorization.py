@@ -166,7 +166,7 @@ def factorize(
         settings: which layers, and at which rank.
         example: a batch for calibration, or a tuple of all positional arguments. The inputs that
             the layers get from it weigh the errors (but in ``spatial``), as far as the batch is
-            large enough to tell; None: all inputs count alike.
+            large enough to measure that; None: all inputs count alike.
 
     Returns:
         The new model, and what became of each layer.

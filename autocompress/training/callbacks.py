@@ -22,7 +22,7 @@ class _TrainingOnly(Callback):
     """A callback whose resources open before a fit and close after it, even a cancelled one."""
 
     def _is_training_run(self) -> bool:
-        """Tell whether this is a real fit: not ``lr_find`` and not ``get_preds``."""
+        """Return whether this is a real fit: not ``lr_find`` and not ``get_preds``."""
         return not hasattr(self.learn, "lr_finder") and not hasattr(self.learn, "gather_preds")
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from autocompress.tasks import Score
 
 
 class StopOnNaN(Callback):
-    """End a fit whose loss is no longer a number; ``stopped`` tells that it happened."""
+    """End a fit whose loss is no longer a number; ``stopped`` says whether it happened."""
 
     order = 20  # after everything that changes the loss, such as a teacher
     stopped = False

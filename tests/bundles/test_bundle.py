@@ -141,7 +141,7 @@ def test_the_exported_graph_runs_any_batch_and_has_the_metadata(exported):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("weights.safetensors", b"other", "sha256 differs"),
         ("plan.json", b"{}", "sha256 differs"),
@@ -152,11 +152,11 @@ def test_the_exported_graph_runs_any_batch_and_has_the_metadata(exported):
         ("bundle.json", b'{"format": "autocompress-bundle", "version": 9}', "version 9"),
     ],
 )
-def test_damaged_bundles_are_refused(changeable, name, content, told):
+def test_damaged_bundles_are_refused(changeable, name, content, message):
     (changeable / name).unlink()
     if content is not None:
         (changeable / name).write_bytes(content)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         load(changeable)
 
 
@@ -208,12 +208,12 @@ def test_an_older_bundle_is_replaced_on_demand_and_anything_else_never(changeabl
     foreign = tmp_path / "thesis"
     foreign.mkdir()
     (foreign / "chapter1.tex").write_text("precious")
-    for target, told in (
+    for target, message in (
         (foreign, "left as it is"),
         (foreign / "chapter1.tex", "is a file"),
         (changeable, r"not the bundle's \(notes.txt\)"),
     ):
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=message):
             export(target, force=True)
     assert (foreign / "chapter1.tex").read_text() == "precious"
     assert (changeable / "notes.txt").read_text() == "precious"
@@ -237,8 +237,8 @@ def test_unknown_formats_and_missing_images_are_refused(tmp_path):
 def test_a_missing_package_is_named_with_what_installs_it(name, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     kind = FORMATS[name]
-    told = rf"{kind.packages[0]}.*: pip install 'autocompress\[{kind.extra}\]'"
-    with pytest.raises(ConfigurationError, match=told):
+    message = rf"{kind.packages[0]}.*: pip install 'autocompress\[{kind.extra}\]'"
+    with pytest.raises(ConfigurationError, match=message):
         export(tmp_path / "b", formats=(name,))
     assert list(tmp_path.iterdir()) == []
 

@@ -146,7 +146,7 @@ def test_the_int8_file_is_used_where_it_is_the_only_one_or_named(bundle, tmp_pat
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_what_is_wrong_is_told_in_one_line(bundle, tmp_path):
+def test_what_is_wrong_is_reported_in_one_line(bundle, tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     for name, told in (
         ("gone.png", "no such file"),

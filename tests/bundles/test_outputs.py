@@ -24,9 +24,9 @@ def test_structures_come_back(names):
     torch.testing.assert_close(restored, outputs)
 
 
-@pytest.mark.parametrize(("outputs", "told"), [(3, "outputs: int"), ([], "not nothing")])
-def test_other_outputs_are_refused(outputs, told):
-    with pytest.raises(UsageError, match=told):
+@pytest.mark.parametrize(("outputs", "message"), [(3, "outputs: int"), ([], "not nothing")])
+def test_other_outputs_are_refused(outputs, message):
+    with pytest.raises(UsageError, match=message):
         named(outputs)
 
 

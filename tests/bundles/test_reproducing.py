@@ -13,11 +13,11 @@ from autocompress.config import study_from
 from autocompress.context import prepare
 from autocompress.errors import UsageError
 from autocompress.events import ignore
+from autocompress.metrics.splits import on_test
 from autocompress.problem import problem_from
 from autocompress.recipe import Recipe
 from autocompress.runs import TrialRecord, layout
 from autocompress.runs.store import load_state, load_trainable
-from autocompress.study.run import on_test
 from autocompress.techniques.pruning import Pruning
 from autocompress.techniques.sparsification import Sparsification
 from autocompress.training.evaluation import evaluate

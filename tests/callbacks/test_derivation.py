@@ -74,6 +74,8 @@ def test_only_levels_that_were_better_than_the_end_are_worth_it():
     ends = [record("recover", 1, score) for score in (0.65, 0.99)]
     assert [one.epoch for one in promising(sparsity_levels(LONG), (*curve, ends[0]))] == [6, 5]
     assert promising(sparsity_levels(LONG), (*curve, ends[1])) == []
+    less_is_better = promising(sparsity_levels(LONG), (*curve, ends[0]), sign=1)
+    assert [one.epoch for one in less_is_better] == [7]
 
 
 def test_lower_ranks_share_all_training():

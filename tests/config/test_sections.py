@@ -143,7 +143,7 @@ def test_plugins_are_imported_before_the_names_that_they_register_are_checked(st
     )
 
 
-def test_what_is_wrong_with_plugins_is_told_with_everything_else(study, tmp_path, monkeypatch):
+def test_what_is_wrong_with_plugins_is_reported_with_everything_else(study, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = MINIMAL.replace('name = "tiny"', 'name = "tiny"\nplugins = ["no_such", "nor_this"]')
     told = problems_of(study(text + "extra.mine.bits = 4\n"))
@@ -182,7 +182,7 @@ def test_a_space_of_python_values_is_written_as_a_file_has_it(study):
         ('exclude = "head"', "search.exclude: expected a list of texts, got 'head'"),
     ],
 )
-def test_a_bad_key_beside_the_parameters_is_told(study, line, problem):
+def test_a_bad_key_beside_the_parameters_is_reported(study, line, problem):
     assert f":12: {problem}" in problems_of(study(MINIMAL + line))[0]
 
 
@@ -227,7 +227,7 @@ def test_limits_targets_tasks_and_allocations_are_checked(study, text, problem):
     assert found.startswith(problem)
 
 
-def test_unknown_objectives_are_told(study):
+def test_unknown_objectives_are_reported(study):
     text = MINIMAL.replace('"tiny"', '"tiny"\nobjectives = ["accuracy", "latency"]')
     [found] = problems_of(study(text))
     assert found.startswith("study.toml:3: study.objectives: unknown metric 'latency'")

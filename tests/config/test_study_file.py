@@ -93,7 +93,7 @@ def test_the_resolved_file_reads_back_as_the_same_study(study):
         ("mean = [128.0]\nstd = [0.2]", "data.mean: expected a list of numbers in [0, 1], got"),
     ],
 )
-def test_bad_normalisation_is_told(study, lines, problem):
+def test_bad_normalisation_is_reported(study, lines, problem):
     text = MINIMAL.replace('source = "digits"', f'source = "digits"\n{lines}')
     assert any(problem in told for told in problems_of(study(text)))
 
@@ -104,7 +104,7 @@ def test_a_study_cannot_be_changed(study):
         config.study.trials = 3
 
 
-def test_all_problems_are_told_at_once_with_place_and_hint(study):
+def test_all_problems_are_reported_at_once_with_place_and_hint(study):
     text = """\
 [study]
 name = "tiny"
@@ -180,7 +180,7 @@ round_to = []
         ("{ low = 0.1, high = 0.5, log = 1 }", "search.sparsity.log: expected true or false"),
     ],
 )
-def test_a_bad_parameter_is_told(study, value, problem):
+def test_a_bad_parameter_is_reported(study, value, problem):
     text = MINIMAL.replace("{ low = 0.0, high = 0.9 }", value)
     assert any(problem in line for line in problems_of(study(text)))
 
@@ -197,7 +197,7 @@ def test_an_empty_search_space_is_refused(study, value):
     assert problem.startswith("study.toml:10: search: the search space is empty")
 
 
-def test_missing_sections_and_keys_are_told(study):
+def test_missing_sections_and_keys_are_reported(study):
     assert problems_of(study('[model]\nepochs = 1\n[data]\nsource = ""')) == [
         "study.toml: study: missing; expected a table with name, seed, trials, timeout, sampler, "
         "objectives, plugins, estimate, "
@@ -209,20 +209,20 @@ def test_missing_sections_and_keys_are_told(study):
     ]
 
 
-def test_a_syntax_error_is_told_with_its_line(study):
+def test_a_syntax_error_is_reported_with_its_line(study):
     [problem] = problems_of(study('[study]\nname = "a\n'))
     assert problem.startswith("study.toml:2: not valid TOML")
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_file_that_cannot_be_read_is_told(tmp_path, content):
+def test_a_file_that_cannot_be_read_is_reported(tmp_path, content):
     path = tmp_path / "study.toml"
     if content:
         path.write_bytes(content)
     assert problems_of(path)[0].startswith("study.toml: ")
 
 
-def test_a_section_that_is_no_table_is_told(study):
+def test_a_section_that_is_no_table_is_reported(study):
     text = 'model = "vgg16"\n' + MINIMAL.replace(
         '[model]\nfactory = "autocompress:vgg_small"\n', ""
     )
@@ -272,7 +272,7 @@ def test_a_bad_end_of_an_overridden_range_names_the_override(study):
 
 
 @pytest.mark.parametrize("override", ["study.trials", "=3", "study.name=[1", "study.seed=1\nb=2"])
-def test_a_malformed_override_is_told(study, override):
+def test_a_malformed_override_is_reported(study, override):
     assert problems_of(study(), [override])[0].startswith(f"--set {override}: ")
 
 
@@ -284,7 +284,7 @@ def test_durations(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "soon", "5", "5 weeks", "3m later"])
-def test_what_is_no_duration_is_told(text):
+def test_what_is_no_duration_is_reported(text):
     with pytest.raises(ValueError, match="duration such as"):
         parse_duration(text)
 

@@ -140,7 +140,7 @@ def test_files_keep_the_names_of_release_0_1_with_a_notice(folder, old, new, cap
         assert torch.equal(ours[0], theirs[0])
 
 
-def test_unknown_augmentations_are_told_with_those_that_fit(folder):
+def test_unknown_augmentations_are_reported_with_those_that_fit(folder):
     with pytest.raises(ConfigurationError, match=r"none, shift, .*, crop_flip, got 'shft'"):
         load_data(folder, device="cpu", image_size=16, augmentation="shft")
     with pytest.raises(

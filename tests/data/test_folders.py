@@ -48,7 +48,7 @@ def test_a_public_validation_set_becomes_the_test_set(tmp_path):
     assert [len(p) for p in (splits.train, splits.valid, splits.test)] == [10, 2, 6]
 
 
-def test_too_few_images_are_told_with_their_folder(tmp_path):
+def test_too_few_images_are_reported_with_their_folder(tmp_path):
     write_images(tmp_path, {"a": 1, "b": 1})
     with pytest.raises(ConfigurationError, match=rf"folder:{tmp_path}': valid: expected at least"):
         load_splits(f"folder:{tmp_path}", image_size=8)

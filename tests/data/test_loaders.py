@@ -247,7 +247,7 @@ def of_batches(*batches):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (7, "expected fastai's DataLoaders; or .*; got int"),
         ({"train": NoLength(), "dev": NoLength()}, "expected the splits .* not 'train', 'dev'"),
@@ -267,8 +267,8 @@ def of_batches(*batches):
         (("a", "b"), "got train: str, valid: str"),
     ],
 )  # fmt: skip
-def test_what_is_no_data_is_told(given, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_what_is_no_data_is_reported(given, message):
+    with pytest.raises(ConfigurationError, match=message):
         as_data(given, task=classification(), device="cpu")
 
 

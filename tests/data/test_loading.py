@@ -52,7 +52,7 @@ def test_mean_and_deviation_are_those_of_the_training_pixels():
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         ("digit", "did you mean 'digits'"),
         ("cifar", "allowed: digits, fashion-mnist, imagenette, torchvision:NAME"),
@@ -63,12 +63,12 @@ def test_mean_and_deviation_are_those_of_the_training_pixels():
         ("folder:", "expected 'package.module:function'"),
     ],
 )
-def test_unknown_sources_are_clear(source, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_unknown_sources_are_clear(source, message):
+    with pytest.raises(ConfigurationError, match=message):
         load_splits(source)
 
 
-def test_all_wrong_numbers_are_told_at_once():
+def test_all_wrong_numbers_are_reported_at_once():
     with pytest.raises(ConfigurationError) as caught:
         load_splits("digits", image_size=0, train_limit=0, valid_limit=-1, test_limit=0)
     assert [line.split(":")[0] for line in caught.value.problems] == [
@@ -300,7 +300,7 @@ def test_users_functions_may_return_splits(user_data):
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "message"),
     [
         ("None", "data set 'mine_data:get': data: expected fastai's DataLoaders; .* got NoneType"),
         ("{'train': images}", "train: expected a pair"),
@@ -318,8 +318,8 @@ def test_users_functions_may_return_splits(user_data):
         ("1 / 0", "ZeroDivisionError"),
     ],
 )
-def test_what_a_users_function_returns_is_checked(user_data, expression, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_what_a_users_function_returns_is_checked(user_data, expression, message):
+    with pytest.raises(ConfigurationError, match=message):
         load_splits(user_data(expression))
 
 

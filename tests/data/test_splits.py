@@ -28,7 +28,7 @@ def test_splits_that_fit_are_accepted():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"classes": ("a",)}, "at least 2 classes, not 1: a"),
         ({"classes": ("a", "b", "c")}, "train: .* there are none of c among 3 images"),
@@ -42,13 +42,13 @@ def test_splits_that_fit_are_accepted():
         ({"test": ImageFiles((Path("x.png"),), torch.tensor([0]))}, "all as ImageFiles"),
     ],
 )
-def test_splits_that_do_not_fit_are_refused(changes, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_splits_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ConfigurationError, match=message):
         some_splits(**changes)
 
 
 @pytest.mark.parametrize(
-    ("images", "labels", "told"),
+    ("images", "labels", "message"),
     [
         (torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), "expected images as uint8"),
         (torch.zeros(2, 4, 4).byte(), torch.tensor([0, 1]), "expected images as uint8"),
@@ -56,8 +56,8 @@ def test_splits_that_do_not_fit_are_refused(changes, told):
         (torch.zeros(2, 1, 4, 4).byte(), torch.zeros(2), "int64 label"),
     ],
 )
-def test_images_check_themselves(images, labels, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_images_check_themselves(images, labels, message):
+    with pytest.raises(ConfigurationError, match=message):
         Images(images, labels)
 
 

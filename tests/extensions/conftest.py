@@ -33,13 +33,13 @@ def example():
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """Run a command of the command line in this process; returns exit code and standard output."""
+    """Run a command in this process; returns the exit code and all that is written."""
     from autocompress import cli
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["autocompress", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
             cli.main()
-        return left.value.code or 0, capsys.readouterr().out
+        return left.value.code or 0, "".join(capsys.readouterr())
 
     return call

@@ -80,7 +80,7 @@ def test_a_shared_copy_shares_tensors_but_not_modes():
 
 
 @pytest.mark.parametrize("kind", ["pruned", "normalised"])
-def test_weights_that_a_hook_computes_are_told(kind):
+def test_weights_that_a_hook_computes_are_reported(kind):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
     if kind == "pruned":
         torch.nn.utils.prune.ln_structured(model[0], "weight", 0.5, 2, dim=0)

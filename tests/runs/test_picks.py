@@ -5,7 +5,7 @@ import pytest
 from autocompress.errors import UsageError
 from autocompress.metrics import Estimate, Limits, Metric
 from autocompress.metrics.metric import LATENCY, PARAMETERS
-from autocompress.runs.picks import Picker, excesses, misses_of, pick_names
+from autocompress.runs.picks import Picker, excesses, infeasibility_of, pick_names
 from autocompress.runs.records import TrialRecord
 
 from made_up_runs import ACCURACY, ENERGY
@@ -133,13 +133,16 @@ def test_misses_tell_which_limit_binds():
         trial(2, 0.94, 0.9, 1, violations={"accuracy_drop": -0.01, "latency_ratio": 0.4}),
         trial(3, 0.5, 1, 1, state="pruned", violations={"latency_ratio": 0.5}),
     ]
-    misses = misses_of(trials, LIMITS)
-    assert misses.tried == {"accuracy_drop": 3, "latency_ratio": 4}
-    assert misses.broken == {"latency_ratio": 3, "accuracy_drop": 2}
-    assert misses.alone == {"latency_ratio": 1, "accuracy_drop": 1}
-    assert misses.nearest.number == 0
-    assert misses.by == {"accuracy_drop": 0.03}
+    found = infeasibility_of(trials, LIMITS)
+    assert found.tried == {"accuracy_drop": 3, "latency_ratio": 4}
+    assert found.broken == {"latency_ratio": 3, "accuracy_drop": 2}
+    assert found.alone == {"latency_ratio": 1, "accuracy_drop": 1}
+    assert found.nearest.number == 0
+    assert found.by == {"accuracy_drop": 0.03}
 
 
 def test_no_misses_without_broken_limits():
-    assert misses_of([trial(0, 0.9, 0.5, 0.5, violations={"accuracy_drop": -0.1})], LIMITS) is None
+    assert (
+        infeasibility_of([trial(0, 0.9, 0.5, 0.5, violations={"accuracy_drop": -0.1})], LIMITS)
+        is None
+    )

@@ -65,7 +65,7 @@ def test_a_run_that_has_only_begun_is_empty(tmp_path):
     assert run.baseline == {}
     assert run.picks() == {}
     assert not run.finished
-    assert run.misses() is None
+    assert run.infeasibility() is None
     assert run.importances().empty
     assert run.structure == Structure()
     assert run.status().counts.complete == 0
@@ -243,15 +243,15 @@ def test_limits_may_be_edited_and_hold_at_once(run):
 def test_limits_that_nothing_keeps_are_explained(run):
     path = run.path / layout.STUDY
     path.write_text(path.read_text() + "latency_ratio = 0.001\n")
-    misses = run.misses()
-    assert misses.broken["latency_ratio"] == 29  # complete ones, and those stopped early
-    assert misses.nearest is not None
+    found = run.infeasibility()
+    assert found.broken["latency_ratio"] == 29  # complete ones, and those stopped early
+    assert found.nearest is not None
     assert run.front() == []
     assert run.status().best == {}
 
 
 def test_no_limits_are_missed_where_there_is_a_front(run):
-    assert run.misses() is None
+    assert run.infeasibility() is None
 
 
 def test_the_status_says_how_far_a_run_is(run):
@@ -278,9 +278,9 @@ def test_the_status_says_how_far_a_run_is(run):
 
 def test_a_run_that_a_process_holds_is_active(tmp_path):
     run = made_up_run(tmp_path / "run", running=2, finished=False, wanted=40)
-    idle = run.stamp()
+    idle = run.version()
     with only_writer(run.path):
-        assert run.stamp() != idle
+        assert run.version() != idle
         status = run.status()
         assert status.active
         assert status.counts.running == 2
@@ -310,6 +310,16 @@ def test_an_interrupted_trial_waits_until_it_is_proposed_again(run):
         assert run.trial(50).recipe == recipe
 
 
+def test_the_recipe_that_was_run_counts(run):
+    events = journal(run.path)
+    proposed = Proposed(number=50, time=TIME, params={}, recipe={"fold": True})
+    ran = TrialResult(state="failed", recipe={"fold": True, "start": 0})
+    with only_writer(run.path):
+        events.append(proposed)
+        events.append(Ended(number=50, time=TIME, result=ran))
+    assert (run.trial(50).start, run.trial(50).recipe["start"]) == (0, 0)
+
+
 def test_what_ran_when_a_session_was_killed_waits_in_the_next(run):
     assert run.trial(34).state == "waiting"
     journal(run.path).append(Session(time=TIME, trials=31))
@@ -332,10 +342,10 @@ def test_what_the_last_session_was_to_run_is_wanted(run):
 
 
 def test_only_what_is_new_is_read(run):
-    before, stamp = run.trials(), run.stamp()
+    before, version = run.trials(), run.version()
     assert run.trials()[0] is before[0]
     add_trial(run.path, 35, "complete", random.Random(1))
-    assert run.stamp() != stamp
+    assert run.version() != version
     after = run.trials()
     assert len(after) == 36
     ended = [(old, new) for old, new in zip(before, after, strict=False) if old.finished]

@@ -74,7 +74,7 @@ def test_an_allocation_of_nothing_leaves_the_stage_out(register):
         (None, "failed: TypeError"),
     ],
 )
-def test_what_is_wrong_with_an_allocation_is_told(register, returned, problem):
+def test_what_is_wrong_with_an_allocation_is_reported(register, returned, problem):
     @register
     def wrong(params, analysis):
         return returned

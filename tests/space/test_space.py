@@ -212,7 +212,7 @@ def test_values_in_the_short_forms_of_python_and_toml_make_one_space():
     assert Space(Space(toml).dimensions) == Space(toml)
 
 
-def test_everything_wrong_with_a_space_is_told_with_its_path():
+def test_everything_wrong_with_a_space_is_reported_with_its_path():
     with pytest.raises(ConfigurationError) as caught:
         Space(
             {
@@ -241,7 +241,7 @@ def test_everything_wrong_with_a_space_is_told_with_its_path():
         assert line.startswith(hint)
 
 
-def test_what_contradicts_itself_in_a_recipe_is_told_with_its_path():
+def test_what_contradicts_itself_in_a_recipe_is_reported_with_its_path():
     with pytest.raises(ConfigurationError, match=r"^sparsification\.start: expected at most end"):
         Space({}).recipe({"sparsity": 0.5, "sparsification.start": 0.8})
 

@@ -1,6 +1,6 @@
 from autocompress.cli.views import space_rows
 from autocompress.config import study_from
-from autocompress.study.run import check
+from autocompress.study.check import check
 
 
 def test_the_space_is_shown_as_the_file_has_it():

@@ -383,3 +383,10 @@ def test_limits_decide_what_the_sampler_is_told(context):
     made = proposer_of(limited)
     search(limited, MadeUpExecutor(), 1, proposer=made)
     assert made.study.trials[0].constraints["parameters"] == 400
+
+
+def test_a_session_that_goes_on_with_fewer_epochs_keeps_their_number(context):
+    made = proposer_of(context, context.problem.config.space())
+    made.fidelity = 0.3
+    search(context, MadeUpExecutor(slow), 4, proposer=made, timeout_s=60.0)
+    assert made.fidelity == 0.3

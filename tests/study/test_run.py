@@ -15,7 +15,8 @@ from autocompress.execution.inline import InlineExecutor
 from autocompress.runs import Run
 from autocompress.space.initial import initial_params
 from autocompress.study.budget import Amount
-from autocompress.study.run import begin, check, go_on, resume_run, run_study
+from autocompress.study.check import check
+from autocompress.study.run import begin, go_on, resume_run, run_study
 
 from small_studies import STUDY, MadeUpTarget, own_trials, study_in
 

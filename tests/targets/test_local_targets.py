@@ -291,7 +291,7 @@ def test_a_fingerprint_names_what_latencies_depend_on():
     assert differences(facts, on_cpu().fingerprint()) == ()
 
 
-def test_differing_fingerprints_are_told_apart():
+def test_differing_fingerprints_are_distinguished():
     found = differences(on_cpu().fingerprint(), on_cpu("onnxruntime", threads=2).fingerprint())
     assert "threads: 1 before, 2 now" in found
     assert "runtime: 'torch' before, 'onnxruntime' now" in found

@@ -78,7 +78,7 @@ def test_a_damaged_file_is_a_clear_error(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_a_build_without_cuda_is_told(tmp_path):
+def test_a_build_without_cuda_is_reported(tmp_path):
     with pytest.raises(ConfigurationError, match=r"needs CUDAExecutionProvider.*CPUExecution"):
         open_session(tmp_path / "model.onnx", threads=1, device=torch.device("cuda"))
 

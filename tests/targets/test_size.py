@@ -29,7 +29,7 @@ def test_tied_parameters_count_once():
     assert state_bytes(model) == 100
 
 
-def test_zeros_are_told_from_the_rest():
+def test_zeros_are_distinguished_from_the_rest():
     model = nn.Linear(4, 3)
     with torch.no_grad():
         model.weight[1] = 0

@@ -23,7 +23,7 @@ def test_waiting_shows_in_durations_and_not_in_cpu_times():
     assert timed.contention > 0.3
 
 
-def test_work_in_other_threads_leaves_cpu_times_untold():
+def test_work_in_other_threads_leaves_cpu_times_unknown():
     def call():
         other = threading.Thread(target=work)
         other.start()

@@ -148,7 +148,7 @@ def test_weights_and_smoothing_reach_the_cross_entropy():
 
 
 @pytest.mark.parametrize(
-    ("task", "outputs", "targets", "told"),
+    ("task", "outputs", "targets", "message"),
     [
         (classification(10), torch.zeros(4, 7), torch.arange(4),
          r"for 4 items the model must return class scores of shape \[4, 10\], not \[4, 7\]"),
@@ -167,13 +167,13 @@ def test_weights_and_smoothing_reach_the_cross_entropy():
         (regression(), torch.zeros(4), [1, 2, 3, 4], "as targets, not a list of 4"),
     ],
 )  # fmt: skip
-def test_outputs_that_do_not_fit_are_told(task, outputs, targets, told):
-    with pytest.raises(ValueError, match=told):
+def test_outputs_that_do_not_fit_are_reported(task, outputs, targets, message):
+    with pytest.raises(ValueError, match=message):
         task.check(outputs, targets)
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda: classification(1), "classes: expected at least 2, not 1"),
         (lambda: classification(3, class_weights=[1, 1]), "one for each of 3 classes, not 2"),
@@ -192,8 +192,8 @@ def test_outputs_that_do_not_fit_are_told(task, outputs, targets, told):
         (lambda: Share(lambda *_: torch.ones(2), ERROR).compute(), "there were no items"),
     ],
 )
-def test_wrong_settings_are_told(make, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_wrong_settings_are_reported(make, message):
+    with pytest.raises(ConfigurationError, match=message):
         make()
 
 

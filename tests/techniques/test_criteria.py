@@ -109,7 +109,7 @@ def test_what_breaks_the_contract_is_said(criterion, message):
         check_criterion(criterion)
 
 
-def test_an_unknown_statistic_is_told():
+def test_an_unknown_statistic_is_reported():
     def curvature(weight, hessian_norm, input_nrm):
         """Keep what bends the loss."""
 

@@ -168,7 +168,7 @@ def test_new_losses_need_no_entry_anywhere_else():
         assert loss.__name__ not in DISTILLATION_LOSSES
 
 
-def test_a_loss_that_no_student_can_learn_by_is_told():
+def test_a_loss_that_no_student_can_learn_by_is_reported():
     def constant(student, teacher):
         """Tell nothing."""
         return 0 * student.sum() + float(student is not teacher)
@@ -331,7 +331,7 @@ def test_outputs_of_any_network_become_maps(shape, expected):
 # ---- wrong input
 
 
-def test_all_problems_of_the_settings_are_told_at_once():
+def test_all_problems_of_the_settings_are_reported_at_once():
     with pytest.raises(ConfigurationError) as caught:
         Distillation(loss="soft_targets", weight=2, temperature=0, layers=("a",))
     told = "\n".join(caught.value.problems)
@@ -353,7 +353,7 @@ def test_all_problems_of_the_settings_are_told_at_once():
         ),
     ],
 )
-def test_a_teacher_that_does_not_fit_is_told(student, other, settings, message):
+def test_a_teacher_that_does_not_fit_is_reported(student, other, settings, message):
     with pytest.raises(ConfigurationError, match=message):
         Distiller(student, other, settings, IMAGES)
 
@@ -363,7 +363,7 @@ def test_a_network_cannot_teach_itself(student):
         Distiller(student, student, Distillation(), IMAGES)
 
 
-def test_a_student_that_has_not_run_is_told(student, teacher):
+def test_a_student_that_has_not_run_is_reported(student, teacher):
     settings = Distillation("feature")
     with (
         Distiller(student, teacher, settings, IMAGES) as distiller,

@@ -213,7 +213,7 @@ def test_a_zero_weight_is_no_obstacle():
         assert torch.equal(thin(torch.ones(1, 8)), model(torch.ones(1, 8)))
 
 
-def test_all_problems_of_the_settings_are_told_at_once():
+def test_all_problems_of_the_settings_are_reported_at_once():
     with pytest.raises(ConfigurationError) as caught:
         Factorization(rank=0.0, energy=1.5, convolution_kind="tucker", exclude="fc", min_rank=0)
     assert len(caught.value.problems) == 6
@@ -221,12 +221,12 @@ def test_all_problems_of_the_settings_are_told_at_once():
         Factorization()
 
 
-def test_a_pattern_that_matches_nothing_is_told():
+def test_a_pattern_that_matches_nothing_is_reported():
     with pytest.raises(ConfigurationError, match="no layer of Sequential matches 'fc'"):
         factorize(nn.Sequential(nn.Linear(4, 4)), Factorization(rank=0.5, exclude=("fc",)))
 
 
-def test_weights_that_are_not_finite_are_told():
+def test_weights_that_are_not_finite_are_reported():
     model = nn.Sequential(nn.Linear(8, 8))
     nn.init.constant_(model[0].weight, float("nan"))
     with pytest.raises(UsageError, match="cannot factorize 0"):

@@ -78,7 +78,7 @@ def test_a_new_granularity_needs_no_entry_anywhere_else():
     check_granularity(pair_of_inputs, "linear")
 
 
-def test_a_granularity_that_forgets_what_was_zeroed_is_told():
+def test_a_granularity_that_forgets_what_was_zeroed_is_reported():
     def forgetful(scores):
         """Zero single weights."""
         return scores.clamp(min=0)
@@ -162,7 +162,7 @@ def test_two_of_four_spares_the_two_best_of_each_block(shape):
     np.testing.assert_array_equal(spared.reshape(6, 2, 4, -1), rank >= 2)
 
 
-def test_parametrized_and_tied_weights_are_told_apart():
+def test_parametrized_and_tied_weights_are_distinguished():
     first, second = nn.Linear(4, 4), nn.Linear(4, 4)
     second.weight = first.weight
     computed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))

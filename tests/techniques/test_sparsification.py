@@ -415,7 +415,7 @@ def test_an_allocation_over_layers_is_for_granularities_of_weights():
     assert report.sparsity == {"block": 0.5}
 
 
-def test_an_allocation_that_names_what_is_not_there_is_told(units):
+def test_an_allocation_that_names_what_is_not_there_is_reported(units):
     settings = Sparsification(sparsity={"stm": 0.5, "block": 0.1})
     with pytest.raises(ConfigurationError) as caught:
         Sparsifier(small_residual(), settings, units)
@@ -499,7 +499,7 @@ def test_weights_are_rewound_to_a_given_state(units):
 # ---- wrong input
 
 
-def test_all_problems_of_the_settings_are_told_at_once():
+def test_all_problems_of_the_settings_are_reported_at_once():
     with pytest.raises(ConfigurationError) as caught:
         Sparsification(
             sparsity=1.5,
@@ -531,7 +531,7 @@ def test_rewinding_needs_training_after_the_end():
         Sparsification(rewind=0.0)
 
 
-def test_a_pattern_that_matches_nothing_is_told():
+def test_a_pattern_that_matches_nothing_is_reported():
     with pytest.raises(ConfigurationError, match="did you mean 'stem'"):
         Sparsifier(small_residual(), Sparsification(granularity="weight", exclude=("stm",)))
 
@@ -545,7 +545,7 @@ def test_a_pattern_that_matches_nothing_is_told():
     ],
     ids=["no units", "units only", "all kept out"],
 )
-def test_nothing_to_sparsify_is_told_with_reasons(settings):
+def test_nothing_to_sparsify_is_reported_with_reasons(settings):
     with pytest.raises(ConfigurationError, match="nothing to sparsify in SmallResidual") as caught:
         Sparsifier(small_residual(), settings)
     assert "4 convolution layers and 0 groups of convolution units" in str(caught.value)
@@ -559,7 +559,7 @@ def test_units_without_batch_norm_have_no_batch_norm_scale():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("granularity", ["weight", "filter"])
-def test_weights_that_are_not_finite_are_told(value, granularity, units):
+def test_weights_that_are_not_finite_are_reported(value, granularity, units):
     model = small_residual()
     model.block.weight.data[0, 0, 0, 0] = value
     sparsifier = Sparsifier(model, Sparsification(granularity=granularity), units)

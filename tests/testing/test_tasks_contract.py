@@ -53,7 +53,7 @@ def test_a_task_that_keeps_it_passes():
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("reset", "counts 16 items again after reset|again after reset"),
         ("order", "in another order|batches"),
@@ -65,8 +65,8 @@ def test_a_task_that_keeps_it_passes():
         ("consuming", "changed what it computes from"),
     ],
 )
-def test_broken_scores_are_caught(fault, told):
-    with pytest.raises(AssertionError, match=told):
+def test_broken_scores_are_caught(fault, message):
+    with pytest.raises(AssertionError, match=message):
         check_task(Task(loss=cross_entropy, scores=[Right(fault)]), OUTPUTS, TARGETS)
 
 
@@ -75,7 +75,7 @@ def refusing(outputs, targets):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"loss": lambda outputs, _: outputs.square()}, "not a scalar"),
         ({"loss": lambda outputs, _: outputs.detach().sum()}, "no gradient"),
@@ -89,6 +89,6 @@ def refusing(outputs, targets):
         ({"outcomes": lambda outputs, _: outputs > 0}, r"outcomes are \[8, 3\]"),
     ],
 )
-def test_broken_tasks_are_caught(changes, told):
-    with pytest.raises(AssertionError, match=told):
+def test_broken_tasks_are_caught(changes, message):
+    with pytest.raises(AssertionError, match=message):
         check_task(replace(classification(), **changes), OUTPUTS, TARGETS)

@@ -131,7 +131,7 @@ def test_settings_and_single_values_exclude_each_other():
         Sparsify(0.5, settings=object())
 
 
-def test_an_unknown_criterion_is_told(learner):
+def test_an_unknown_criterion_is_reported(learner):
     with pytest.raises(ConfigurationError, match="large_final"):
         learner.fit(1, 1e-2, cbs=[Sparsify(0.5, criterion="large_finale")])
 

@@ -49,7 +49,7 @@ def test_no_epochs_change_nothing(data, task, tiny_vgg):
     assert all(torch.equal(before[name], t) for name, t in tiny_vgg.state_dict().items())
 
 
-def test_a_loss_that_is_not_a_number_is_told(data, task, tiny_vgg):
+def test_a_loss_that_is_not_a_number_is_reported(data, task, tiny_vgg):
     with torch.no_grad():
         tiny_vgg.head.bias[0] = float("nan")
     with pytest.raises(DivergedError, match=r"epoch 1 of train"):
@@ -69,7 +69,7 @@ def test_every_parameter_moves_in_the_first_step_after_surgery(data, task, train
     assert all(not torch.equal(before[name], p) for name, p in small.named_parameters())
 
 
-def test_wrong_settings_are_told_all_at_once():
+def test_wrong_settings_are_reported_all_at_once():
     with pytest.raises(ConfigurationError) as caught:
         Training(epochs=-1, learning_rate=0.0)
     assert len(caught.value.problems) == 2
