@@ -7,91 +7,212 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autocompress import figures
+    from autocompress import figures, testing
+    from autocompress.bundles import export, export_trial, load
     from autocompress.config import StudyConfig, load_study
-    from autocompress.deployment import deploy
-    from autocompress.export import load
-    from autocompress.graph import Plan, find_units, plan_of, rebuild
-    from autocompress.pipeline import CompressedModel, compress
+    from autocompress.context import Context
+    from autocompress.data import Data, as_data, load_data
+    from autocompress.execution import Done, Executor, Job
+    from autocompress.execution.inline import InlineExecutor
+    from autocompress.execution.jobs import run_job
+    from autocompress.execution.pool import LocalPool
+    from autocompress.graph import Plan, find_units, rebuild
+    from autocompress.metrics import Candidate, Estimate, Metric, metric
+    from autocompress.pipeline import (
+        STAGES,
+        Change,
+        Stage,
+        State,
+        Work,
+        add_stage,
+        compress,
+        technique_stage,
+    )
+    from autocompress.printing import progress_printer
     from autocompress.recipe import Recipe
+    from autocompress.results import TrialResult
+    from autocompress.runs import Run
+    from autocompress.settings import setting
+    from autocompress.space.allocation import ALLOCATIONS
+    from autocompress.space.space import Space
     from autocompress.study.controls import run_controls
-    from autocompress.study.picks import Demands
-    from autocompress.study.records import Run
-    from autocompress.study.running import resume, run
-    from autocompress.techniques.anatomy import Anatomy, examine
-    from autocompress.techniques.distillation import Distillation
+    from autocompress.study.objects import search
+    from autocompress.study.run import resume_run, run_study
+    from autocompress.targets import Artifact, Calls, Effort, Session, Target, local_target
+    from autocompress.tasks import (
+        Mean,
+        Score,
+        Share,
+        Task,
+        classification,
+        from_torchmetrics,
+        regression,
+        segmentation,
+    )
+    from autocompress.techniques.analysis import Analysis, analyze
+    from autocompress.techniques.criteria import CRITERIA
+    from autocompress.techniques.distillation import DISTILLATION_LOSSES, Distillation, Distiller
     from autocompress.techniques.factorization import Factorization, factorize
-    from autocompress.techniques.folding import fold_batch_norms
+    from autocompress.techniques.folding import Folding, fold_batch_norms
+    from autocompress.techniques.masks import hold_zeros
     from autocompress.techniques.pruning import Pruning, prune
-    from autocompress.techniques.sparsification import Sparsification, sparsify
-    from autocompress.training.batches import BatchSettings, make_batches
+    from autocompress.techniques.report import Report
+    from autocompress.techniques.schedules import SCHEDULES
+    from autocompress.techniques.sparsification import Sparsification, Sparsifier, sparsify
     from autocompress.training.callbacks import KnowledgeDistillation, Sparsify
     from autocompress.training.fitting import Training
+    from autocompress.trial import TrialCallback, run_trial
 
 _HOMES = {
-    "autocompress.config": ("StudyConfig", "load_study"),
-    "autocompress.deployment": ("deploy",),
-    "autocompress.export": ("load",),
-    "autocompress.graph": ("Plan", "find_units", "plan_of", "rebuild"),
-    "autocompress.pipeline": ("CompressedModel", "compress"),
-    "autocompress.recipe": ("Recipe",),
-    "autocompress.study.controls": ("run_controls",),
-    "autocompress.study.picks": ("Demands",),
-    "autocompress.study.records": ("Run",),
-    "autocompress.study.running": ("resume", "run"),
-    "autocompress.techniques.anatomy": ("Anatomy", "examine"),
-    "autocompress.techniques.distillation": ("Distillation",),
-    "autocompress.techniques.factorization": ("Factorization", "factorize"),
-    "autocompress.techniques.folding": ("fold_batch_norms",),
-    "autocompress.techniques.pruning": ("Pruning", "prune"),
-    "autocompress.techniques.sparsification": ("Sparsification", "sparsify"),
-    "autocompress.training.batches": ("BatchSettings", "make_batches"),
-    "autocompress.training.callbacks": ("KnowledgeDistillation", "Sparsify"),
-    "autocompress.training.fitting": ("Training",),
+    "config": ("StudyConfig", "load_study"),
+    "context": ("Context",),
+    "data": ("Data", "as_data", "load_data"),
+    "execution": ("Done", "Executor", "Job"),
+    "execution.inline": ("InlineExecutor",),
+    "execution.jobs": ("run_job",),
+    "execution.pool": ("LocalPool",),
+    "bundles": ("export", "export_trial", "load"),
+    "graph": ("Plan", "find_units", "rebuild"),
+    "metrics": ("Candidate", "Estimate", "Metric", "metric"),
+    "pipeline": (
+        "STAGES",
+        "Change",
+        "Stage",
+        "State",
+        "Work",
+        "add_stage",
+        "compress",
+        "technique_stage",
+    ),
+    "printing": ("progress_printer",),
+    "recipe": ("Recipe",),
+    "results": ("TrialResult",),
+    "runs": ("Run",),
+    "space.allocation": ("ALLOCATIONS",),
+    "study.controls": ("run_controls",),
+    "study.objects": ("search",),
+    "study.run": ("resume_run", "run_study"),
+    "space.space": ("Space",),
+    "settings": ("setting",),
+    "targets": ("Artifact", "Calls", "Effort", "Session", "Target", "local_target"),
+    "tasks": (
+        "Mean",
+        "Score",
+        "Share",
+        "Task",
+        "classification",
+        "from_torchmetrics",
+        "regression",
+        "segmentation",
+    ),
+    "techniques.analysis": ("Analysis", "analyze"),
+    "techniques.criteria": ("CRITERIA",),
+    "techniques.distillation": ("DISTILLATION_LOSSES", "Distillation", "Distiller"),
+    "techniques.factorization": ("Factorization", "factorize"),
+    "techniques.folding": ("Folding", "fold_batch_norms"),
+    "techniques.masks": ("hold_zeros",),
+    "techniques.pruning": ("Pruning", "prune"),
+    "techniques.report": ("Report",),
+    "techniques.schedules": ("SCHEDULES",),
+    "techniques.sparsification": ("Sparsification", "Sparsifier", "sparsify"),
+    "training.callbacks": ("KnowledgeDistillation", "Sparsify"),
+    "training.fitting": ("Training",),
+    "trial": ("TrialCallback", "run_trial"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = ("figures", "testing")
 
 __all__ = [
-    "Anatomy",
-    "BatchSettings",
-    "CompressedModel",
-    "Demands",
+    "ALLOCATIONS",
+    "CRITERIA",
+    "DISTILLATION_LOSSES",
+    "SCHEDULES",
+    "STAGES",
+    "Analysis",
+    "Artifact",
+    "Calls",
+    "Candidate",
+    "Change",
+    "Context",
+    "Data",
     "Distillation",
+    "Distiller",
+    "Done",
+    "Effort",
+    "Estimate",
+    "Executor",
     "Factorization",
+    "Folding",
+    "InlineExecutor",
+    "Job",
     "KnowledgeDistillation",
+    "LocalPool",
+    "Mean",
+    "Metric",
     "Plan",
     "Pruning",
     "Recipe",
+    "Report",
     "Run",
+    "Score",
+    "Session",
+    "Share",
+    "Space",
     "Sparsification",
+    "Sparsifier",
     "Sparsify",
+    "Stage",
+    "State",
     "StudyConfig",
+    "Target",
+    "Task",
     "Training",
+    "TrialCallback",
+    "TrialResult",
+    "Work",
+    "add_stage",
+    "analyze",
+    "as_data",
+    "classification",
     "compress",
-    "deploy",
-    "examine",
+    "export",
+    "export_trial",
     "factorize",
     "figures",
     "find_units",
     "fold_batch_norms",
+    "from_torchmetrics",
+    "hold_zeros",
     "load",
+    "load_data",
     "load_study",
-    "make_batches",
-    "plan_of",
+    "local_target",
+    "metric",
+    "progress_printer",
     "prune",
     "rebuild",
-    "resume",
-    "run",
+    "regression",
+    "resume_run",
     "run_controls",
+    "run_job",
+    "run_study",
+    "run_trial",
+    "search",
+    "segmentation",
+    "setting",
     "sparsify",
+    "technique_stage",
+    "testing",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "figures":
-        return importlib.import_module("autocompress.figures")
+    if name in _MODULES:
+        return importlib.import_module(f"autocompress.{name}")
     if name in _HOME_OF:
-        return getattr(importlib.import_module(_HOME_OF[name]), name)
+        found = getattr(importlib.import_module(f"autocompress.{_HOME_OF[name]}"), name)
+        globals()[name] = found  # also where a module of this name was imported meanwhile
+        return found
     raise AttributeError(f"module 'autocompress' has no attribute {name!r}")
 
 

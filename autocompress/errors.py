@@ -52,7 +52,7 @@ class DeviceLostError(TrialError):
 
 
 class DivergedError(AutocompressError):
-    """The training loss became infinite or NaN."""
+    """A loss or score of a training run became infinite or NaN."""
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def failing_as(stage: str) -> Iterator[None]:
 
 
 def _loses_device(error: BaseException | None) -> bool:
-    """Tell whether PyTorch's error about a broken GPU is, or led to, an error."""
+    """Return whether PyTorch's error about a broken GPU is, or led to, an error."""
     from torch import AcceleratorError  # here, for the commands that do without PyTorch
 
     while error is not None and not isinstance(error, AcceleratorError):

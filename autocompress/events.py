@@ -1,8 +1,11 @@
-"""What a study tells while it runs: plain facts for a terminal, a notebook or a log."""
+"""What a search reports while it runs: plain facts for a terminal, a notebook or a log."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from autocompress.metrics import Metric
+from autocompress.results import Estimates
 
 
 @dataclass(frozen=True)
@@ -14,12 +17,14 @@ class Started:
         folder: where the run is stored.
         trials: how many finished trials it wants in all; ``None``: as many as fit into the time.
         done: how many it has already.
+        objectives: what the search improves, in order.
     """
 
     name: str
     folder: str
     trials: int | None
     done: int
+    objectives: tuple[Metric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,9 @@ class Message:
 
 @dataclass(frozen=True)
 class BaselineReady:
-    """The baseline is trained and measured: ``accuracy``, ``latency_ms``, ``parameters``, ..."""
+    """The baseline is trained and measured."""
 
-    metrics: Mapping[str, Any]
+    metrics: Estimates
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,16 @@ class EpochDone:
     """One epoch of a training run ended.
 
     Attributes:
-        stage: what is trained: ``"baseline"``, ``"teacher"``, ``"sparsify"`` or ``"recover"``.
+        stage: what is trained: ``"baseline"``, ``"teacher"``, ``"train"`` or ``"recover"``.
         epoch: how many have ended, from 1.
         epochs: length of this training run.
-        accuracy: on ``valid``, in [0, 1].
+        score: the task's first score on ``valid``.
     """
 
     stage: str
     epoch: int
     epochs: int
-    accuracy: float
+    score: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +63,7 @@ class TrialDone:
     """A trial ended.
 
     Attributes:
-        number: its number in the study.
+        number: of the trial.
         state: ``"complete"``, ``"pruned"`` or ``"failed"``.
         reason: why it failed or was stopped.
         metrics: what is known of it; empty if nothing.
@@ -67,24 +72,24 @@ class TrialDone:
         total: wanted trials of the run.
         elapsed_s: seconds since the first trial of this session began.
         eta_s: expected seconds until the last trial ends.
-        harvested_from: number of the trial whose training run it shares, if it has none itself.
+        parent: number of the trial whose training run it shares, if it has none itself.
     """
 
     number: int
     state: str
     reason: str | None
-    metrics: Mapping[str, Any]
-    best: Mapping[str, Any]
+    metrics: Estimates
+    best: Estimates = field(default_factory=dict)
     done: int
     total: int
     elapsed_s: float
     eta_s: float
-    harvested_from: int | None = None
+    parent: int | None = None
 
 
 @dataclass(frozen=True)
-class LastWord:
-    """One more member of the front was measured again and opened on ``test``."""
+class FinalEvaluation:
+    """One more member of the front was measured again and scored on ``test``."""
 
     done: int
     total: int
@@ -103,4 +108,10 @@ class Finished:
     front: Mapping[str, Any]
 
 
-Event = Started | Message | BaselineReady | EpochDone | TrialDone | LastWord | Finished
+Event = Started | Message | BaselineReady | EpochDone | TrialDone | FinalEvaluation | Finished
+Progress = Callable[[Event], None]
+"""Receives every event of a search."""
+
+
+def ignore(_: Event) -> None:
+    """Receive an event and do nothing."""

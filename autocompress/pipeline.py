@@ -1,320 +1,205 @@
-"""From a baseline and a recipe to a smaller, faster model. Read this file first.
+"""From a network and a recipe to a smaller, faster network. Read this file first.
 
-    distil + sparsify  ▶  prune  ▶  factorize  ▶  recover  ▶  factorize late, fold  (▶  deploy)
+    train (distil, sparsify) ▶ prune ▶ factorize ▶ recover ▶ factorize late, fold
 
-Zeroed units are removed and batch norms are folded exactly: both steps compare the outputs of
-the model before and after, and fail the trial if they differ. The network stays in float32, so
-that it can be trained further; ``deployment.deploy`` brings it to the recipe's precision.
+Each stage takes a state and gives a new one. Zeroed units are removed and batch norms are folded
+exactly: both compare the outputs of the network before and after. The network stays in float32; a
+target brings it to the recipe's precision.
 """
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import nn
 
-from autocompress.errors import VerificationError, failing_as
-from autocompress.graph import Plan, UnitGroup, plan_of
-from autocompress.recipe import Recipe
-from autocompress.stages import StageLog, StageResult
-from autocompress.techniques.anatomy import Anatomy, examine
-from autocompress.techniques.factorization import factorize
-from autocompress.techniques.folding import fold_batch_norms
-from autocompress.techniques.pruning import Pruning, prune_with_report
-from autocompress.techniques.sparsification import sparsify
-from autocompress.training.batches import Batches
-from autocompress.training.callbacks import HoldZeros, KnowledgeDistillation, Sparsify
-from autocompress.training.evaluation import evaluate, reestimate_batch_norms
-from autocompress.training.fitting import (
-    EpochRecord,
-    Fit,
-    Follower,
-    fit,
-    seed_everything,
-)
+from autocompress import stages
+from autocompress.errors import ConfigurationError, failing_as
+from autocompress.graph import check_equal
+from autocompress.graph.tracing import check_copyable
+from autocompress.recipe import EXTRA_SETTINGS, Recipe
+from autocompress.registry import did_you_mean, is_again
+from autocompress.stages import Change, Stage, State, Work
+from autocompress.techniques.report import Report
+from autocompress.training.fitting import seed_everything
 
-Curve = tuple[EpochRecord, ...]
-UNTRAINED = ("factorize late", "fold")  # stages after the last training
-Trunk = Mapping[str, torch.Tensor]
-"""A state dict of the baseline's structure, distilled and sparsified, before any surgery."""
+__all__ = [
+    "STAGES",
+    "Change",
+    "Stage",
+    "State",
+    "Work",
+    "add_stage",
+    "compress",
+    "remove_stage",
+    "stages_after",
+    "technique_stage",
+]
+EXACT = 1e-4  # standard deviations that the outputs of an exact stage may differ by, in float32
 
-
-@dataclass(frozen=True)
-class CompressedModel:
-    """What a recipe made of a baseline.
-
-    Attributes:
-        model: the compressed network, in eval mode and float32.
-        plan: every surgical step from the baseline's structure to this one; factory, plan and
-            weights rebuild the model in another process.
-        curve: one record per epoch of every training stage.
-        stages: what each stage led to, in order.
-        seconds: wall-clock time per stage.
-        trained: the network after its last training, from which ``refinish`` makes others; the
-            same object as ``model`` where nothing was done to it since.
-    """
-
-    model: nn.Module
-    plan: Plan
-    curve: Curve
-    stages: Sequence[StageResult]
-    seconds: Mapping[str, float]
-    trained: nn.Module
+STAGES: list[Stage] = [
+    Stage(
+        name="train",
+        function=stages.train,
+        wanted=lambda recipe: recipe.sparsification is not None or recipe.training.epochs > 0,
+        trains=True,
+    ),
+    Stage(name="prune", function=stages.prune, wanted=lambda r: r.pruning is not None, exact=True),
+    Stage(
+        name="factorize", function=stages.factorize, wanted=lambda r: r.factorization is not None
+    ),
+    Stage(name="recover", function=stages.recover, wanted=lambda recipe: True, trains=True),
+    Stage(
+        name="factorize_late",
+        function=stages.factorize_late,
+        wanted=lambda recipe: recipe.late_factorization is not None,
+    ),
+    Stage(name="fold", function=stages.fold, wanted=lambda recipe: recipe.fold, exact=True),
+]
+"""What happens to a network, in this order; ``add_stage`` adds more."""
 
 
 def compress(
-    baseline: nn.Module,
+    start: nn.Module | State,
     recipe: Recipe,
-    batches: Batches,
+    work: Work,
     *,
-    teacher: nn.Module | None = None,
-    anatomy: Anatomy | None = None,
-    seed: int = 0,
-    follower: Follower | None = None,
-) -> CompressedModel:
-    """Apply a recipe to a copy of the baseline.
+    on_stage: Callable[[State], Any] = lambda state: None,
+) -> State:
+    """Apply a recipe to a network, or go on with it from a state.
 
     Args:
-        baseline: a trained network; it is not changed.
+        start: a trained network, or a state: the stages up to ``start.stage`` are behind it. It is
+            not changed.
         recipe: which stages run, and how.
-        batches: the data, on the device where training runs.
-        teacher: whom the student listens to; without one the baseline teaches. It is not changed.
-        anatomy: what ``examine`` found in the baseline, if it was examined before.
-        seed: same seed, recipe, data and number of threads give the same model on a CPU.
-        follower: hears of each batch and epoch of each training stage.
+        work: what the stages share.
+        on_stage: receives each new state.
+
+    Returns:
+        the last state, in eval mode. The same start, recipe, seed, data and number of threads give
+        the same on a CPU.
 
     Raises:
         TrialError: a stage failed; it names the stage and the reason.
     """
-    model, batches, distil = _set_up(baseline, recipe, batches, teacher)
-    if anatomy is None:
-        with failing_as("sparsify"):
-            anatomy = examine(model, batches.example)
-    job = _Job(recipe, batches, anatomy, seed, distil, follower or Follower(), StageLog())
-    model, curve = job.train(model)
-    model, recovery = job.shrink(model)
-    return job.finish(model, curve + recovery)
+    state = start if isinstance(start, State) else State(start)
+    with failing_as(STAGES[0].name):
+        check_copyable(state.model)
+        model = copy.deepcopy(state.model).to(work.data.device)
+        if recipe.distillation is not None and not work.dry:
+            teacher = state.model if work.teacher is None else work.teacher
+            work = replace(work, teacher=copy.deepcopy(teacher).to(work.data.device))
+    state = replace(state, model=model)
+    for stage in stages_after(state.stage):
+        if state.stage == "train":
+            seed_everything(work.seed + 1)  # the same for a state just trained and for one kept
+        if stage.wanted(recipe):
+            state = stage(state, recipe, work)
+            on_stage(state)
+        state = replace(state, stage=stage.name)
+    state.model.eval()
+    return state
 
 
-def branch(  # noqa: PLR0913 (what compress takes, and a trunk)
-    baseline: nn.Module,
-    recipe: Recipe,
-    trunk: Trunk,
-    batches: Batches,
-    *,
-    teacher: nn.Module | None = None,
-    anatomy: Anatomy,
-    seed: int = 0,
-    follower: Follower | None = None,
-) -> CompressedModel:
-    """Apply what follows the first training run of a recipe to a trunk that was kept from it.
-
-    It gives what ``compress`` gives for this recipe, at the cost of surgery and recovery alone:
-    one training run yields several candidates.
-
-    Args:
-        baseline: as for ``compress``.
-        recipe: its first training run must be the one that the trunk is from.
-        trunk: one that ``KeepTrunks`` kept.
-        batches: as for ``compress``.
-        teacher: as for ``compress``.
-        anatomy: the baseline's.
-        seed: as for ``compress``.
-        follower: as for ``compress``.
+def stages_after(name: str | None) -> list[Stage]:
+    """Return the stages that follow the one of this name; all for ``None``.
 
     Raises:
-        TrialError: a stage failed; it names the stage and the reason.
+        ConfigurationError: there is no such stage.
     """
-    model, batches, distil = _set_up(baseline, recipe, batches, teacher)
-    model.load_state_dict(trunk)
-    job = _Job(recipe, batches, anatomy, seed, distil, follower or Follower(), StageLog())
-    return job.finish(*job.shrink(model))
-
-
-def refinish(
-    parent: CompressedModel, recipe: Recipe, batches: Batches, *, anatomy: Anatomy
-) -> CompressedModel:
-    """Apply only what follows the last training of a recipe, to what another recipe trained.
-
-    It gives what ``compress`` gives for this recipe, in about a second.
-
-    Args:
-        parent: what the other recipe led to; it is not changed.
-        recipe: up to its last training it must be the other one.
-        batches: as for ``compress``.
-        anatomy: the baseline's.
-
-    Raises:
-        TrialError: a stage failed; it names the stage and the reason.
-    """
-    log = StageLog(result for result in parent.stages if result.stage not in UNTRAINED)
-    job = _Job(recipe, batches, anatomy, 0, (), Follower(), log)
-    return job.finish(copy.deepcopy(parent.trained), parent.curve)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One recipe at work."""
-
-    recipe: Recipe
-    batches: Batches
-    anatomy: Anatomy
-    seed: int
-    distil: Sequence[KnowledgeDistillation]
-    follower: Follower
-    log: StageLog
-
-    def train(self, model: nn.Module) -> tuple[nn.Module, Curve]:
-        """Distil and sparsify."""
-        recipe, seed, batches = self.recipe, self.seed, self._seeded(self.seed)
-        settings, units = recipe.sparsification, self.anatomy.units.groups
-        with self.log.stage("sparsify"):
-            thin = []
-            if settings is not None:
-                thin = [Sparsify(settings=settings, units=units, seed=seed)]
-            curve = self._fit(model, batches, recipe.training.main, thin)
-            if settings is not None and recipe.training.epochs == 0:
-                example = batches.example
-                model = sparsify(model, settings, units, example_inputs=example, seed=seed)
-        if settings is not None or curve:
-            self.log.note("sparsify", model, _end_of(curve))
-        return model, curve
-
-    def shrink(self, model: nn.Module) -> tuple[nn.Module, Curve]:
-        """Prune, factorize, recover; the same for a trunk just trained and for one kept."""
-        recipe, batches, example = self.recipe, self._seeded(self.seed + 1), self.batches.example
-        before = plan_of(model)
-
-        if recipe.pruning is not None:
-            with self.log.stage("prune"):
-                model = prune_exactly(model, example, recipe.pruning, self.anatomy.units.groups)
-            self.log.note_exact("prune", model)
-
-        if recipe.factorization is not None:
-            with self.log.stage("factorize"):
-                model = factorize(model, recipe.factorization, calibration=example)
-            with self.log.stage("evaluate"):
-                accuracy = evaluate(model, batches.valid).accuracy
-            self.log.note("factorize", model, accuracy)
-
-        with self.log.stage("recover"):
-            curve = self._fit(model, batches, recipe.training.recovery, [HoldZeros()])
-            touched = recipe.sparsification is not None or recipe.training.epochs > 0
-            touched = touched or plan_of(model) != before
-            if touched and recipe.training.recovery_epochs == 0:
-                reestimate_batch_norms(model, batches.train)
-        self.log.note("recover", model, _end_of(curve))
-        return model.eval(), curve
-
-    def finish(self, trained: nn.Module, curve: Curve) -> CompressedModel:
-        """Factorize late, fold: what needs no more training."""
-        recipe, example, model = self.recipe, self.batches.example, trained
-
-        if recipe.late_factorization is not None:
-            with self.log.stage("factorize late"):
-                model = factorize(model, recipe.late_factorization, calibration=example)
-            self.log.note("factorize late", model, None)  # whoever judges the model evaluates it
-
-        if recipe.fold:
-            with self.log.stage("fold"):
-                steps = self.anatomy.folds_after(plan_of(model))
-                model = fold_batch_norms(model, example, steps=steps)
-            self.log.note_exact("fold", model)
-        log = self.log
-        return CompressedModel(model, plan_of(model), curve, log.results, log.seconds, trained)
-
-    def _fit(self, model: nn.Module, batches: Batches, run: Fit, more: Sequence[Any]) -> Curve:
-        callbacks = [*self.distil, *more]
-        return fit(model, batches, run, callbacks=callbacks, follower=self.follower)
-
-    def _seeded(self, seed: int) -> Batches:
-        seed_everything(seed)
-        return self.batches.reseeded(seed)
-
-
-def _end_of(curve: Curve) -> float | None:
-    return curve[-1].accuracy if curve else None
-
-
-def _set_up(
-    baseline: nn.Module, recipe: Recipe, batches: Batches, teacher: nn.Module | None
-) -> tuple[nn.Module, Batches, list[KnowledgeDistillation]]:
-    """Copy the networks to the device, and decide the memory layout in which they train."""
-    with failing_as("sparsify"):
-        model = copy.deepcopy(baseline).to(batches.device)
-        if recipe.distillation is None:
-            return model, batches.laid_out_for(model), []
-        guide = copy.deepcopy(baseline if teacher is None else teacher).to(batches.device)
-        batches = batches.laid_out_for(model, guide)
-        guide.to(memory_format=batches.layout)
-        return model, batches, [KnowledgeDistillation(guide, settings=recipe.distillation)]
-
-
-def prune_exactly(
-    model: nn.Module, example: torch.Tensor, settings: Pruning, units: Sequence[UnitGroup]
-) -> nn.Module:
-    """Prune, and refuse a model of which some zero units could not be removed exactly.
-
-    Raises:
-        VerificationError: outputs before and after differ; it names the units and the difference.
-    """
-    pruned = prune_with_report(model, example, settings, units=units)
-    if pruned.refused:
-        raise VerificationError(
-            "; ".join(f"units of {name}: {reason}" for name, reason in pruned.refused.items())
+    if name is None:
+        return [*STAGES]
+    names = [stage.name for stage in STAGES]
+    if name not in names:
+        raise ConfigurationError(
+            f"unknown stage {name!r}{did_you_mean(name, names)}; allowed: {', '.join(names)}"
         )
-    return pruned.model
+    return STAGES[names.index(name) + 1 :]
 
 
-def draft(
-    baseline: nn.Module, recipe: Recipe, example: torch.Tensor, anatomy: Anatomy
-) -> nn.Module:
-    """Return the structure that a recipe leads to, without training, in about a second.
-
-    One-shot masks on the baseline's weights, then surgery. With a local scope the widths are
-    those of the trained candidate; with a global one it may be several times larger. Its accuracy
-    means nothing; its size and speed tell whether training is worth it.
-    """
-    model, units = copy.deepcopy(baseline), anatomy.units.groups
-    with failing_as("draft"):
-        if recipe.sparsification is not None:
-            settings = recipe.sparsification
-            model = sparsify(model, settings, units, example_inputs=example)
-        if recipe.pruning is not None:
-            model = prune_exactly(model, example, recipe.pruning, units)
-        if recipe.factorization is not None:
-            model = factorize(model, recipe.factorization)
-        if recipe.late_factorization is not None:
-            model = factorize(model, recipe.late_factorization)
-        if recipe.fold:
-            model = fold_batch_norms(model, example, steps=anatomy.folds_after(plan_of(model)))
-    return model.eval()
-
-
-class KeepTrunks(Follower):
-    """Keeps the trunk after some epochs of the first training run, for ``branch``.
+def technique_stage(
+    function: Callable[..., tuple[nn.Module, Report]],
+    settings: type,
+    *,
+    exact: bool = False,
+) -> Stage:
+    """Make a stage of a technique; a recipe that has its settings in ``extra`` wants it.
 
     Args:
-        epochs: after which of them, from 1.
-        follower: hears everything too.
+        function: ``f(model, settings, *, example) -> (model, report)``; its name is the stage's.
+        settings: a frozen dataclass.
+        exact: whether the outputs stay the same; it is then checked in float64, on the example.
 
-    Attributes:
-        trunks: the states, by epoch.
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Rounding:
+        ...     digits: int = 3
+        >>> def round_weights(model, settings, *, example):
+        ...     model = copy.deepcopy(model)
+        ...     for parameter in model.parameters():
+        ...         parameter.data = parameter.data.round(decimals=settings.digits)
+        ...     return model, Report(sentences=("all weights are rounded",))
+        >>> add_stage(technique_stage(round_weights, Rounding), after="recover")
+        >>> recipe = Recipe(extra={"round_weights": Rounding(digits=2)})
+        >>> [stage.name for stage in STAGES if stage.wanted(recipe)]
+        ['train', 'recover', 'round_weights', 'fold']
+        >>> remove_stage("round_weights")
     """
+    name = function.__name__
 
-    def __init__(self, epochs: Collection[int], follower: Follower) -> None:
-        self.epochs = epochs
-        self.follower = follower
-        self.trunks: dict[int, Trunk] = {}
+    def apply(state: State, recipe: Recipe, work: Work) -> Change:
+        model, report = function(state.model, recipe.extra[name], example=work.data.example)
+        if exact:
+            check_equal(state.model, model, work.data.example, stage=name, tolerance=EXACT)
+        return Change(model=model, report=report)
 
-    def batch(self) -> None:
-        """Pass it on."""
-        self.follower.batch()
+    return Stage(
+        name=name,
+        function=apply,
+        wanted=lambda recipe: name in recipe.extra,
+        exact=exact,
+        settings=settings,
+    )
 
-    def epoch(self, record: EpochRecord, model: nn.Module) -> None:
-        """Keep the model's state if it is one of the epochs; pass it on."""
-        if record.stage == "sparsify" and record.epoch in self.epochs:
-            self.trunks[record.epoch] = {n: t.clone() for n, t in model.state_dict().items()}
-        self.follower.epoch(record, model)
+
+def add_stage(stage: Stage, *, after: str) -> None:
+    """Add a stage to the pipeline of this process.
+
+    A stage whose settings are defined anew, as in a notebook's cell that runs again, replaces
+    itself.
+
+    Every process that makes or loads such a recipe has to do so: name the module in the study's
+    ``plugins``.
+
+    Args:
+        stage: such as ``technique_stage`` makes.
+        after: name of the stage that it follows.
+
+    Raises:
+        ConfigurationError: the name is taken, or there is no stage to follow.
+    """
+    same = next((known for known in STAGES if known.name == stage.name), None)
+    if same is not None and same.settings and is_again(same.settings, stage.settings):
+        remove_stage(same.name)
+        same = None
+    if same is not None:
+        raise ConfigurationError(f"there already is a stage {stage.name!r}: choose another name")
+    place = len(STAGES) - len(stages_after(after))
+    if stage.settings is not None:
+        EXTRA_SETTINGS.register(stage.settings, stage.name)
+    STAGES.insert(place, stage)
+
+
+def remove_stage(name: str) -> None:
+    """Remove a stage that was added, as tests do.
+
+    Raises:
+        ConfigurationError: there is no such stage, or it is one of the pipeline's own.
+    """
+    stage = next((known for known in STAGES if known.name == name), None)
+    if stage is None or stage.settings is None:
+        raise ConfigurationError(f"no stage {name!r} was added")
+    STAGES.remove(stage)
+    EXTRA_SETTINGS.unregister(name)

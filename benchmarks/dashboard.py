@@ -26,11 +26,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import optuna
 import psutil
 from playwright.sync_api import Page, sync_playwright
 
-from autocompress.study.storage import open_storage
+from autocompress.runs import Run
 
 from made_up_runs import add_trial, made_up_run
 
@@ -39,14 +38,14 @@ REPEATS = 5
 POINTS = "() => document.querySelector('#pareto')?.data?.some((t) => t.meta?.rows?.length)"
 CLICK = """(number) => new Promise((done) => {
   const began = performance.now(), dialog = document.querySelector("#model");
-  let opened = null, told = null;
+  let opened = null, full = null;
   const look = () => {
     const now = performance.now() - began, parts = [...dialog.querySelectorAll("[data-part]")];
     const own = dialog.open && dialog.querySelector("h2").textContent === `Trial ${number}`;
     if (own) opened ??= now;
-    if (own && dialog.querySelector(".card")) told ??= now;
-    if (told !== null && parts.length && parts.every((part) => part.querySelector(".main-svg"))) {
-      done([opened, told, now]);
+    if (own && dialog.querySelector(".card")) full ??= now;
+    if (full !== null && parts.length && parts.every((part) => part.querySelector(".main-svg"))) {
+      done([opened, full, now]);
     } else requestAnimationFrame(look);
   };
   location.hash += `&trial=${number}`;
@@ -81,7 +80,7 @@ def busy() -> float:
 def measure(folder: Path, trials: int) -> Times:
     """Return the times of a run with so many trials."""
     complete, few = int(trials * 0.75), trials // 20
-    states = {"failed": few, "pruned": few, "stopped": 2 * few, "harvested": few}
+    states = {"failed": few, "pruned": few, "stopped": 2 * few, "derived": few}
     if not folder.exists():
         made_up_run(folder, complete=complete, **states, finished=False, wanted=trials + 100)
     command = [sys.executable, "-m", "autocompress.cli", "dashboard", str(folder), "--no-open"]
@@ -90,13 +89,13 @@ def measure(folder: Path, trials: int) -> Times:
     try:
         assert server.stdout is not None
         address = server.stdout.readline().strip()
-        started = 1000 * (time.perf_counter() - began)
+        started = 1000 * (time.perf_counter() - began), busy()
         with sync_playwright() as tool:
             path = shutil.which("chromium") or shutil.which("chromium-browser")
             browser = tool.chromium.launch(executable_path=path, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1300, "height": 900})
             page.set_default_timeout(300_000)
-            found = {"the server starts": [(started, started)]}
+            found = {"the server starts": [started]}
             found |= _times(page, address, folder, trials)
             browser.close()
         return found
@@ -127,12 +126,10 @@ def _times(page: Page, address: str, folder: Path, trials: int) -> Times:
         clicks.append((*page.evaluate(CLICK, number), busy() - before))
         page.keyboard.press("Escape")
         page.wait_for_selector("#model", state="hidden")
-    study = optuna.load_study(study_name=folder.name, storage=open_storage(folder))
-    refreshes = []
+    refreshes, number = [], len(Run.open(folder).trials())
     for extra in range(REPEATS):
         page.evaluate(f"window.shown = ({REFRESH})(); 0")
-        number = len(study.get_trials(deepcopy=False))
-        add_trial(study, folder, number, "complete", random.Random(trials + extra))
+        add_trial(folder, number + extra, "complete", random.Random(trials + extra))
         before = busy()
         refreshes.append((page.evaluate("window.shown"), busy() - before))
     return {
@@ -151,6 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, nargs="+", default=[200, 10_000])
     parser.add_argument("--runs", type=Path, help="where made-up runs are kept between calls")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         runs = given.runs or Path(home)
@@ -162,18 +160,17 @@ def main() -> None:
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "plotly": importlib.metadata.version("plotly"),
-        "optuna": importlib.metadata.version("optuna"),
     }
-    _write(machine, found)
+    _write(machine, found, given.results)
 
 
-def _write(machine: dict[str, Any], found: dict[int, Times]) -> None:
-    results = HERE / "results"
+def _write(machine: dict[str, Any], found: dict[int, Times], results: Path) -> None:
+    results.mkdir(parents=True, exist_ok=True)
     plain = json.dumps({"machine": machine, "ms": found}, indent=1)
     (results / "dashboard.json").write_text(plain + "\n")
-    told = ", ".join(f"{name} {value}" for name, value in machine.items())
+    where = ", ".join(f"{name} {value}" for name, value in machine.items())
     lines = [
-        "# The dashboard in a headless Chromium", "", f"{told}; milliseconds.", "",
+        "# The dashboard in a headless Chromium", "", f"{where}; milliseconds.", "",
         "| trials | what | n | median | from | to | of processors, median |",
         "|---|---|---|---|---|---|---|",
     ]  # fmt: skip

@@ -3,44 +3,48 @@
     python -m benchmarks.early_stopping RUN...      finished runs, such as runs/quickstart
 
 Trials come in the order of their numbers; only those before one that the replay did not stop are
-known to it. What a draft would have told is imitated: a trial's measured latency times log-normal
-noise, and its number of parameters; with a global scope, where drafts are far off, nothing. The
-noise is drawn ``DRAWS`` times. A stop is wrong if the trial did in truth enter the feasible front
-of all trials up to it. Results: ``benchmarks/results/``.
+known to it. What an estimate would have said is imitated: a trial's measured latency times
+log-normal noise, and its number of parameters; with a global scope, where estimates are far off,
+nothing. The noise is drawn ``DRAWS`` times. A stop is wrong if the trial did in truth enter the
+feasible front of all trials up to it. Runs of release 0.1 will do. Results:
+``benchmarks/results/early-stopping.*``.
 """
 
+import argparse
 import json
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autocompress.config import load_study
-from autocompress.search.early_stopping import (
+from autocompress.callbacks.prediction import (
+    Decision,
     EarlyStopping,
     Finished,
     Running,
-    Verdict,
     by_stage,
-    judge,
+    decide,
 )
-from autocompress.study.preparation import load_batches
-from autocompress.study.records import STUDY_FILE, Run
-from autocompress.study.trials import TrialRecord
+from autocompress.config import load_study
+from autocompress.metrics.pareto import dominates
+from autocompress.problem import problem_from
+from autocompress.runs import Run, layout
+from autocompress.runs.records import TrialRecord
 
 RESULTS = Path(__file__).parent / "results"
-NOISE = 0.05  # standard deviation of the logarithm of drafted / measured latency
+NOISE = 0.05  # standard deviation of the logarithm of estimated / measured latency
 DRAWS = 20
 BAR = 0.02  # of all stops, that may be wrong
 GLOBAL_KNOWN = "size known with a global scope"  # as it would be after surgery
 METHOD = (
-    "Complete trials of real runs, in order, with early stopping switched on afterwards. Drafts "
-    f"are imitated: the measured latency times log-normal noise of {NOISE:.0%} ({DRAWS} draws, "
-    "all counted), the true number of parameters with a local scope, nothing with a global one. "
+    "Complete trials of real runs, in order, with early stopping switched on afterwards. "
+    f"Estimates are imitated: the measured latency times log-normal noise of {NOISE:.0%} "
+    f"({DRAWS} draws, all counted), the true number of parameters with a local scope, nothing "
+    "with a global one. "
     "*Wrong* stops hit a trial that entered the feasible front of all trials up to it, *lost* "
     f"ones a trial on the final front. The bar is {BAR:.0%} of stops."
 )
@@ -62,56 +66,74 @@ VARIANTS = {
 COLUMNS = ("trials", "epochs", "stopped", "saved", "wrong", "lost", "by_limit")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """A run as it is replayed.
+
+    Attributes:
+        run: the run.
+        trials: its complete trials that were trained, in order.
+        known: for each, whether an estimate of its structure would be exact.
+        items: of the validation split.
+        lowest_score: the limit on the score.
+    """
+
+    run: Run
+    trials: Sequence[Finished]
+    known: Sequence[bool]
+    items: int
+    lowest_score: float | None
+
+
 def main() -> None:
     """Replay the runs named on the command line and write both results."""
-    runs = [Run.open(path) for path in sys.argv[1:]]
-    loaded = [(run, *_load(run)) for run in runs]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
+    options = parser.parse_args()
+    loaded = [_load(Run.open(path)) for path in options.runs]
     results: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "noise": NOISE,
         "draws": DRAWS,
-        "runs": [_described(run, trials, images) for run, trials, images, _ in loaded],
+        "runs": [_described(found) for found in loaded],
         "variants": {},
     }
     for name, settings in VARIANTS.items():
-        counts = {
-            run.name: _replays(
-                trials, exact | (name == GLOBAL_KNOWN), images, _lowest(run), settings
-            )
-            for run, trials, images, exact in loaded
-        }
-        counts["all"] = {c: sum(row[c] for row in counts.values()) for c in COLUMNS}
-        results["variants"][name] = {"settings": vars(settings), "runs": counts}
-    (RESULTS / "early-stopping.json").write_text(json.dumps(results, indent=1) + "\n")
-    (RESULTS / "early-stopping.md").write_text(_page(results))
+        rows = [_replays(found, settings, all_known=name == GLOBAL_KNOWN) for found in loaded]
+        counts: dict[str, Mapping[str, int]] = {}
+        for found, row in zip(loaded, rows, strict=True):
+            counts[found.run.name] = _sum([counts.get(found.run.name, {}), row])
+        counts["all"] = _sum(rows)
+        results["variants"][name] = {"settings": asdict(settings), "runs": counts}
+    options.results.mkdir(parents=True, exist_ok=True)
+    file = options.results / "early-stopping.json"
+    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    file.with_suffix(".md").write_text(_page(results), encoding="utf-8")
     print(_page(results))
 
 
-def _replays(
-    trials: Sequence[Finished],
-    exact: np.ndarray,
-    images: int,
-    lowest_accuracy: float | None,
-    settings: EarlyStopping,
-) -> dict[str, int]:
+def _sum(rows: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    return {column: sum(row.get(column, 0) for row in rows) for column in COLUMNS}
+
+
+def _replays(found: Replayed, settings: EarlyStopping, *, all_known: bool) -> dict[str, int]:
     """Replay a run with every draw of the noise; add up."""
-    total: Counter[str] = Counter()
+    rows = []
     for draw in range(DRAWS):
-        noise = np.exp(np.random.default_rng(draw).normal(0, NOISE, len(trials)))
-        drafts = [
-            (trial.latency_ms * factor, trial.parameters) if known else (None, None)
-            for trial, factor, known in zip(trials, noise, exact, strict=True)
+        noise = np.exp(np.random.default_rng(draw).normal(0, NOISE, len(found.trials)))
+        estimates = [
+            {**trial.costs, "latency_ms": trial.costs["latency_ms"] * factor}
+            if known or all_known
+            else {}
+            for trial, factor, known in zip(found.trials, noise, found.known, strict=True)
         ]
-        total += replay(trials, drafts, images, lowest_accuracy, settings)
-    return {column: total[column] for column in COLUMNS}
+        rows.append(replay(found, estimates, settings))
+    return _sum(rows)
 
 
 def replay(
-    trials: Sequence[Finished],
-    drafts: Sequence[tuple[float | None, int | None]],
-    images: int,
-    lowest_accuracy: float | None,
-    settings: EarlyStopping,
+    found: Replayed, estimates: Sequence[Mapping[str, float]], settings: EarlyStopping
 ) -> Counter[str]:
     """Go through a run's complete trials once; count what ``COLUMNS`` names.
 
@@ -119,103 +141,93 @@ def replay(
     the final front; ``saved``: epochs that were not trained.
     """
     counts: Counter[str] = Counter()
-    known: list[Finished] = []
-    for index, (trial, draft) in enumerate(zip(trials, drafts, strict=True)):
+    before: list[Finished] = []
+    for index, (trial, estimate) in enumerate(zip(found.trials, estimates, strict=True)):
         counts["trials"] += 1
         counts["epochs"] += (epochs := sum(map(len, trial.curve.values())))
-        verdict = _first_stop(trial, draft, known, images, lowest_accuracy, settings)
-        if verdict is None:
-            known.append(trial)
+        decision = _first_stop(trial, estimate, before, found, settings)
+        if decision is None:
+            before.append(trial)
             continue
         counts["stopped"] += 1
-        counts["saved"] += epochs - verdict.epoch
-        counts["wrong"] += enters(trial, trials[:index])
-        counts["lost"] += enters(trial, trials)
-        counts["by_limit"] += verdict.dominated_by is None
+        counts["saved"] += epochs - decision.epoch
+        counts["wrong"] += enters(trial, found.trials[:index])
+        counts["lost"] += enters(trial, found.trials)
+        counts["by_limit"] += decision.dominated_by is None
     return counts
 
 
 def _first_stop(
     trial: Finished,
-    draft: tuple[float | None, int | None],
-    known: Sequence[Finished],
-    images: int,
-    lowest_accuracy: float | None,
+    estimate: Mapping[str, float],
+    before: Sequence[Finished],
+    found: Replayed,
     settings: EarlyStopping,
-) -> Verdict | None:
+) -> Decision | None:
     points = [(stage, value) for stage, values in trial.curve.items() for value in values]
     planned = {stage: len(values) for stage, values in trial.curve.items()}
     for epoch in range(1, len(points)):
-        running = Running(
-            curve=by_stage(points[:epoch]),
-            planned=planned,
-            latency_ms=draft[0],
-            parameters=draft[1],
+        decision = decide(
+            Running(curve=by_stage(points[:epoch]), planned=planned, costs=estimate),
+            before,
+            items=found.items,
+            lowest_score=found.lowest_score,
+            settings=settings,
         )
-        verdict = judge(
-            running, known, images=images, lowest_accuracy=lowest_accuracy, settings=settings
-        )
-        if verdict.stop:
-            return verdict
+        if decision.stop:
+            return decision
     return None
 
 
 def enters(trial: Finished, others: Sequence[Finished]) -> bool:
     """Return whether a trial is on the feasible front of itself and others."""
-
-    def at_least_as_good(other: Finished) -> bool:
-        return (
-            other.feasible
-            and other.accuracy >= trial.accuracy
-            and other.latency_ms <= trial.latency_ms
-            and other.parameters <= trial.parameters
-        )
-
-    def equal(other: Finished) -> bool:
-        mine = (trial.accuracy, trial.latency_ms, trial.parameters)
-        return (other.accuracy, other.latency_ms, other.parameters) == mine
-
-    return trial.feasible and not any(at_least_as_good(o) and not equal(o) for o in others)
+    return trial.feasible and not any(
+        other.feasible and dominates(_point(other), _point(trial)) for other in others
+    )
 
 
-def _load(run: Run) -> tuple[list[Finished], int, np.ndarray]:
-    """Return a run's complete trials, its validation images, and whose drafts would be exact.
+def _point(trial: Finished) -> list[float]:
+    return [-trial.score, *(trial.costs[name] for name in sorted(trial.costs))]
 
-    Harvested trials are left out: they are not trained, so nothing could stop them.
+
+def _load(run: Run) -> Replayed:
+    """Return a run as it is replayed.
+
+    Derived trials are left out: they are not trained, so nothing could stop them.
     """
-    complete = [t for t in run.trials() if t.state == "complete" and t.harvested_from is None]
-    images = len(load_batches(load_study(run.path / STUDY_FILE)).splits.valid)
-    exact = np.array([trial.params.get("scope") != "global" for trial in complete])
-    return [_finished(trial) for trial in complete], images, exact
+    complete = [t for t in run.trials() if t.state == "complete" and t.parent is None]
+    items = run.sizes.get("valid")
+    if items is None:  # release 0.1 did not note it
+        items = problem_from(load_study(run.path / layout.STUDY)).data.sizes["valid"]
+    return Replayed(
+        run=run,
+        trials=[_finished(trial, run) for trial in complete],
+        known=[trial.params.get("scope") != "global" for trial in complete],
+        items=items,
+        lowest_score=run.limits.bounds(run.baseline).get(run.score.name),
+    )
 
 
-def _finished(trial: TrialRecord) -> Finished:
-    assert trial.folder is not None
-    curve = json.loads((trial.folder / "curve.json").read_text())
-    accuracy, latency_ms, parameters = trial.searched
+def _finished(trial: TrialRecord, run: Run) -> Finished:
+    others = [metric for metric in run.objectives if metric != run.score]
     return Finished(
         number=trial.number,
-        curve=by_stage((point["stage"], point["accuracy"]) for point in curve),
-        accuracy=accuracy,
-        latency_ms=latency_ms,
-        parameters=int(parameters),
+        curve=by_stage((point.stage, point.score) for point in trial.curve),
+        score=trial.searched[run.score.name].value,
+        costs={m.name: m.sign * trial.searched[m.name].value for m in others},
         feasible=trial.feasible,
     )
 
 
-def _lowest(run: Run) -> float | None:
-    drop = run.config.get("limits", {}).get("accuracy_drop")
-    return None if drop is None else float(run.baseline["accuracy"]) - float(drop)
-
-
-def _described(run: Run, trials: Sequence[Finished], images: int) -> dict[str, Any]:
+def _described(found: Replayed) -> dict[str, Any]:
+    run, trials = found.run, found.trials
     return {
         "name": run.name,
         "source": run.config["data"]["source"],
         "seed": run.config["study"]["seed"],
         "complete_trials": len(trials),
         "on_front": sum(enters(trial, trials) for trial in trials),
-        "images": images,
+        "items": found.items,
         "limits": run.config.get("limits", {}),
         "cpu": run.fingerprint["cpu"],
         "torch": run.fingerprint["torch"],
@@ -232,11 +244,11 @@ def _page(results: dict[str, Any]) -> str:
         "",
         ORIGIN,
         "",
-        "| run | data | seed | complete trials | on the front | validation images | CPU | torch |",
+        "| run | data | seed | complete trials | on the front | validation items | CPU | torch |",
         "|---|---|---|---|---|---|---|---|",
         *(
             f"| {r['name']} | {r['source']} | {r['seed']} | {r['complete_trials']} | "
-            f"{r['on_front']} | {r['images']} | {r['cpu']} | {r['torch']} |"
+            f"{r['on_front']} | {r['items']} | {r['cpu']} | {r['torch']} |"
             for r in results["runs"]
         ),
         "",

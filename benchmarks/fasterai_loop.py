@@ -1,9 +1,9 @@
 """The loop that a user of FasterAI would write with Optuna: an arm of ``benchmarks/search.py``.
 
 FasterAI's callbacks, pruner, decomposers and folder as its documentation shows them, fastai's
-DataLoaders, a plain timing loop, Optuna's defaults. Baseline, data, epochs and knobs are read from
+DataLoaders, a plain timing loop, Optuna's defaults. Baseline, data and epochs are read from
 the same study file as for the other arms. When the time is up, every candidate is scored and
-measured again by autocompress, so that all arms are compared by one ruler.
+measured again by autocompress, so that all arms are compared by the same numbers.
 
 Where FasterAI 0.4.1 fails or hurts, the loop does what its user would do on seeing that:
     - the criterion ``grad_crit`` (Taylor) is left out: SparsifyCallback needs ``update_weights``,
@@ -42,12 +42,12 @@ from fasterai.sparse.sparsify_callback import SparsifyCallback
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from autocompress.config import StudyConfig, load_study
-from autocompress.datasets import Images
-from autocompress.measurement.size import count_parameters
-from autocompress.study.preparation import build_model, load_batches, prepare
-from autocompress.study.searching import ignore
-from autocompress.training.batches import Batches
+from autocompress.config import load_study
+from autocompress.context import Context, prepare
+from autocompress.data.tensors import TensorData
+from autocompress.events import ignore
+from autocompress.problem import Problem, problem_from
+from autocompress.targets import count_parameters
 from autocompress.training.evaluation import evaluate
 
 CRITERIA = ("large_final", "squared_final", "movement")
@@ -56,17 +56,13 @@ RANKS = (0.5, 0.75, 1.0)
 CALLS, WARM_UP = 100, 10  # of the timing loop
 
 
-def loaders(batches: Batches, batch_size: int) -> DataLoaders:
+def loaders(data: TensorData) -> DataLoaders:
     """Return fastai's DataLoaders of the same tensors, normalised once."""
-    splits = batches.splits
-    mean = torch.tensor(splits.mean).view(1, -1, 1, 1) * 255
-    deviation = torch.tensor(splits.std).view(1, -1, 1, 1) * 255
-    sets = [
-        TensorDataset((part.images.float() - mean) / deviation, part.labels)
-        for part in (splits.train, splits.valid)
-        if isinstance(part, Images)
-    ]
-    return DataLoaders.from_dsets(*sets, bs=batch_size, num_workers=0)
+    assert data.normalisation is not None
+    normalised = data.normalisation.on(data.device)
+    parts = [data.parts[name] for name in ("train", "valid")]
+    sets = [TensorDataset(normalised(part.inputs), part.targets) for part in parts]
+    return DataLoaders.from_dsets(*sets, bs=data.settings.batch_size, num_workers=0)
 
 
 def timed_ms(model: nn.Module, example: Tensor) -> float:
@@ -84,20 +80,21 @@ def timed_ms(model: nn.Module, example: Tensor) -> float:
 class Loop:
     """The objective, and the candidates that it made."""
 
-    def __init__(self, config: StudyConfig, baseline: nn.Module, batches: Batches) -> None:
-        self.training = config.training
+    def __init__(self, problem: Problem, baseline: nn.Module) -> None:
+        assert isinstance(problem.data, TensorData)
+        self.training = problem.config.training
         self.baseline = baseline
-        self.dls = loaders(batches, config.data.batch_size)
-        self.example = batches.example[:1]
+        self.dls = loaders(problem.data)
+        self.example = problem.data.example[:1]
         self.candidates: dict[int, nn.Module] = {}
         self.seconds: dict[str, float] = {}
 
     def __call__(self, trial: optuna.Trial) -> tuple[float, float, int]:
         """Run one trial: sparsify, prune, decompose, fine-tune, fold, score, time."""
         self.seconds = {}
-        knobs = sample(trial)
+        params = sample(trial)
         with contextlib.redirect_stdout(io.StringIO()):
-            model = self._compress(copy.deepcopy(self.baseline), knobs)
+            model = self._compress(copy.deepcopy(self.baseline), params)
             with self._stage("evaluate"):
                 learner = Learner(self.dls, model, CrossEntropyLossFlat(), metrics=accuracy)
                 with learner.no_bar(), learner.no_logging():
@@ -108,25 +105,25 @@ class Loop:
         self.candidates[trial.number] = model
         return score, latency, sum(p.numel() for p in model.parameters())
 
-    def _compress(self, model: nn.Module, knobs: dict[str, Any]) -> nn.Module:
-        with self._stage("sparsify"):
-            thin = [sparsify(knobs)] if knobs["sparsity"] > 0 else []
-            self._fit(model, self.training.epochs, knobs["learning_rate"], knobs, thin)
+    def _compress(self, model: nn.Module, params: dict[str, Any]) -> nn.Module:
+        with self._stage("train"):
+            thin = [sparsify(params)] if params["sparsity"] > 0 else []
+            self._fit(model, self.training.epochs, params["learning_rate"], params, thin)
         with self._stage("shrink"):
-            if knobs["sparsity"] > 0 and knobs["granularity"] == "filter":
-                prune(model, knobs, self.example)
-            model = decompose(model, knobs)
+            if params["sparsity"] > 0 and params["granularity"] == "filter":
+                prune(model, params, self.example)
+            model = decompose(model, params)
         with self._stage("recover"):
-            rate = knobs["learning_rate"] * self.training.recovery_learning_rate
-            self._fit(model, self.training.recovery_epochs, rate, knobs, [])
+            rate = params["learning_rate"] * self.training.recovery_learning_rate
+            self._fit(model, self.training.recovery_epochs, rate, params, [])
         folded: nn.Module = BN_Folder().fold(model.eval())
         return folded.eval()
 
     def _fit(
-        self, model: nn.Module, epochs: int, rate: float, knobs: dict[str, Any], cbs: list[Any]
+        self, model: nn.Module, epochs: int, rate: float, params: dict[str, Any], cbs: list[Any]
     ) -> None:
-        if knobs["distillation"] == "soft_target":
-            cbs = [*cbs, distil(copy.deepcopy(self.baseline), knobs)]
+        if params["distillation"] == "soft_target":
+            cbs = [*cbs, distil(copy.deepcopy(self.baseline), params)]
         learner = Learner(self.dls, model, CrossEntropyLossFlat(), metrics=accuracy, cbs=cbs)
         with learner.no_bar(), learner.no_logging():
             learner.fit_one_cycle(epochs, rate, wd=self.training.weight_decay)
@@ -139,65 +136,65 @@ class Loop:
 
 
 def sample(trial: optuna.Trial) -> dict[str, Any]:
-    """Return the knobs of one trial, in the ranges of ``search_fashion.toml``."""
-    knobs: dict[str, Any] = {"sparsity": trial.suggest_float("sparsity", 0.0, 0.9, step=0.05)}
-    if knobs["sparsity"] > 0:
+    """Return the params of one trial, in the ranges of ``search_fashion.toml``."""
+    params: dict[str, Any] = {"sparsity": trial.suggest_float("sparsity", 0.0, 0.9, step=0.05)}
+    if params["sparsity"] > 0:
         for name, choices in {
             "granularity": ("filter", "kernel", "weight"),
             "scope": ("local", "global"),
             "criterion": CRITERIA,
             "schedule": tuple(SCHEDULES),
         }.items():
-            knobs[name] = trial.suggest_categorical(name, choices)
-    knobs["distillation"] = trial.suggest_categorical("distillation", ("none", "soft_target"))
-    if knobs["distillation"] != "none":
-        knobs["weight"] = trial.suggest_float("weight", 0.1, 0.9)
-        knobs["temperature"] = trial.suggest_float("temperature", 1.0, 10.0)
-    knobs["rank"] = trial.suggest_categorical("rank", RANKS)
-    knobs["convolution_rank"] = trial.suggest_categorical("convolution_rank", RANKS)
-    knobs["learning_rate"] = trial.suggest_float("learning_rate", 2e-3, 1e-2, log=True)
-    return knobs
+            params[name] = trial.suggest_categorical(name, choices)
+    params["distillation"] = trial.suggest_categorical("distillation", ("none", "soft_target"))
+    if params["distillation"] != "none":
+        params["weight"] = trial.suggest_float("weight", 0.1, 0.9)
+        params["temperature"] = trial.suggest_float("temperature", 1.0, 10.0)
+    params["rank"] = trial.suggest_categorical("rank", RANKS)
+    params["convolution_rank"] = trial.suggest_categorical("convolution_rank", RANKS)
+    params["learning_rate"] = trial.suggest_float("learning_rate", 2e-3, 1e-2, log=True)
+    return params
 
 
-def sparsify(knobs: dict[str, Any]) -> SparsifyCallback:
+def sparsify(params: dict[str, Any]) -> SparsifyCallback:
     """Return the callback that zeroes groups of weights while the model trains."""
     return SparsifyCallback(
-        knobs["sparsity"],
-        knobs["granularity"],
-        knobs["scope"],
-        getattr(criteria, knobs["criterion"]),
-        copy.copy(SCHEDULES[knobs["schedule"]]),
+        params["sparsity"],
+        params["granularity"],
+        params["scope"],
+        getattr(criteria, params["criterion"]),
+        copy.copy(SCHEDULES[params["schedule"]]),
     )
 
 
-def distil(teacher: nn.Module, knobs: dict[str, Any]) -> KnowledgeDistillationCallback:
+def distil(teacher: nn.Module, params: dict[str, Any]) -> KnowledgeDistillationCallback:
     """Return the callback that brings in the teacher."""
 
     def loss(pred: Tensor, teacher_pred: Tensor, **_: Any) -> Tensor:
-        found: Tensor = SoftTarget(pred, teacher_pred.detach(), T=knobs["temperature"])
+        found: Tensor = SoftTarget(pred, teacher_pred.detach(), T=params["temperature"])
         return found
 
     teacher.requires_grad_(requires_grad=False)
-    return KnowledgeDistillationCallback(teacher, loss, weight=knobs["weight"])
+    return KnowledgeDistillationCallback(teacher, loss, weight=params["weight"])
 
 
-def prune(model: nn.Module, knobs: dict[str, Any], example: Tensor) -> None:
+def prune(model: nn.Module, params: dict[str, Any], example: Tensor) -> None:
     """Remove the filters with the smallest weights (the zeroed ones), in place.
 
     Criteria that compare with the weights before training have lost them by now.
     """
     Pruner(
         model,
-        knobs["sparsity"],
-        knobs["scope"],
+        params["sparsity"],
+        params["scope"],
         criteria.large_final,
         example_inputs=example,
     ).prune_model()
 
 
-def decompose(model: nn.Module, knobs: dict[str, Any]) -> nn.Module:
+def decompose(model: nn.Module, params: dict[str, Any]) -> nn.Module:
     """Replace layers by two thin ones each, where that makes them smaller."""
-    removed = 1 - knobs["convolution_rank"]
+    removed = 1 - params["convolution_rank"]
     layers = [
         name
         for name, layer in model.named_modules()
@@ -205,15 +202,15 @@ def decompose(model: nn.Module, knobs: dict[str, Any]) -> nn.Module:
     ]
     if removed > 0:
         model = Conv_Decomposer().decompose(model, removed, method="svd", layers=layers)
-    if knobs["rank"] < 1:
-        smaller = FC_Decomposer().decompose(model, 1 - knobs["rank"])
+    if params["rank"] < 1:
+        smaller = FC_Decomposer().decompose(model, 1 - params["rank"])
         if count_parameters(smaller) < count_parameters(model):
             model = smaller
     return model
 
 
 def measured_again(
-    loop: Loop, trial: optuna.trial.FrozenTrial, bench: Any, started: float
+    loop: Loop, trial: optuna.trial.FrozenTrial, context: Context, started: float
 ) -> dict[str, Any]:
     """Return one trial as plain data, scored and measured by autocompress if it has a model."""
     assert trial.datetime_start is not None
@@ -229,11 +226,17 @@ def measured_again(
     if facts["state"] == "failed":
         return facts
     model = loop.candidates[trial.number]
+    problem, evaluator = context.problem, context.evaluator
+    session = evaluator.open(evaluator.prepare(model))
+    try:
+        latency = evaluator.latency(session)
+    finally:
+        session.close()
     parameters = count_parameters(model)
     return facts | {
-        "accuracy": evaluate(model, bench.batches.valid).accuracy,
-        "latency_ratio": bench.ruler.measure(model).ratio,
-        "parameter_ratio": parameters / bench.baseline_metrics["parameters"],
+        "accuracy": evaluate(model, problem.data.valid, problem.task)["accuracy"].value,
+        "latency_ratio": latency.ratio,
+        "parameter_ratio": parameters / context.baseline_metrics["parameters"].value,
         "as_the_loop_saw_it": trial.values,
     }
 
@@ -249,10 +252,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = load_study(options.study, options.overrides)
-    batches = load_batches(config)
+    problem = problem_from(config)
     set_seed(config.study.seed)
-    baseline = build_model(config.model, batches.splits, seed=config.study.seed).eval()
-    loop = Loop(config, baseline, batches)
+    baseline = problem.model.initial().eval()
+    loop = Loop(problem, baseline)
 
     def attempt(trial: optuna.Trial) -> tuple[float, float, int]:
         try:
@@ -266,13 +269,13 @@ def main() -> None:
     study.optimize(attempt, timeout=left, catch=(Exception,))
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    bench = prepare(config, options.output.parent / "ruler", batches, ignore)
+    context = prepare(problem, options.output.parent / "measured", ignore)
     document = {
-        "baseline": {"accuracy": bench.baseline_metrics["accuracy"]},
+        "baseline": {"accuracy": context.baseline_metrics["accuracy"].value},
         "ready_s": min(t.datetime_start.timestamp() for t in study.trials if t.datetime_start)
         - options.started,
         "sampler": type(study.sampler).__name__,
-        "trials": [measured_again(loop, t, bench, options.started) for t in study.trials],
+        "trials": [measured_again(loop, t, context, options.started) for t in study.trials],
     }
     options.output.write_text(json.dumps(document, indent=1), encoding="utf-8")
 

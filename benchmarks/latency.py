@@ -31,13 +31,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
-from autocompress.measurement import LatencySettings, Ruler, fingerprint
 from autocompress.models.networks import resnet_small
+from autocompress.targets import Effort, LatencyBenchmark, Session, local_target
 
 RESULTS = Path(__file__).parent / "results"
 LOADS = (0, 1, 2)  # processes that burn the CPU
 CALLS = 100  # of the plain loop
-SETTINGS = LatencySettings(device="cpu", threads=1)
+THREADS = 1
+TARGET = local_target(device="cpu", threads=THREADS)
 MOST_CV = {0: 0.03, 1: 0.06, 2: 0.06}
 MOST_BIAS = 0.05
 OURS = "autocompress"
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20, help="of each way, at each load")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
     arguments = parser.parse_args()
-    torch.set_num_threads(SETTINGS.threads)
+    torch.set_num_threads(THREADS)
     load_before = os.getloadavg()[0]
     torch.manual_seed(0)
     baseline = resnet_small(num_classes=10).eval()
@@ -72,17 +73,17 @@ def main() -> None:
 def _facts(load_before: float) -> dict[str, Any]:
     """Return what the numbers depend on, and how busy the machine was already."""
     return {
-        **fingerprint(SETTINGS),
+        **TARGET.fingerprint(),
         "kernel": platform.release(),
         "load_before": round(load_before, 2),
     }
 
 
 def _ways(baseline: nn.Module, candidate: nn.Module, images: Tensor) -> dict[str, Measure]:
-    ruler = Ruler(baseline, images, SETTINGS, reference_ms=1.0)
+    benchmark = LatencyBenchmark(TARGET, _opened(baseline, images), Effort(), reference_ms=1.0)
 
     def ours() -> dict[str, Any]:
-        found = ruler.measure(candidate)
+        found = benchmark.measure(_opened(candidate, images))
         return {
             "ratio": found.ratio,
             "contention": found.contention,
@@ -99,6 +100,11 @@ def _ways(baseline: nn.Module, candidate: nn.Module, images: Tensor) -> dict[str
     return {OURS: ours, "plain loop": loop, "torch.utils.benchmark": timer}
 
 
+def _opened(model: nn.Module, images: Tensor) -> Session:
+    artifact = TARGET.prepare(model, "fp32", example=images, calibration=iter(()))
+    return TARGET.open(artifact, images)
+
+
 def _loop_s(model: nn.Module, images: Tensor) -> float:
     with torch.inference_mode():
         start = time.perf_counter()
@@ -110,7 +116,7 @@ def _loop_s(model: nn.Module, images: Tensor) -> float:
 def _timer_s(model: nn.Module, images: Tensor) -> float:
     names = {"model": model, "images": images}
     with torch.inference_mode():
-        timer = Timer("model(images)", globals=names, num_threads=SETTINGS.threads)
+        timer = Timer("model(images)", globals=names, num_threads=THREADS)
         return float(timer.blocked_autorange(min_run_time=1.0).median)
 
 
@@ -191,12 +197,12 @@ def as_markdown(document: dict[str, Any]) -> str:
         for row in document["summary"]
     ]
     missed = [row for row in document["summary"] if row["way"] == OURS and not row["bar_met"]]
-    told = ", ".join(f"at load {row['load']}" for row in missed)
+    loads = ", ".join(f"at load {row['load']}" for row in missed)
     lines += [
         "",
         "Bias is against the median of our quiet ratios. Bars: CV at most 3 % quiet and 6 % under "
         "load, bias at most 5 %. "
-        + (f"We miss them {told}." if missed else "We meet them at every load."),
+        + (f"We miss them {loads}." if missed else "We meet them at every load."),
         "",
     ]
     return "\n".join(lines)

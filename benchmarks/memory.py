@@ -1,4 +1,4 @@
-"""Does a worker grow? Memory of one process that runs trial after trial of the quickstart.
+"""Does a process grow? Memory of one that searches and runs trial after trial of the quickstart.
 
     python -m benchmarks.memory --trials 200
     python -m benchmarks.memory --trials 6 --early 2 --set training.epochs=1
@@ -15,19 +15,19 @@ import json
 import platform
 import tempfile
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import optuna
 import psutil
 import torch
 from torch import nn
 
 from autocompress.config import load_study
-from autocompress.study import Run
-from autocompress.study.running import run
-from autocompress.study.searching import open_bench, optimize
-from autocompress.training.fitting import Follower
+from autocompress.events import Event, TrialDone
+from autocompress.execution.inline import InlineExecutor
+from autocompress.study.budget import Amount
+from autocompress.study.run import run_study
 
 HERE = Path(__file__).parent
 STUDY = HERE.parent / "studies" / "quickstart.toml"
@@ -48,15 +48,18 @@ def census() -> dict[str, int]:
     }
 
 
-def follow(study: optuna.Study, objective: Any, trials: int) -> list[dict[str, Any]]:
-    """Run trials one after the other in this process, and count after each."""
-    found = []
-    for number in range(1, trials + 1):
-        optimize(study, objective, 1, None, "memory")
-        found.append({"trial": number, **census()})
-        if number % 10 == 0 or number == trials:
-            print(json.dumps(found[-1]), flush=True)
-    return found
+class Census:
+    """Counts after each trial that was not derived from another."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, int]] = []
+
+    def __call__(self, event: Event) -> None:
+        """Receive an event of the search."""
+        if isinstance(event, TrialDone) and event.parent is None:
+            self.found.append({"trial": event.done, **census()})
+            if event.done % 10 == 0 or event.done == event.total:
+                print(json.dumps(self.found[-1]), flush=True)
 
 
 def report(document: dict[str, Any]) -> str:
@@ -103,13 +106,17 @@ def main() -> None:
     torch.set_num_threads(1)
     config = load_study(options.study, options.sets)
     with tempfile.TemporaryDirectory() as directory:
-        folder = run(config, directory=Path(directory), trials=1).path  # lays out the run
-        study, objective = open_bench(folder, worker=1, follower=Follower())
-        trials = follow(study, objective, options.trials)
-        opened = Run.open(folder)
-        counts = opened.status()["trials"]
-        facts = opened.fingerprint
-    states = ", ".join(f"{n} {s}" for s, n in counts.items() if n and s != "wanted")
+        follow = Census()
+        run = run_study(
+            config,
+            directory=Path(directory),
+            amount=Amount(trials=options.trials),
+            executor=InlineExecutor(),
+            progress=follow,
+        )
+        counts, facts = asdict(run.status().counts), run.fingerprint
+    trials = follow.found
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     early, last = trials[options.early - 1], trials[-1]
     document = {
         "cpu": facts["cpu"],

@@ -3,7 +3,7 @@
     python -m benchmarks.search --seeds 3 --seconds 240
     python -m benchmarks.search --fasterai-python VENV/bin/python --arms autocompress fasterai
 
-Arms: ``autocompress``; ``plain``, itself without drafts, early stopping and harvesting; ``gp``
+Arms: ``autocompress``; ``plain``, without estimates, early stopping and derived trials; ``gp``
 and ``tpe``, with that sampler; ``tpe_plain``, both; ``random``, with random recipes;
 ``fasterai``, the loop that a user of FasterAI would write with Optuna (``fasterai_loop.py``;
 needs ``requirements-search.txt``, best in an environment of its own). Each is a fresh process
@@ -29,16 +29,18 @@ from typing import Any
 import torch
 
 from autocompress.config import load_study
+from autocompress.context import trained
 from autocompress.errors import AutocompressError
-from autocompress.measurement.fingerprint import fingerprint
-from autocompress.study import Run
-from autocompress.study.preparation import latency_settings, load_batches, trained
-from autocompress.study.searching import ignore
+from autocompress.events import ignore
+from autocompress.problem import problem_from, target_from
+from autocompress.results import Estimates
+from autocompress.runs import Run, layout
+from autocompress.runs.records import TrialRecord
 from benchmarks.search_report import compared, report, summary
 
 HERE = Path(__file__).parent
 STUDY = HERE / "search_fashion.toml"
-PLAIN = ("study.draft=false", "study.early_stopping=false", "study.harvest=false")
+PLAIN = ("study.estimate=false", "study.early_stopping=false", "study.derive=false")
 OWN_ARMS: Mapping[str, tuple[str, ...]] = {
     "autocompress": (),
     "plain": PLAIN,
@@ -48,6 +50,7 @@ OWN_ARMS: Mapping[str, tuple[str, ...]] = {
     "random": ("study.sampler=random",),
 }
 ARMS = (*OWN_ARMS, "fasterai")
+FORMAT = 2  # of search.json; release 0.1 wrote none, and named stages otherwise
 Result = dict[str, Any]
 
 
@@ -67,23 +70,38 @@ def own_arm(study: Path, sets: Sequence[str], home: Path, seconds: float) -> Res
     run = Run.open(folder)
     if not run.baseline or not run.trials():
         raise RuntimeError(f"no trial; exit code {code}: {_log(home)}")
-    trials = [_facts(trial, started) for trial in run.trials() if trial.finished]
+    facts = [_facts(trial, run.baseline, started) for trial in run.trials()]
     ready = min(t.started.timestamp() for t in run.trials() if t.started) - started
-    accuracy = run.baseline["accuracy"]
-    return {"baseline": {"accuracy": accuracy}, "ready_s": ready, "trials": trials}
+    return {
+        "baseline": {"accuracy": run.baseline["accuracy"].value},
+        "ready_s": ready,
+        "trials": [fact for fact in facts if fact is not None],
+    }
 
 
-def _facts(trial: Any, started: float) -> Result:
+def _facts(trial: TrialRecord, baseline: Estimates, started: float) -> Result | None:
+    """Return what the comparison needs of a trial; ``None`` of one that has not ended."""
+    if trial.finished is None:
+        return None
     facts = {
-        "state": trial.state if trial.harvested_from is None else "harvested",
+        "state": trial.state if trial.parent is None else "derived",
         "reason": trial.reason,
         "finished_s": trial.finished.timestamp() - started,
-        "wall_s": (trial.finished - trial.started).total_seconds() if trial.started else None,
+        "wall_s": trial.duration_s,
         "seconds": dict(trial.seconds),
         "params": dict(trial.params),
     }
-    keys = ("accuracy", "latency_ratio", "parameter_ratio")
-    return facts | ({key: trial.metrics[key] for key in keys} if trial.feasible else {})
+    if not trial.feasible:
+        return facts
+
+    def ratio(name: str) -> float:
+        return trial.metrics[name].value / baseline[name].value
+
+    return facts | {
+        "accuracy": trial.metrics["accuracy"].value,
+        "latency_ratio": ratio("latency_ms"),
+        "parameter_ratio": ratio("parameters"),
+    }
 
 
 def fasterai_arm(
@@ -127,21 +145,23 @@ def _version(python: str, package: str) -> str | None:
 
 
 def _stored(file: Path, options: argparse.Namespace) -> Result:
-    """Return what is stored, or a new document; refuse to mix times or machines."""
+    """Return what is stored, or a new document; refuse to mix times, machines or forms."""
     packages = ("autocompress", "torch", "optuna", "fastai")
     header = {
+        "format": FORMAT,
         "seconds": options.seconds,
         "sets": options.sets,
-        "device": fingerprint(latency_settings(load_study(options.study))),
+        "device": dict(target_from(load_study(options.study))[0].fingerprint()),
         "versions": {name: importlib.metadata.version(name) for name in packages}
         | {"fasterai": _version(options.fasterai_python, "fasterai")},
     }
     if not file.exists():
         return {**header, "arms": {}}
     stored: Result = json.loads(file.read_text(encoding="utf-8"))
-    for key in ("seconds", "sets", "device"):
-        if stored[key] != header[key]:
-            raise SystemExit(f"{file} has results with another {key}: {stored[key]}; move it away")
+    for key in ("format", "seconds", "sets", "device"):
+        if stored.get(key) != header[key]:
+            found = stored.get(key, "none")
+            raise SystemExit(f"{file} has results with another {key}: {found}; move it away")
     return stored
 
 
@@ -166,7 +186,7 @@ def main() -> None:
             if str(seed) in stored["arms"].get(arm, {}):
                 continue
             home = options.work.resolve() / f"seed-{seed}"
-            sets = _with_baseline(study, options.sets, home / "baseline", seed)
+            sets = _with_baseline(study, options.sets, home / layout.BASELINE, seed)
             shutil.rmtree(home / arm, ignore_errors=True)
             (home / arm).mkdir(parents=True)
             load = os.getloadavg()[0]
@@ -191,8 +211,9 @@ def _with_baseline(study: Path, sets: Sequence[str], home: Path, seed: int) -> l
     """Train a seed's baseline, once; return the settings that make a study start from it."""
     sets = [*sets, f"study.seed={seed}"]
     config = load_study(study, sets)
-    trained(config.model, load_batches(config), home, config, ignore)
-    weights = json.dumps(str(home / "weights.safetensors"))
+    problem = problem_from(config)
+    trained(problem.model, problem, home, ignore)
+    weights = json.dumps(str(home / layout.WEIGHTS))
     return [*sets, f"model.weights={weights}", "model.epochs=0"]
 
 

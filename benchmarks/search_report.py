@@ -9,12 +9,12 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from autocompress.figures.hypervolume import volumes_over_time
+from autocompress.metrics.pareto import hypervolumes
 
 ACCURACY_DROP, RATIO = 0.10, 1.1  # of the reference point
 SHARES = {"1/5": 0.2, "1/2": 0.5, "all": 1.0}  # of the time
 COUNTS = (8, 12, 16, 20)  # of trials: what a sampler is worth where its own time does not matter
-WORK_OF_A_TRIAL = ("sparsify", "recover", "measure", "evaluate")  # what a trial is there for
+WORK_OF_A_TRIAL = ("train", "recover", "measure", "evaluate")  # what a trial is there for
 Result = dict[str, Any]
 
 
@@ -32,7 +32,8 @@ def volumes(result: Result, seconds: float) -> list[tuple[float, float]]:
         for t in ready
     ]
     times = [t["finished_s"] for t in ready]
-    return list(zip(times, volumes_over_time(points), strict=True))
+    clipped = [[max(0.0, value) for value in point] for point in points]
+    return list(zip(times, hypervolumes(clipped, [1.0, 1.0, 1.0]), strict=True))
 
 
 def volume_at(curve: Sequence[tuple[float, float]], moment: float) -> float:

@@ -4,7 +4,7 @@
     python -m benchmarks.throughput --device cuda --batch-size 256 --workers 8
 
 The same 32-pixel colour images, model, batch size and steps for three loaders: ours
-(``make_batches``); fastai's DataLoaders of a plain dataset of tensors; and fastai's
+(``make_data``); fastai's DataLoaders of a plain dataset of tensors; and fastai's
 ``ImageDataLoaders.from_folder`` on PNG files. Rounds alternate between the loaders; each round
 trains one epoch, and a ratio is taken within each round. Results: ``results/throughput.*``.
 """
@@ -29,11 +29,12 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from autocompress import datasets, models
-from autocompress.datasets import Images, Splits
-from autocompress.measurement.fingerprint import fingerprint
-from autocompress.measurement.latency import LatencySettings
-from autocompress.training.batches import BatchSettings, make_batches
+from autocompress import models
+from autocompress.data.batches import BatchSettings
+from autocompress.data.labelled import make_data
+from autocompress.data.loading import load_splits
+from autocompress.data.splits import Images, Splits
+from autocompress.targets import local_target
 
 RESULTS = Path(__file__).parent / "results"
 OURS = "on the device"
@@ -43,7 +44,7 @@ Loader = Iterable[Any]
 
 def images_of(source: str, count: int) -> Splits:
     """Return a data set in colour at 32 pixels, its training images repeated up to a number."""
-    splits = datasets.load(source, image_size=SIDE)
+    splits = load_splits(source, image_size=SIDE)
     parts = {
         name: Images(part.images.repeat(1, CHANNELS // splits.channels, 1, 1), part.labels)
         for name in ("train", "valid", "test")
@@ -76,7 +77,7 @@ def write_files(splits: Splits, folder: Path) -> None:
 def loaders(splits: Splits, folder: Path, options: argparse.Namespace) -> dict[str, Loader]:
     """Return the three training loaders."""
     device = torch.device(options.device)
-    ours = make_batches(splits, BatchSettings(batch_size=options.batch_size), device=device)
+    ours = make_data(splits, BatchSettings(batch_size=options.batch_size), device=device)
     assert isinstance(splits.train, Images)
     shape = (1, CHANNELS, 1, 1)
     mean, std = (torch.tensor(values).view(shape) for values in (splits.mean, splits.std))
@@ -92,7 +93,7 @@ def loaders(splits: Splits, folder: Path, options: argparse.Namespace) -> dict[s
         **more,
     )
     return {
-        OURS: ours.train,
+        OURS: ours.train(seed=0),
         "fastai, dataset of tensors": DataLoaders.from_dsets(tensors, **more)[0],
         "fastai, folder of PNG files": files.train,
     }
@@ -208,7 +209,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rates = measure(options)
     document = {
-        "device": fingerprint(LatencySettings(device=options.device)),
+        "device": dict(local_target(device=options.device).fingerprint()),
         "system": platform.system(),
         "fastai": importlib.metadata.version("fastai"),
         "options": {key: value for key, value in vars(options).items() if key != "results"},

@@ -4,14 +4,16 @@
     python -m benchmarks.zoo timm                   a broad sample of timm, if it is installed
     python -m benchmarks.zoo torchvision resnet18   some models, again
 
-One process for each model, smallest first, resumable. Each is built with generic random
-parameters; 30 % of the units of every removable group are zeroed and removed, batch norms are
-folded, the result is rebuilt from its plan and weights on a fresh build, and exported. Outputs are
-compared in float64. Another process compresses it in the same way, writes it as pt2 and as ONNX,
-and runs these files in their own runtimes, batch 1, in float32. Results: ``benchmarks/results/``.
+One process for each model, smallest first, resumable; the table says when each was run. Each is
+built with generic random parameters; 30 % of the units of every removable group are zeroed and
+removed, batch norms are folded, the result is rebuilt from its plan and weights on a fresh build,
+and exported. Outputs are compared in float64. Another process compresses it in the same way,
+writes it as pt2 and as ONNX, and runs these files in their own runtimes, batch 1, in float32.
+Results: ``benchmarks/results/``.
 """
 
 import copy
+import datetime
 import importlib.metadata
 import json
 import platform
@@ -50,6 +52,7 @@ def main() -> None:
         elif "files" in results[name]:
             continue
         results[name]["files"] = _in_a_process("--files", suite, name)
+        results[name]["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
         print(
             name, json.dumps(results[name])[:300], json.dumps(results[name]["files"]), flush=True
         )
@@ -87,7 +90,7 @@ class Stages:
             self.seconds[name] = round(time.process_time() - start, 2)
 
 
-def examine(suite: str, name: str) -> dict[str, Any]:
+def compress(suite: str, name: str) -> dict[str, Any]:
     """Do everything to one model, in this process."""
     import torch
 
@@ -95,7 +98,7 @@ def examine(suite: str, name: str) -> dict[str, Any]:
     result: dict[str, Any] = {}
     stages = Stages()
     try:
-        _compress(suite, name, result, stages)
+        _check(suite, name, result, stages)
     except RuntimeError as error:
         result["error"] = str(error)
         traceback.print_exc()
@@ -110,20 +113,21 @@ def examine(suite: str, name: str) -> dict[str, Any]:
 
 
 def convert(suite: str, name: str) -> dict[str, Any]:
-    """Compress one model as ``examine`` does, and try it as files, in this process."""
+    """Compress one model as ``compress`` does, and try it as files, in this process."""
     import torch
 
     from autocompress.graph import find_units
     from autocompress.techniques.folding import fold_batch_norms
-    from autocompress.techniques.pruning import prune_with_report
+    from autocompress.techniques.pruning import prune
     from benchmarks import zoo_files, zoo_models
 
     torch.set_num_threads(1)
     model, image = zoo_models.build(suite, name)
     units = find_units(model, image)
     zero_some(model, units.removable, image)
-    model = prune_with_report(model, image, units=units.groups).model
-    files = zoo_files.convert(fold_batch_norms(model, image), image, FORMATS_TRIED)
+    model, _ = prune(model, example=image, units=units.groups)
+    model, _ = fold_batch_norms(model, example=image)
+    files = zoo_files.convert(model, image, FORMATS_TRIED)
     return {**files, "peak_gb": _peak_gb()}
 
 
@@ -132,60 +136,57 @@ def _peak_gb() -> float:
     return round(peak / (2**20 if platform.system() == "Linux" else 2**30), 2)
 
 
-TASKS = {"--remove": examine, "--files": convert}
+TASKS = {"--remove": compress, "--files": convert}
 
 
-def _compress(suite: str, name: str, result: dict[str, Any], stages: Stages) -> None:
-    from autocompress.graph import find_units, largest_difference
+def _check(suite: str, name: str, result: dict[str, Any], stages: Stages) -> None:
+    from autocompress.graph import Plan, find_units, largest_difference
     from autocompress.techniques.folding import fold_batch_norms
-    from autocompress.techniques.pruning import prune_with_report
+    from autocompress.techniques.pruning import prune
     from benchmarks import zoo_models
 
     model, image = stages("build", zoo_models.build, suite, name)
     units = stages("units", find_units, model, image)
     result.update(_described(units), parameters=_parameters(model))
     result["effect"] = stages("zero", zero_some, model, units.removable, image)
-    pruned = stages("prune", prune_with_report, model, image, units=units.groups)
+    small, pruned = stages("prune", prune, model, example=image, units=units.groups)
     result.update(
         difference=pruned.difference,
         refused=dict(pruned.refused),
-        parameters_after=_parameters(pruned.model),
+        parameters_after=_parameters(small),
     )
     if result["parameters"] < IN_DOUBLE:
-        result["difference_in_double"] = stages("check", _double, model, pruned.model, image)
-    small = pruned.model
-    del model, pruned
-    folded = stages("fold", fold_batch_norms, small, image)
-    norms = folded.state_dict().keys() != small.state_dict().keys()
-    if norms and result["parameters"] < IN_DOUBLE:  # folding itself has compared in float64 too
+        result["difference_in_double"] = stages("check", _double, model, small, image)
+    del model
+    folded, folding = stages("fold", fold_batch_norms, small, example=image)
+    if folding.steps and result["parameters"] < IN_DOUBLE:  # folding has compared in float64 too
         wide = small.double()
-        narrow = stages("fold in double", fold_batch_norms, wide, image.double())
+        narrow, _ = stages("fold in double", fold_batch_norms, wide, example=image.double())
         result["fold_difference"] = stages(
             "check fold", largest_difference, wide, narrow, image.double()
         )
         del wide, narrow
     del small
-    _reload(suite, name, folded, image, result, stages)
+    plan = Plan((*pruned.steps, *folding.steps))
+    result["rebuild_difference"] = _reload(suite, name, folded, plan, image, stages)
+    result["plan_kb"] = round(len(plan.to_json()) / 1e3, 1)
 
 
-def _reload(
-    suite: str, name: str, model: Any, image: Any, result: dict[str, Any], stages: Stages
-) -> None:
+def _reload(suite: str, name: str, model: Any, plan: Any, image: Any, stages: Stages) -> float:
     """Rebuild a compressed model from its plan and weights on a fresh build, and export it."""
     import torch
 
-    from autocompress.graph import Plan, largest_difference, plan_of, rebuild
+    from autocompress.graph import Plan, largest_difference, rebuild
     from benchmarks import zoo_models
 
-    text = plan_of(model).to_json()
-    result["plan_kb"] = round(len(text) / 1e3, 1)
     again = zoo_models.build(suite, name)[0]
-    stages("rebuild", rebuild, again, Plan.from_json(text))
+    stages("rebuild", rebuild, again, Plan.from_json(plan.to_json()))
     again.load_state_dict(model.state_dict())
     again.eval()
-    result["rebuild_difference"] = stages("check rebuild", largest_difference, model, again, image)
+    found: float = stages("check rebuild", largest_difference, model, again, image)
     with torch.no_grad():
         stages("export", torch.export.export, again, (image,))
+    return found
 
 
 def zero_some(model: Any, groups: Any, image: Any) -> float:

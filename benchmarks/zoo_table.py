@@ -5,6 +5,7 @@ from typing import Any
 SHARE = 0.3  # of the units of every removable group, that are removed
 TOLERANCE = 1e-9  # of exact removal, in standard deviations of the outputs, in float64
 FORMATS_TRIED = ("pt2", "onnx")
+FIRST = "release 0.1"  # wrote results without a date
 
 
 def table(suite: str, machine: dict[str, Any], results: dict[str, Any]) -> str:
@@ -21,11 +22,11 @@ def table(suite: str, machine: dict[str, Any], results: dict[str, Any]) -> str:
         "peak of the process, PyTorch and all comparisons included. "
         "Files: the compressed model written, reloaded in PyTorch or ONNX Runtime and run on one "
         "image in float32; the difference in standard deviations of the outputs (passed: up to "
-        "1e-4), and the CPU seconds of writing. "
-        + ", ".join(f"{key} {value}" for key, value in machine.items())
+        "1e-4), and the CPU seconds of writing. Run: the day, or the release where it was "
+        "earlier. " + ", ".join(f"{key} {value}" for key, value in machine.items())
     )
     heads = ("model", "passed", "groups", "units", "M parameters", "after", "difference")
-    heads += ("effect", "fold", "s", "GB", *FORMATS_TRIED, "not removable, and why")
+    heads += ("effect", "fold", "s", "GB", *FORMATS_TRIED, "run", "not removable, and why")
     title = f"# Exact removal on {suite}: {passed} of {len(results)} models pass"
     for name in FORMATS_TRIED:
         tried = [r["files"].get(name, {}) for r in results.values() if "files" in r]
@@ -45,7 +46,7 @@ def _row(name: str, result: dict[str, Any]) -> str:
         for kind in FORMATS_TRIED
     ]
     if "parameters_after" not in result:
-        return f"| {name} | no |" + " |" * 11 + f" {result.get('error', '')[:300]} |"
+        return f"| {name} | no |" + " |" * 12 + f" {result.get('error', '')[:300]} |"
     why = [f"{text} ({count} groups)" for text, count in result["kept_why"].items()]
     why += [f"refused {name}: {reason}" for name, reason in result["refused"].items()]
     why += [result["error"]] if "error" in result else []
@@ -62,6 +63,7 @@ def _row(name: str, result: dict[str, Any]) -> str:
         result["total_s"],
         result["peak_gb"],
         *written,
+        result.get("date", FIRST),
         "; ".join(why)[:600],
     ]
     return "| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |"

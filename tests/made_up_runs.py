@@ -3,27 +3,54 @@
 import datetime
 import math
 import random
-
-import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.trial import TrialState
+from dataclasses import asdict, replace
 
 from autocompress.artifacts import write_bytes, write_folder, write_json
-from autocompress.study.records import FORMAT, Run
-from autocompress.study.storage import open_storage
+from autocompress.metrics import Estimate, Metric
+from autocompress.metrics.intervals import wilson
+from autocompress.metrics.metric import KNOWN
+from autocompress.results import EpochRecord, Failure, StageResult, TrialResult
+from autocompress.runs import Run, layout
+from autocompress.runs.journal import Ended, Journal, Proposed, Session
+
+VALID_IMAGES = 500
+ACCURACY = Metric(
+    name="accuracy",
+    direction="maximize",
+    format="fraction",
+    comparison="difference",
+    pick="accurate",
+)
+TEST_ACCURACY = replace(
+    ACCURACY,
+    name="test_accuracy",
+    title="accuracy on test",
+    pick="test_accuracy",
+    ratio_name="test_accuracy_ratio",
+    drop_name="test_accuracy_drop",
+)
+ENERGY = Metric(name="energy_mj", title="energy", unit="mJ", direction="minimize", pick="frugal")
+ONE, TWO = ("accuracy",), ("accuracy", "latency_ms")
+THREE = ("accuracy", "latency_ms", "parameters")
+FOUR = (*THREE, "energy_mj")
+
+
+def share(value, n=VALID_IMAGES):
+    """Return an accuracy with its interval."""
+    low, high = wilson(value, n)
+    return Estimate(value=value, low=low, high=high, n=n)
+
 
 BASELINE = {
-    "accuracy": 0.982,
-    "valid_images": 500,
-    "latency_ms": 2.0,
-    "latency_ratio": 1.0,
-    "parameter_ratio": 1.0,
-    "parameters": 1_200_000,
-    "nonzero": 1_200_000,
-    "macs": 30_000_000,
-    "size_bytes": 4_810_000,
-    "latency": {"samples_ms": [2.0 + 0.01 * (n % 9) for n in range(200)], "n": 200},
+    "accuracy": share(0.982),
+    "latency_ms": Estimate(value=2.0, low=1.98, high=2.02, n=200),
+    "parameters": Estimate(value=1_200_000),
+    "nonzero": Estimate(value=1_200_000),
+    "macs": Estimate(value=30_000_000),
+    "size_bytes": Estimate(value=4_810_000),
 }
+BASELINE_ENERGY = Estimate(value=5.0, low=4.8, high=5.2, n=20)
+SAMPLES_MS = [2.0 + 0.01 * (n % 9) for n in range(200)]
 STUDY = """\
 [study]
 name = "{name}"
@@ -32,6 +59,12 @@ trials = {wanted}
 source = "digits"
 [model]
 factory = "autocompress:vgg_small"
+[search]
+sparsity = {{ low = 0.0, high = 1.0 }}
+granularity = ["filter", "kernel", "weight"]
+criterion = ["large_final", "taylor", "movement"]
+schedule = ["cosine", "agp", "one_cycle"]
+fold = true
 [limits]
 accuracy_drop = 0.05
 """
@@ -48,78 +81,98 @@ CHOICES = {
     "criterion": ("large_final", "taylor", "movement"),
     "schedule": ("cosine", "agp", "one_cycle"),
 }
-BEGAN = datetime.datetime(2026, 1, 2, 3, 4, 5)
-STATES = {
-    "complete": TrialState.COMPLETE,
-    "harvested": TrialState.COMPLETE,
-    "failed": TrialState.FAIL,
-    "pruned": TrialState.PRUNED,
-    "stopped": TrialState.PRUNED,
-    "running": TrialState.RUNNING,
-}
+BEGAN = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 REASON = "<script>alert('x')</script> & outputs differ by 0.3"
 
 
 def made_up_run(
-    folder, *, complete=24, failed=2, pruned=3, stopped=0, harvested=0, running=0,
-    finished=True, wanted=30,
+    folder, *, complete=24, failed=2, pruned=3, stopped=0, derived=0, running=0,
+    finished=True, wanted=30, objectives=THREE,
 ):  # fmt: skip
-    """Write a run with so many trials of each state into ``folder``, and open it."""
+    """Write a run with so many trials of each state into ``folder``, and open it.
+
+    Args:
+        objectives: ``ONE``, ``TWO``, ``THREE`` or ``FOUR``, which adds an energy of a user's own.
+    """
     folder.mkdir(parents=True)
-    name = folder.name
-    write_bytes(folder / "study.toml", STUDY.format(name=name, wanted=wanted).encode())
-    objectives = {"accuracy": "maximize", "latency_ms": "minimize", "parameters": "minimize"}
+    own = [ENERGY] if "energy_mj" in objectives else []
+    write_bytes(folder / layout.STUDY, STUDY.format(name=folder.name, wanted=wanted).encode())
     header = {
-        "format": FORMAT,
-        "name": name,
-        "created": f"{BEGAN.isoformat()}+00:00",
-        "objectives": objectives,
+        "format": layout.FORMAT,
+        "name": folder.name,
+        "created": BEGAN.isoformat(),
+        "objectives": list(objectives),
+        "score": "accuracy",
+        "metrics": [m.to_dict() for m in (ACCURACY, *KNOWN.values(), *own, TEST_ACCURACY)],
+        "task": "classification",
+        "sizes": {"train": 2000, "valid": VALID_IMAGES, "test": 500},
         "fingerprint": {"processor": "Example CPU", "torch": "2.11.0", "threads": 1},
         "digests": {},
+        "versions": {},
     }
-    write_json(folder / "run.json", header)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(
-        study_name=name, storage=open_storage(folder), directions=list(objectives.values())
-    )
+    write_json(folder / layout.HEADER, header)
     counts = {
         "complete": complete,
         "failed": failed,
         "pruned": pruned,
         "stopped": stopped,
-        "harvested": harvested,
+        "derived": derived,
     }
     states = [state for state, count in counts.items() for _ in range(count)]
+    journal(folder).append(Session(time=BEGAN.isoformat(), trials=wanted))
     if states or running:
-        (folder / "baseline").mkdir()
-        write_json(folder / "baseline" / "metrics.json", BASELINE)
-        write_json(folder / "baseline" / "units.json", UNITS)
+        _write_baseline(folder, own)
     chance = random.Random(0)
     chance.shuffle(states)
     for number, state in enumerate([*states, *["running"] * running]):
-        add_trial(study, folder, number, state, chance)
+        add_trial(folder, number, state, chance)
     run = Run.open(folder)
     if finished and run.front():
-        words = {str(t.number): _last_word(t.metrics) for t in run.front()}
-        last_word = {"baseline": {"test_accuracy": 0.979}, "trials": words}
-        write_json(folder / "last_word.json", last_word)
+        trials = {str(trial.number): _final(trial) for trial in run.front()}
+        baseline = {"test_accuracy": share(0.979).to_dict()}
+        write_json(folder / layout.FINAL, {"baseline": baseline, "trials": trials})
     return run
 
 
-def _last_word(metrics):
-    final = [n for n in metrics if n.startswith("latency_") and n != "latency_flag"]
-    return {
-        "test_accuracy": metrics["accuracy"] - 0.004,
-        "stages": [
-            {"latency_ms": metrics["latency_ms"] * (2 - n / 4), **row}
-            for n, row in enumerate(_stages(metrics))
-        ],
-        **{f"final_{key}": metrics[key] * 1.01 for key in final},
+def journal(folder):
+    """Return the journal of a run, to be written."""
+    return Journal(folder / layout.JOURNAL)
+
+
+def _write_baseline(folder, own):
+    home = folder / layout.BASELINE
+    home.mkdir()
+    metrics = {**BASELINE, **({"energy_mj": BASELINE_ENERGY} if own else {})}
+    evaluation = {
+        "metrics": {name: found.to_dict() for name, found in metrics.items()},
+        "samples_ms": SAMPLES_MS,
     }
+    write_json(home / layout.EVALUATION, evaluation)
+    write_json(home / layout.UNITS, UNITS)
+
+
+def _final(trial):
+    latency = trial.searched["latency_ms"]
+    ends = {end: getattr(latency, end) * 1.01 for end in ("value", "low", "high")}
+    again = replace(latency, **ends)
+    test = share(trial.searched["accuracy"].value - 0.004)
+    stages = [
+        {
+            "stage": row.stage,
+            "score": row.score,
+            "parameters": row.parameters,
+            "latency_ms": latency.value * (2 - n / 4),
+        }
+        for n, row in enumerate(trial.stages)
+    ]
+    stages[-1]["latency_ms"] = latency.value
+    metrics = {"latency_ms": again.to_dict(), "test_accuracy": test.to_dict()}
+    return {"metrics": metrics, "stages": stages}
 
 
 def _recipe(kept, chosen, chance):
     return {
+        "start": None,
         "distillation": chance.choice([None, {"loss": "soft_target", "weight": 0.5}]),
         "sparsification": {
             "sparsity": round(1 - kept, 2),
@@ -135,114 +188,120 @@ def _recipe(kept, chosen, chance):
     }
 
 
-def add_trial(study, folder, number, state, chance):
-    """Add a trial with made-up numbers to a run: two workers, some forty seconds each."""
+def add_trial(folder, number, state, chance):
+    """Add a trial with made-up numbers to a run: two workers, some forty seconds each.
+
+    Args:
+        state: ``complete``, ``derived``, ``failed``, ``pruned``, ``stopped`` or ``running``.
+        chance: where the numbers come from.
+    """
     kept = chance.uniform(0.1, 1.0)
-    chosen = {knob: chance.choice(choices) for knob, choices in CHOICES.items()}
-    knobs = {"sparsity": 1 - kept, **chosen}
+    chosen = {name: chance.choice(choices) for name, choices in CHOICES.items()}
+    params = {"sparsity": 1 - kept, **chosen, "fold": True}
     recipe = _recipe(kept, chosen, chance)
-    facts = {"recipe": recipe, "params": {**knobs, "fold": True}, **_ending(state)}
-    values, constraints = None, {}
-    if state in ("complete", "harvested"):
-        metrics = _metrics(kept, chance)
-        values = [metrics[key] for key in ("accuracy", "latency_ms", "parameters")]
-        facts |= {"metrics": metrics, "seconds": {"sparsify": 30.0, "recover": 8.0}}
-        constraints = {"accuracy_drop": BASELINE["accuracy"] - metrics["accuracy"] - 0.05}
-        _write(folder / "trials" / f"{number:05d}", recipe, metrics, kept)
-    elif state == "stopped":
-        known = _metrics(kept, chance)
-        facts["metrics"] = {key: known[key] for key in ("latency_ms", "parameters")}
-    made = optuna.trial.create_trial(
-        state=STATES[state],
-        values=values,
-        params=knobs,
-        distributions={
-            "sparsity": FloatDistribution(0, 1),
-            **{knob: CategoricalDistribution(choices) for knob, choices in CHOICES.items()},
-        },
-        user_attrs=facts,
-        constraints=constraints,
-    )
-    made.datetime_start = BEGAN + datetime.timedelta(seconds=20 * number)
-    if state != "running":
-        lasts = datetime.timedelta(seconds=chance.uniform(25, 40))
-        made.datetime_complete = made.datetime_start + lasts
-    study.add_trial(made)
+    events, began = journal(folder), BEGAN + datetime.timedelta(seconds=20 * number)
+    if state != "derived":
+        proposed = Proposed(number=number, time=began.isoformat(), params=params, recipe=recipe)
+        events.append(proposed)
+    result = _result(folder, number, state, kept, recipe, chance)
+    if result is None:
+        return
+    ended = began + datetime.timedelta(seconds=chance.uniform(25, 40))
+    own = {"parent": 0, "params": params} if state == "derived" else {}
+    events.append(Ended(number=number, time=ended.isoformat(), result=result, **own))
 
 
-def _ending(state):
+def _result(folder, number, state, kept, recipe, chance):
+    if state == "running":
+        return None
     if state == "failed":
-        return {"stage": "prune", "reason": REASON}
+        failure = Failure(stage="prune", reason=REASON)
+        return TrialResult(state="failed", recipe=recipe, failure=failure)
     if state == "pruned":
-        return {"stage": "draft", "reason": "over the limit"}
+        failure = Failure(stage="estimate", reason="over the limit")
+        return TrialResult(state="pruned", recipe=recipe, failure=failure)
+    metrics = _metrics(kept, chance)
+    if (folder / layout.HEADER).read_text().count("energy_mj"):
+        energy = 5 * (0.3 + 0.7 * kept) * (1 + 0.2 * math.sin(7 * number))
+        metrics["energy_mj"] = Estimate(value=energy, low=0.95 * energy, high=1.05 * energy, n=20)
     if state == "stopped":
-        reason = "at most 96.00 %, which trial 0 beats"
-        return {"stage": "sparsify", "reason": reason, "stopped": {"epoch": 2, "bound": 0.96}}
-    return {"harvested_from": 0} if state == "harvested" else {}
+        reason = "at most 96.00 %, which trial 0 dominates"
+        failure = Failure(stage="train", reason=reason, epoch=2, bound=0.96, dominated_by=0)
+        known = {name: metrics[name] for name in ("latency_ms", "parameters")}
+        return TrialResult(state="pruned", recipe=recipe, failure=failure, metrics=known)
+    name, curve = f"{number:05d}", _curve(metrics["accuracy"].value)
+    result = TrialResult(
+        state="complete",
+        recipe=recipe,
+        metrics=metrics,
+        curve=curve,
+        stages=_stages(metrics),
+        seconds={"train": 30.0, "recover": 8.0},
+        folder=name,
+        threads=1,
+    )
+    sha256 = _write(layout.trial_folder(folder, name), result, kept)
+    return replace(result, sha256=sha256)
 
 
 def _metrics(kept, chance):
     ratio = kept * chance.uniform(0.8, 1.1)
+    accuracy = min(0.99, 0.985 - 0.09 * math.exp(-6 * kept) - chance.uniform(0, 0.03))
+    latency = Estimate(value=2 * ratio, low=1.94 * ratio, high=2.08 * ratio, n=200)
     return {
-        "accuracy": min(0.99, 0.985 - 0.09 * math.exp(-6 * kept) - chance.uniform(0, 0.03)),
-        "latency_ms": 2.0 * ratio,
-        "latency_ratio": ratio,
-        "latency_ratio_low": ratio * 0.97,
-        "latency_ratio_high": ratio * 1.04,
-        "latency_ms_p10": 1.9 * ratio,
-        "latency_ms_p90": 2.2 * ratio,
-        "latency_flag": None,
-        "parameters": int(1_200_000 * kept**2),
-        "parameter_ratio": kept**2,
-        "nonzero": int(1_100_000 * kept**2),
-        "macs": int(30_000_000 * kept**2),
-        "macs_uncounted": [],
-        "size_bytes": int(4_810_000 * kept**2),
+        "accuracy": share(accuracy),
+        "latency_ms": latency,
+        "parameters": Estimate(value=int(1_200_000 * kept**2)),
+        "nonzero": Estimate(value=int(1_100_000 * kept**2)),
+        "macs": Estimate(value=int(30_000_000 * kept**2)),
+        "size_bytes": Estimate(value=int(4_810_000 * kept**2)),
     }
 
 
-def _write(folder, recipe, metrics, kept):
-    latency = metrics["latency_ms"]
+def _write(folder, result, kept):
+    latency = result.metrics["latency_ms"].value
     samples = [latency + 0.005 * (n % 13) for n in range(200)]
     measurement = {"n": 200, "p10_ms": samples[0], "p50_ms": samples[100], "p90_ms": samples[12]}
-    write_folder(
+    return write_folder(
         folder,
         {
-            "recipe.json": recipe,
-            "measurement.json": {**measurement, "samples_ms": samples, "flag": None},
-            "curve.json": [_epoch(n, metrics["accuracy"]) for n in range(7)],
-            "layers.json": [_layer(*layer, kept) for layer in LAYERS] + [_linear(kept)],
-            "stages.json": _stages(metrics),
-            "profile.json": [_profiled(*layer, kept) for layer in LAYERS],
+            layout.RECIPE: result.recipe,
+            layout.MEASUREMENT: {**measurement, "samples_ms": samples, "flag": None},
+            layout.CURVE: [asdict(record) for record in result.curve],
+            layout.LAYERS: [_layer(*layer, kept) for layer in LAYERS] + [_linear(kept)],
+            layout.STAGES: [asdict(row) for row in result.stages],
+            layout.PROFILE: [_profiled(*layer, kept) for layer in LAYERS],
         },
     )
 
 
 def _stages(metrics):
-    accuracy, parameters = metrics["accuracy"], metrics["parameters"]
-    known = [
-        ("sparsify", accuracy - 0.01, BASELINE["parameters"]),
-        ("prune", accuracy - 0.01, 2 * parameters),
-        ("factorize", accuracy - 0.05, parameters),
-        ("recover", accuracy, parameters),
-        ("fold", accuracy, parameters),
+    accuracy, parameters = metrics["accuracy"].value, metrics["parameters"].value
+    rows = [
+        ("train", 30.0, accuracy - 0.01, BASELINE["parameters"].value, 0),
+        ("prune", 0.1, accuracy - 0.01, 2 * parameters, 2),
+        ("factorize", 0.1, accuracy - 0.05, parameters, 3),
+        ("recover", 8.0, accuracy, parameters, 3),
+        ("fold", 0.1, accuracy, parameters, 4),
     ]
-    rows = [dict(zip(("stage", "accuracy", "parameters"), row, strict=True)) for row in known]
-    rows[-1]["latency_ms"] = metrics["latency_ms"]
-    return rows
+    names = ("stage", "seconds", "score", "parameters", "steps")
+    return tuple(StageResult(**dict(zip(names, row, strict=True))) for row in rows)
+
+
+def _curve(accuracy):
+    return tuple(_epoch(n, accuracy) for n in range(7))
 
 
 def _epoch(n, accuracy):
-    stage, epoch = ("sparsify", n + 1) if n < 5 else ("recover", n - 4)
+    stage, epoch = ("train", n + 1) if n < 5 else ("recover", n - 4)
     loss = 1 / (n + 1)
-    reached = accuracy * (1 - 0.4 / (n + 1) ** 2)
-    return {
-        "stage": stage,
-        "epoch": epoch,
-        "train_loss": loss,
-        "valid_loss": loss * 1.2,
-        "accuracy": reached,
-    }
+    return EpochRecord(
+        stage=stage,
+        epoch=epoch,
+        train_loss=loss,
+        valid_loss=loss * 1.2,
+        score=accuracy * (1 - 0.4 / (n + 1) ** 2),
+    )
 
 
 def _layer(name, kind, width, inputs, kept):

@@ -10,7 +10,7 @@ def caught(error, cause=None):
     return found.value
 
 
-def test_a_broken_gpu_is_told_from_one_that_is_full():
+def test_a_broken_gpu_is_distinguished_from_one_that_is_full():
     broken = torch.AcceleratorError("CUDA error: device-side assert triggered")
     assert isinstance(caught(broken), DeviceLostError)
     assert isinstance(caught(ConfigurationError("can't be captured"), broken), DeviceLostError)

@@ -1,28 +1,25 @@
 """The study file: what may stand in it, how it is read, and how its resolved form is written."""
 
-from autocompress.config.files import limits_from, load_study, study_from, template, to_toml
+from autocompress.config.files import load_study, study_from, template, to_toml
 from autocompress.config.schema import (
+    PYTHON,
     DataSection,
-    LatencySection,
-    LimitsSection,
     ModelSection,
     SearchSection,
     StudyConfig,
     StudySection,
-    TrainingSection,
+    TaskSection,
     parse_duration,
 )
 
 __all__ = [
+    "PYTHON",
     "DataSection",
-    "LatencySection",
-    "LimitsSection",
     "ModelSection",
     "SearchSection",
     "StudyConfig",
     "StudySection",
-    "TrainingSection",
-    "limits_from",
+    "TaskSection",
     "load_study",
     "parse_duration",
     "study_from",

@@ -2,18 +2,22 @@
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import ValidationError
 
 from autocompress.config import places
-from autocompress.config.problems import Place, tell
-from autocompress.config.schema import LimitsSection, StudyConfig
+from autocompress.config.reading import RENAMED, read_study
+from autocompress.config.schema import StudyConfig
 from autocompress.errors import ConfigurationError
+from autocompress.space.dimensions import flat
+from autocompress.space.parameters import path_of
+
+Place = Callable[[tuple[str, ...]], str]
+"""Names the place of a key, such as ``"study.toml:7: "``; empty where unknown."""
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
@@ -47,9 +51,10 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
             origins.setdefault(key[:depth], origins[key])
 
     def place(key: tuple[str, ...]) -> str:
-        while key and key not in origins:
-            key = key[:-1]
-        return origins.get(key, f"{path}: ")
+        written = next((k for k in (key, _split(key)) if k[:2] in origins), key)
+        while written and written not in origins:
+            written = written[:-1]
+        return origins.get(written, f"{path}: ")
 
     return study_from(data, place=place)
 
@@ -64,33 +69,27 @@ def study_from(data: Mapping[str, Any], *, place: Place = lambda _: "") -> Study
     Raises:
         ConfigurationError: everything that is wrong, all at once.
     """
-    try:
-        return StudyConfig.model_validate(data)
-    except ValidationError as error:
-        raise ConfigurationError(tell(error, StudyConfig, place)) from None
-
-
-def limits_from(data: Mapping[str, Any]) -> LimitsSection:
-    """Check the content of ``[limits]`` alone: that needs neither torch nor the other sections.
-
-    Raises:
-        ConfigurationError: everything that is wrong, all at once.
-    """
-    try:
-        return LimitsSection.model_validate(data)
-    except ValidationError as error:
-        raise ConfigurationError(tell(error, LimitsSection, lambda _: "limits.")) from None
+    config, problems = read_study(data)
+    if config is None:
+        raise ConfigurationError(
+            f"{place(path)}{'.'.join(path)}: {text}" for path, text in problems
+        )
+    return config
 
 
 def to_toml(config: StudyConfig) -> str:
     """Return a study file in which every default is written out; ``load_study`` reads it back."""
-    data = config.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return tomli_w.dumps(data)
+    return tomli_w.dumps(config.to_dict())
 
 
 def template() -> str:
     """Return a commented study file to start from."""
     return resources.files(__package__).joinpath("template.toml").read_text(encoding="utf-8")
+
+
+def _split(key: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a key without dots in its parts: TOML reads a dotted name as tables."""
+    return tuple(".".join(key).split("."))
 
 
 def _read(path: Path) -> str:
@@ -123,7 +122,18 @@ def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
 
 
 def _set(data: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
-    """Set a value in nested tables, in place; what is no table on the way is replaced by one."""
+    """Set a value in nested tables, in place; what is no table on the way is replaced by one.
+
+    A key that has several names replaces what the file has under another one.
+    """
+    search = data.get("search")
+    if key[0] == "search" and isinstance(search, dict):
+        path = path_of(".".join(key[1:]))
+        data["search"] = {n: v for n, v in flat(search).items() if path_of(n) != path}
+    old = {new: name for name, new in RENAMED.items()}
+    for other in (RENAMED.get(key[:1]), old.get(key[:1])):
+        if other is not None and other[0] in data:
+            key = (*other, *key[1:])
     for part in key[:-1]:
         if not isinstance(data.get(part), dict):
             data[part] = {}

@@ -1,66 +1,70 @@
 """The search beside its controls: what chance finds in the same time, what pruning is worth."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-import numpy as np
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from autocompress.artifacts import read_json
-from autocompress.figures.hypervolume import dominated_volume
-from autocompress.figures.studies import ACCURACY_FLOOR
-from autocompress.study.records import CONTROLS, RUN_FILE, SCRATCH_FILE, Run
-from autocompress.wording import percent, ratio
+from autocompress.figures.volume import covered_volume
+from autocompress.results import Estimates
+from autocompress.runs import Run, layout
+from autocompress.runs.stored import FromScratch
 
-Data = Mapping[str, Any]
-COLUMNS = ("", "trials", "covered volume", "accuracy", "latency", "parameters")
 _RUNS = {
     "random": "random recipes, in the same time",
     "random_criterion": "the front's recipes, units chosen at random",
 }
 
 
-def comparison(run: Run) -> list[list[str]]:
-    """Return rows of texts under ``COLUMNS``; empty where no controls were run.
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    """One row of the comparison.
 
-    Accuracy, latency and parameters are those of the balanced pick, the latter two as fractions
-    of the baseline's. The covered volume is that of ``figures.history``.
+    Attributes:
+        text: what it is.
+        trials: how many ended; ``None`` where it is a single model.
+        volume: that its front covers, as in ``figures.history``, in [0, 1].
+        metrics: of its balanced pick, or of the single model; empty where there is none.
+        baseline: what these are set beside.
     """
-    home = run.path / CONTROLS
+
+    text: str
+    trials: int | None = None
+    volume: float | None = None
+    metrics: Estimates
+    baseline: Estimates
+
+
+def comparison(run: Run) -> list[Controls]:
+    """Return the search and its controls; empty where none were run."""
+    home = run.path / layout.CONTROLS
     rows = [
-        _row(told, Run.open(home / name), run.baseline)
-        for name, told in _RUNS.items()
-        if (home / name / RUN_FILE).exists()
+        _of_run(text, Run.open(home / name), run)
+        for name, text in _RUNS.items()
+        if (home / name / layout.HEADER).exists()
     ]
-    if (home / SCRATCH_FILE).exists():
-        rows += _scratch_rows(run, read_json(home / SCRATCH_FILE))
-    return [_row("this search", run, run.baseline), *rows] if rows else []
+    if (home / layout.SCRATCH).exists():
+        rows += _of_scratch(run, FromScratch.from_dict(read_json(home / layout.SCRATCH)))
+    return [_of_run("this search", run, run), *rows] if rows else []
 
 
-def _row(told: str, run: Run, baseline: Data) -> list[str]:
+def _of_run(text: str, run: Run, search: Run) -> Controls:
     front = run.front()
-    trials = str(sum(trial.counts for trial in run.trials()))
-    if not front:
-        return [told, trials, "0", "", "", ""]
-    floor = ACCURACY_FLOOR * baseline["accuracy"]
-    points = [
-        [
-            (1 - trial.metrics["accuracy"]) / (1 - floor),
-            trial.metrics["latency_ratio"],
-            trial.metrics["parameter_ratio"],
-        ]
-        for trial in front
-    ]
-    volume = dominated_volume(np.array(points, dtype=np.float64))
-    return [told, trials, f"{volume:.3f}", *_numbers(run.pick("balanced").metrics)]
+    return Controls(
+        text=text,
+        trials=sum(trial.counts for trial in run.trials()),
+        volume=covered_volume([t.metrics for t in front], search.baseline, search.objectives),
+        metrics=run.pick("balanced").metrics if front else {},
+        baseline=search.baseline,
+    )
 
 
-def _scratch_rows(run: Run, scratch: Data) -> Iterator[list[str]]:
-    number = scratch["trial"]
-    yield [f"trial {number}, pruned", "", "", *_numbers(run.trial(number).metrics)]
-    told = f"trial {number}'s architecture from scratch, in the same time"
-    yield [told, "", "", *_numbers(scratch["metrics"])]
-
-
-def _numbers(metrics: Data) -> list[str]:
-    shares = (ratio(metrics["latency_ratio"]), ratio(metrics["parameter_ratio"]))
-    return [percent(metrics["accuracy"]), *shares]
+def _of_scratch(run: Run, scratch: FromScratch) -> Iterator[Controls]:
+    number = scratch.trial
+    yield Controls(
+        text=f"trial {number}, pruned", metrics=run.trial(number).metrics, baseline=run.baseline
+    )
+    yield Controls(
+        text=f"trial {number}'s architecture from scratch, in the same time",
+        metrics={name: found for name, found in scratch.metrics.items() if name in run.metrics},
+        baseline=run.baseline,
+    )

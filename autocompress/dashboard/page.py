@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import fields, is_dataclass
 from functools import cache
 from html import escape
 from importlib import resources
@@ -26,9 +27,16 @@ def plotly_js() -> str:
     return found
 
 
+class _Encoder(PlotlyJSONEncoder):  # type: ignore[misc]
+    def default(self, value: Any) -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return {entry.name: getattr(value, entry.name) for entry in fields(value)}
+        return super().default(value)
+
+
 def to_json(data: Any) -> str:
     """Return JSON that may also stand inside a script element, whatever texts it holds."""
-    text = json.dumps(data, cls=PlotlyJSONEncoder)
+    text = json.dumps(data, cls=_Encoder)
     return text.replace("<", "\\u003c").replace("&", "\\u0026")
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.artifacts import write_bytes
+from autocompress.dashboard.details import details
 from autocompress.dashboard.document import (
     as_csv,
-    details,
     overview,
     space,
     study_figures,
@@ -14,7 +14,7 @@ from autocompress.dashboard.document import (
 )
 from autocompress.dashboard.page import whole_page
 from autocompress.errors import UsageError
-from autocompress.study.records import Run
+from autocompress.runs import Run
 
 MOST_DETAILS = 200  # trials whose details a report holds, some 25 kB each; the front comes first
 

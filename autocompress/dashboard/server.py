@@ -9,10 +9,9 @@ import asyncio
 import contextlib
 import secrets
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from autocompress.dashboard.details import details
 from autocompress.dashboard.document import (
     as_csv,
-    details,
     overview,
     space,
     study_figures,
     trials,
 )
+from autocompress.dashboard.exports import Exports
 from autocompress.dashboard.page import MODULES, asset, plotly_js, served_page, to_json
 from autocompress.errors import AutocompressError, RunError, UsageError
-from autocompress.study.records import RUN_FILE, Run
+from autocompress.runs import Run
+from autocompress.runs.layout import HEADER
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 TOKEN = "x-autocompress-token"  # the header that a post must have
@@ -79,15 +80,15 @@ class Runs:
         self._answers: dict[tuple[str, str], tuple[str, str]] = {}
         self._lock = threading.Lock()
         if not self.names():
-            raise RunError(f"{folder} is no run and holds none; a run has a {RUN_FILE}")
+            raise RunError(f"{folder} is no run and holds none; a run has a {HEADER}")
 
     def names(self) -> list[str]:
         """Return their names: those of their folders."""
-        if (self.folder / RUN_FILE).exists():
+        if (self.folder / HEADER).exists():
             return [self.folder.resolve().name]
         if not self.folder.is_dir():
             return []
-        return sorted(path.parent.name for path in self.folder.glob(f"*/{RUN_FILE}"))
+        return sorted(path.parent.name for path in self.folder.glob(f"*/{HEADER}"))
 
     def open(self, name: str) -> Run:
         """Return a run.
@@ -99,58 +100,24 @@ class Runs:
         if name not in names:
             raise UsageError(f"there is no run {name!r}; there are: {', '.join(names)}")
         if name not in self._opened:
-            alone = (self.folder / RUN_FILE).exists()
+            alone = (self.folder / HEADER).exists()
             self._opened[name] = Run.open(self.folder if alone else self.folder / name)
         return self._opened[name]
 
+    def has_answer(self, name: str, what: str) -> bool:
+        """Return whether a document about a run was made already."""
+        return (name, what) in self._answers
+
     def answer(self, name: str, what: str, make: Answer) -> tuple[str, str]:
-        """Return a stamp and a document about a run, made anew only where something changed."""
+        """Return a version and a document about a run, made anew only where something changed."""
         with self._lock:
             run = self.open(name)
-            stamp = run.stamp()
+            version = run.version()
             known = self._answers.get((name, what))
-            if known is None or known[0] != stamp:
-                known = (stamp, to_json(make(run)))
+            if known is None or known[0] != version:
+                known = (version, to_json(make(run)))
                 self._answers[name, what] = known
             return known
-
-
-class Exports:
-    """The exports that were asked for by the button, and how they went."""
-
-    def __init__(self) -> None:
-        self._processes: dict[tuple[str, int], subprocess.Popen[str]] = {}
-
-    def start(self, name: str, run: Run, number: int) -> None:
-        """Start exporting a trial, unless that is under way."""
-        running = self._processes.get((name, number))
-        if running is not None and running.poll() is None:
-            return
-        target = self.target(run, number)
-        target.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "autocompress.cli", "export", str(run.path)]
-        command += ["--trial", str(number), "--output", str(target)]
-        self._processes[name, number] = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-
-    def state(self, name: str, run: Run, number: int) -> dict[str, Any]:
-        """Return ``{"state": "none" | "running" | "done" | "failed", "text": ...}``."""
-        process, target = self._processes.get((name, number)), str(self.target(run, number))
-        if process is None:
-            return {"state": "none", "text": ""}
-        if process.poll() is None:
-            return {"state": "running", "text": f"exporting to {target}"}
-        if process.returncode == 0:
-            return {"state": "done", "text": f"exported to {target}"}
-        if not hasattr(process, "told"):
-            process.told = process.communicate()[1].strip()  # type: ignore[attr-defined]
-        return {"state": "failed", "text": process.told}  # type: ignore[attr-defined]
-
-    @staticmethod
-    def target(run: Run, number: int) -> Path:
-        """Return the folder that the button writes."""
-        return run.path / "exports" / f"trial-{number}"
 
 
 class Pages:
@@ -168,7 +135,7 @@ class Pages:
         yield
 
     def _look_ahead(self) -> None:
-        with contextlib.suppress(AutocompressError):  # the page will ask, and be told
+        with contextlib.suppress(AutocompressError):  # the page will ask, and get the error
             self.runs.answer(self.runs.names()[0], "overview", overview)
 
     async def page(self, _: Request) -> Response:
@@ -195,12 +162,12 @@ class Pages:
         what = request.path_params["what"]
         if what not in _DOCUMENTS:
             raise HTTPException(404)
-        return await self._told(request, what, _DOCUMENTS[what])
+        return await self._answer(request, what, _DOCUMENTS[what])
 
     async def trial(self, request: Request) -> Response:
         """Answer with all that is known of a trial."""
         number = request.path_params["number"]
-        return await self._told(request, f"trial {number}", lambda run: details(run, number))
+        return await self._answer(request, f"trial {number}", lambda run: details(run, number))
 
     async def table(self, request: Request) -> Response:
         """Answer with the table of trials, for a spreadsheet."""
@@ -219,16 +186,16 @@ class Pages:
             if record.folder is None:
                 raise UsageError(f"trial {number} is {record.state} and has no model to export")
             self.exports.start(name, run, number)
-        return JSONResponse(self.exports.state(name, run, number), headers=GUARDS)
+        return JSONResponse(asdict(self.exports.state(name, run, number)), headers=GUARDS)
 
-    async def _told(self, request: Request, what: str, make: Answer) -> Response:
+    async def _answer(self, request: Request, what: str, make: Answer) -> Response:
         """Answer with a document, or with 304 where the page has this state of it already."""
         name = request.path_params["run"]
         known = request.headers.get("if-none-match")
-        if known and known.strip('"') == self.runs.open(name).stamp():
+        if known and known.strip('"') == self.runs.open(name).version():
             return Response(status_code=304)
-        stamp, text = await run_in_threadpool(self.runs.answer, name, what, make)
-        headers = {**GUARDS, "ETag": f'"{stamp}"', "Cache-Control": "no-cache"}
+        version, text = await run_in_threadpool(self.runs.answer, name, what, make)
+        headers = {**GUARDS, "ETag": f'"{version}"', "Cache-Control": "no-cache"}
         return Response(text, media_type="application/json", headers=headers)
 
 
@@ -244,7 +211,7 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
     """
     pages, trial = Pages(Runs(folder)), "/api/runs/{run}/trials/{number:int}"
     hosts = [*LOCAL_HOSTS, socket.gethostname(), host]
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", pages.page),
             Route("/assets/{name}", pages.asset),
@@ -258,6 +225,8 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
         exception_handlers={UsageError: _missing, RunError: _missing},
         lifespan=pages.at_work,
     )
+    app.state.runs = pages.runs
+    return app
 
 
 async def _missing(_: Request, error: Exception) -> Response:

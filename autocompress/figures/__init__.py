@@ -1,8 +1,10 @@
-"""Figures of a run, from its table and plain data. They work in a notebook as on the page."""
+"""Figures of a run, drawn from what describes its metrics. They work in a notebook too."""
 
-from autocompress.figures.models import curve, latency, stages, widths
+from autocompress.figures.layers import widths
+from autocompress.figures.models import curve, latency, stages
+from autocompress.figures.parameters import importance, parallel, slices
 from autocompress.figures.space import pareto_3d
-from autocompress.figures.studies import history, importance, parallel, slices, timeline
+from autocompress.figures.studies import history, timeline
 from autocompress.figures.tradeoffs import pareto
 
 __all__ = [

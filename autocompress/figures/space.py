@@ -1,23 +1,13 @@
 """A run's trade-off in space: three metrics at once."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import pandas as pd
 import plotly.graph_objects as go
 
-from autocompress.figures.metrics import KINDS, columns, kinds
-from autocompress.figures.points import (
-    MARKS,
-    NOTHING,
-    hover_of,
-    hover_of_baseline,
-    is_harvested,
-    rows_of,
-)
-from autocompress.figures.style import VERMILLION, empty, figure
+from autocompress.figures.columns import columns
+from autocompress.figures.points import MARKS, hover_of, hover_of_baseline, is_derived, rows_of
+from autocompress.figures.style import NOTHING, VERMILLION, empty, figure
+from autocompress.figures.tradeoffs import chosen
+from autocompress.figures.view import KINDS, Shown, default_axes, view_of
 
-Metrics = Mapping[str, Any]
 _SYMBOLS = {"infeasible": "cross", "stopped": "square-open"}  # there are few in space
 _SIZES = {"front": 6.0, "infeasible": 5.0}
 _COLOURS = {"dominated": "#8b939c", "stopped": "#8b939c"}  # WebGL leaves out what is translucent
@@ -25,33 +15,34 @@ _LINES = "#9aa4b0"
 
 
 def pareto_3d(
-    table: pd.DataFrame,
-    baseline: Metrics,
-    *,
-    x: str = "latency_ms",
-    y: str = "parameters",
-    z: str = "accuracy",
+    run: Shown, *, x: str | None = None, y: str | None = None, z: str | None = None
 ) -> go.Figure:
-    """Draw three metrics of all trials in space; kinds are told apart as in ``pareto``.
+    """Draw three metrics of all trials in space; kinds look different, as in ``pareto``.
 
     Args:
-        table: one row per trial, as ``Run.table`` returns them.
-        baseline: its metrics, as ``Run.baseline``.
-        x: metric of the first axis.
-        y: metric of the second axis.
-        z: metric upwards. All may be relative, as for ``pareto``.
+        run: any run, or a view of one.
+        x: metric of the first axis; by default the second objective.
+        y: metric of the second axis; by default the third objective, or else any other metric.
+        z: metric upwards; by default the first objective. All may be relative, as for ``pareto``.
+
+    Raises:
+        UsageError: there is no metric of that name; the message lists those that there are.
     """
     title = "three metrics at once"
-    known, kind = columns(table, baseline), kinds(table)
-    if not {x, y, z} <= set(known) or not kind.isin(KINDS).any():
+    view = view_of(run)
+    known, kinds = columns(view), view.kinds
+    if not any(kinds):
         return empty(title, NOTHING)
-    axes = [known[name] for name in (x, y, z)]
-    made, records = figure(title), table.to_dict("records")
+    across, up, third = default_axes(view)
+    others = [column.metric for column in known.values() if column.metric not in (across, up)]
+    beside = third or (others or [up])[0]
+    axes = [chosen(known, *pair) for pair in ((x, across), (y, beside), (z, up))]
+    made = figure(title, meta={"third": y or beside.name})
     for name in reversed(KINDS):
-        rows = rows_of(kind, name)
+        rows = rows_of(kinds, name)
         if not rows:
             continue
-        own = _SYMBOLS.get(name, "circle")
+        own, trials = _SYMBOLS.get(name, "circle"), [view.trials[i] for i in rows]
         made.add_scatter3d(
             **{at: [axis.values[i] for i in rows] for at, axis in zip("xyz", axes, strict=True)},
             mode="markers",
@@ -59,10 +50,10 @@ def pareto_3d(
             marker={
                 "size": _SIZES.get(name, 3.5),
                 "color": _COLOURS.get(name, MARKS[name][1]["color"]),
-                "symbol": ["diamond" if is_harvested(records[i]) else own for i in rows],
+                "symbol": ["diamond" if is_derived(trial) else own for trial in trials],
             },
-            text=[hover_of(records[i]) for i in rows],
-            customdata=[records[i]["trial"] for i in rows],
+            text=[hover_of(view, trial) for trial in trials],
+            customdata=[trial.number for trial in trials],
             hovertemplate="%{text}<extra></extra>",
             meta={"kind": name, "rows": rows},
         )
@@ -72,7 +63,7 @@ def pareto_3d(
             mode="markers",
             name="baseline",
             marker={"size": 7, "color": VERMILLION, "symbol": "square"},
-            text=[hover_of_baseline(baseline)],
+            text=[hover_of_baseline(view)],
             hovertemplate="%{text}<extra></extra>",
             meta={"kind": "baseline"},
         )

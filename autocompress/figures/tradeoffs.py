@@ -3,94 +3,99 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import pandas as pd
 import plotly.graph_objects as go
 
-from autocompress.figures.metrics import KINDS, Bounds, Column, columns, kinds
+from autocompress.errors import UsageError
+from autocompress.figures.columns import Column, columns, staircase
 from autocompress.figures.points import (
-    HARVESTED,
-    MANY,
+    DERIVED,
     MARKS,
-    NOTHING,
-    Records,
     hover_of,
     hover_of_baseline,
-    is_harvested,
+    is_derived,
     rows_of,
     symbols_of,
     third_of,
 )
-from autocompress.figures.style import FAINT, GREY, VERMILLION, axis_of, empty, figure
+from autocompress.figures.style import FAINT, GREY, MANY, NOTHING, VERMILLION, empty, figure
+from autocompress.figures.view import KINDS, Shown, View, default_axes, view_of
+from autocompress.metrics import Metric
+from autocompress.registry import did_you_mean
 
-Metrics = Mapping[str, Any]
+Axes = tuple[Column, Column]
 
 
 def pareto(
-    table: pd.DataFrame,
-    baseline: Metrics,
+    run: Shown,
     *,
-    x: str = "latency_ms",
-    y: str = "accuracy",
-    third: str | None = "parameters",
+    x: str | None = None,
+    y: str | None = None,
+    third: str | None = None,
     third_as: Literal["color", "size"] = "color",
-    limits: Bounds | None = None,
 ) -> go.Figure:
     """Draw two metrics of all trials against each other; the front stands out, the rest is dim.
 
-    Harvested candidates are diamonds. Every trace has a ``meta`` that names its ``kind`` and the
-    ``rows`` of the table that it shows, so that a page can put other metrics on its axes. The
-    axes show the front and the baseline, and the rest as far as it is near.
+    Derived candidates are diamonds. Every trace has a ``meta`` that names its ``kind`` and the
+    ``rows`` that it shows: positions of its trials in the run, so that a page can put other
+    metrics on its axes. The axes show the front and the baseline, and the rest as far as it is
+    near. What a limit forbids is shaded; bars are 95 % intervals, where they are known.
 
     Args:
-        table: one row per trial, as ``Run.table`` returns them.
-        baseline: its metrics, as ``Run.baseline``; a star.
-        x: metric to the right.
-        y: metric upwards. Both may be relative: ``latency_ratio``, ``accuracy_change``, ...
-        third: metric that colours or sizes the front.
+        run: any run, or a view of one.
+        x: metric to the right; by default the second objective.
+        y: metric upwards; by default the first objective. Both may be relative:
+            ``latency_ratio``, ``accuracy_change``, ...
+        third: metric that colours or sizes the front; by default the third objective.
         third_as: which of the two.
-        limits: bounds of metrics, as ``Run.limits``; what they forbid is shaded.
+
+    Raises:
+        UsageError: the run has trials to draw, but no metric of that name; the message lists those
+            that there are.
     """
-    title = f"{_short(y)} and {_short(x)}"
-    known, kind = columns(table, baseline, limits), kinds(table)
-    if x not in known or y not in known or not kind.isin(KINDS).any():
-        return empty(title, NOTHING)
-    across, up = known[x], known[y]
-    made = figure(title, hovermode="closest")
-    made.update_layout(
-        xaxis=dict(across.layout), yaxis=dict(up.layout), legend={"traceorder": "reversed"}
-    )
+    view = view_of(run)
+    known, kinds = columns(view), view.kinds
+    if not any(kinds):
+        return empty("trade-off", NOTHING)
+    default = default_axes(view)
+    across, up = (chosen(known, *pair) for pair in ((x, default[0]), (y, default[1])))
+    colour = chosen(known, third, default[2]) if third or default[2] else None
+    made = figure(f"{up.short} and {across.short}", hovermode="closest")
+    made.update_layout(xaxis=across.layout, yaxis=up.layout, legend={"traceorder": "reversed"})
     made.update_yaxes(title_standoff=10)
-    records = table.to_dict("records")
-    _add_baseline(made, baseline, across, up)
-    if any(is_harvested(records[i]) for i, own in enumerate(kind) if own):
+    _add_baseline(made, view, (across, up))
+    if any(is_derived(trial) for trial, kind in zip(view.trials, kinds, strict=True) if kind):
         marker = {"symbol": "diamond", "size": 9, "color": GREY}
-        made.add_scatter(x=[None], y=[None], mode="markers", name=HARVESTED, marker=marker)
+        made.add_scatter(x=[None], y=[None], mode="markers", name=DERIVED, marker=marker)
     for name in reversed(KINDS):
-        rows = rows_of(kind, name)
+        rows = rows_of(kinds, name)
         if name == "front":
-            _add_edge(made, rows, across, up)
+            _add_edge(made, (across, up))
         if rows:
-            marker = {**MARKS[name][1], "symbol": symbols_of(records, rows, name)}
-            if name == "front" and third in known:
-                marker |= third_of(known[third], rows, third_as)
-            _scatter(made, records, rows, (across, up), name, marker)
-    made.update_layout(shapes=[*_shades(across, "x"), *_shades(up, "y"), *_no_loss(up, y)])
+            marker = {**MARKS[name][1], "symbol": symbols_of([view.trials[i] for i in rows], name)}
+            if name == "front" and colour is not None:
+                marker |= third_of(colour, third_as)
+            _scatter(made, view, rows, (across, up), name, marker)
+    made.update_layout(shapes=[*across.shapes("x"), *up.shapes("y")])
     return made
 
 
-def _short(metric: str) -> str:
-    return axis_of(metric).title.split(" (")[0]
+def chosen(known: Mapping[str, Column], name: str | None, default: Metric | None) -> Column:
+    """Return the column of this name, or else of the metric that is shown by default.
+
+    Raises:
+        UsageError: there is no column of this name.
+    """
+    wanted = name or (default.name if default else "")
+    if wanted not in known:
+        there = f"{did_you_mean(wanted, known)}; there are: {', '.join(known)}"
+        raise UsageError(f"there is no metric {wanted!r} to draw{there}")
+    return known[wanted]
 
 
-def _add_edge(made: go.Figure, rows: Sequence[int], across: Column, up: Column) -> None:
+def _add_edge(made: go.Figure, axes: Axes) -> None:
     """Join the members of the front that are best in these two metrics alone, by steps."""
-    signs = [-1 if column.higher_is_better else 1 for column in (across, up)]
-    ordered = sorted(rows, key=lambda i: (signs[0] * across.values[i], signs[1] * up.values[i]))
-    edge, best = [], float("inf")
-    for row in ordered:
-        if signs[1] * up.values[row] < best:
-            best = signs[1] * up.values[row]
-            edge.append(row)
+    across, up = axes
+    edge = staircase(across, up)
     made.add_scatter(
         x=[across.values[i] for i in edge],
         y=[up.values[i] for i in edge],
@@ -104,9 +109,9 @@ def _add_edge(made: go.Figure, rows: Sequence[int], across: Column, up: Column) 
 
 def _scatter(
     made: go.Figure,
-    records: Records,
+    view: View,
     rows: Sequence[int],
-    axes: tuple[Column, Column],
+    axes: Axes,
     kind: str,
     marker: dict[str, Any],
 ) -> None:
@@ -120,28 +125,24 @@ def _scatter(
         mode="markers",
         name=MARKS[kind][0],
         marker=marker,
-        text=[hover_of(records[i]) for i in rows],
-        customdata=[records[i]["trial"] for i in rows],
+        text=[hover_of(view, view.trials[i]) for i in rows],
+        customdata=[view.trials[i].number for i in rows],
         hovertemplate="%{text}<extra></extra>",
         meta={"kind": kind, "rows": list(rows)},
     )
 
 
-def _bars(column: Column, rows: Sequence[int]) -> dict[str, Any] | None:
-    if column.low is None or column.high is None:
-        return None
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [column.high[i] - column.values[i] for i in rows],
-        "arrayminus": [column.values[i] - column.low[i] for i in rows],
-        "thickness": 1,
-        "width": 2,
-        "color": FAINT,
-    }
+def _bars(column: Column, rows: Sequence[int]) -> dict[str, Any]:
+    bars = column.bars()
+    style = {"type": "data", "symmetric": False, "thickness": 1, "width": 2, "color": FAINT}
+    if bars is None:
+        return {**style, "visible": False}
+    above, below = ([ends[i] for i in rows] for ends in bars)
+    return {**style, "visible": True, "array": above, "arrayminus": below}
 
 
-def _add_baseline(made: go.Figure, baseline: Metrics, across: Column, up: Column) -> None:
+def _add_baseline(made: go.Figure, view: View, axes: Axes) -> None:
+    across, up = axes
     if across.baseline is None or up.baseline is None:
         return
     made.add_scatter(
@@ -150,41 +151,7 @@ def _add_baseline(made: go.Figure, baseline: Metrics, across: Column, up: Column
         mode="markers",
         name="baseline",
         marker={"symbol": "star", "size": 17, "color": VERMILLION},
-        text=[hover_of_baseline(baseline)],
+        text=[hover_of_baseline(view)],
         hovertemplate="%{text}<extra></extra>",
         meta={"kind": "baseline"},
     )
-
-
-def _shades(column: Column, axis: Literal["x", "y"]) -> list[dict[str, Any]]:
-    """Return rectangles over what a limit forbids, on one axis, as far as the figure reaches."""
-    other = "y" if axis == "x" else "x"
-    shown = [v for v in [*column.values, column.baseline] if v is not None and v == v]
-    shapes = []
-    for name, bound in column.bounds.items():
-        end = max([*shown, bound]) if name == "most" else min([*shown, bound])
-        end += (end - bound) or 0.05 * abs(bound)
-        shapes.append(
-            {
-                "type": "rect",
-                f"{axis}ref": axis,
-                f"{other}ref": "paper",
-                f"{axis}0": bound,
-                f"{axis}1": end,
-                f"{other}0": 0,
-                f"{other}1": 1,
-                "layer": "below",
-                "line": {"width": 0},
-                "fillcolor": "rgba(213,94,0,0.08)",
-            }
-        )
-    return shapes
-
-
-def _no_loss(up: Column, y: str) -> list[dict[str, Any]]:
-    if up.baseline is None or not y.startswith("accuracy"):
-        return []
-    line = {"color": VERMILLION, "width": 1, "dash": "dot"}
-    label = {"text": "no loss", "textposition": "start", "font": {"size": 11}}
-    ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": up.baseline, "y1": up.baseline}
-    return [{"type": "line", **ends, "line": line, "label": label, "layer": "below"}]

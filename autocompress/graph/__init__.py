@@ -1,7 +1,7 @@
 """The graph of a model: what belongs together in it, and the only code that edits a model."""
 
-from autocompress.graph.plan import Fold, LowRank, Plan, Remove
-from autocompress.graph.surgery import fold, plan_of, rebuild, remove, replace_low_rank
+from autocompress.graph.plan import Fold, LowRank, Plan, Remove, Step
+from autocompress.graph.surgery import fold, rebuild, remove, replace_low_rank
 from autocompress.graph.tracing import Trace, trace
 from autocompress.graph.unit_groups import Member, UnitGroup, Units
 from autocompress.graph.units import find_units
@@ -13,6 +13,7 @@ __all__ = [
     "Member",
     "Plan",
     "Remove",
+    "Step",
     "Trace",
     "UnitGroup",
     "Units",
@@ -20,7 +21,6 @@ __all__ = [
     "find_units",
     "fold",
     "largest_difference",
-    "plan_of",
     "rebuild",
     "remove",
     "replace_low_rank",

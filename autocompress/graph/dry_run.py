@@ -55,14 +55,14 @@ class DryRun:
 
     def failure(self, choices: Sequence[Choice]) -> Failure | None:
         """Remove units and run the forward pass; return where it fails, if it does."""
-        twin = copy.deepcopy(self.model)
+        copied = copy.deepcopy(self.model)
         running: list[str] = []
         try:
-            remove(twin, removal(twin, choices))
+            remove(copied, removal(copied, choices))
             with _quiet(), self._mode, torch.no_grad():
-                self._fill(twin)
-                _note_running(twin, running)
-                twin(*tree_map(lambda x: _faked(self._mode, x), self.inputs))
+                self._fill(copied)
+                _note_running(copied, running)
+                copied(*tree_map(lambda x: _faked(self._mode, x), self.inputs))
         except FORWARD_ERRORS as error:
             return Failure(running[-1] if running else "", first_line(error))
         return None

@@ -30,9 +30,9 @@ def masked(model: nn.Module, choices: Sequence[Choice]) -> nn.Module:
     """Return a copy in eval mode in which the chosen units are zero."""
     touched = {m.tensor for c in choices for m in c.group.members if m.role not in NOT_ZEROED}
     memo = {id(t): _cloned(t) if n in touched else t for n, t in named_tensors(model).items()}
-    twin = copy.deepcopy(model, memo=memo).eval()
-    zero_chosen(twin, choices)
-    return twin
+    copied = copy.deepcopy(model, memo=memo).eval()
+    zero_chosen(copied, choices)
+    return copied
 
 
 def _cloned(tensor: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""The only code that edits a model: it applies the steps of a plan, in place, and records them."""
+"""The only code that edits a model: it applies the steps of a plan, in place.
+
+Nothing is noted in the model: a plan is data beside it, which the caller keeps.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,14 +15,6 @@ from autocompress.graph.heads import Heads
 from autocompress.graph.low_rank import low_rank_layers
 from autocompress.graph.plan import Axis, Fold, LowRank, Plan, Remove
 from autocompress.graph.sizes import follow_sizes
-
-PLAN = "_autocompress_plan"
-
-
-def plan_of(model: nn.Module) -> Plan:
-    """Return what was done to a model so far; an empty plan if nothing was."""
-    plan = getattr(model, PLAN, None)
-    return plan if isinstance(plan, Plan) else Plan()
 
 
 def rebuild(model: nn.Module, plan: Plan) -> None:
@@ -58,7 +53,6 @@ def remove(model: nn.Module, step: Remove) -> None:
         _cut(_tensor(model, name), dims, places)
     for name, size in step.attributes.items():
         _set_size(model, name, size)
-    _record(model, step)
 
 
 def replace_low_rank(model: nn.Module, step: LowRank, factors: tuple[Tensor, ...] | None) -> None:
@@ -82,7 +76,6 @@ def replace_low_rank(model: nn.Module, step: LowRank, factors: tuple[Tensor, ...
     pair = low_rank_layers(layer, step, factors)
     pair.train(layer.training)
     replace_module(model, step.module, pair)
-    _record(model, step)
 
 
 def fold(model: nn.Module, step: Fold) -> None:
@@ -96,11 +89,6 @@ def fold(model: nn.Module, step: Fold) -> None:
     rest = fold_tensors(layer, norm, step)
     if step.remove_norm:
         replace_module(model, step.norm, rest)
-    _record(model, step)
-
-
-def _record(model: nn.Module, step: Remove | LowRank | Fold) -> None:
-    setattr(model, PLAN, plan_of(model).then(step))
 
 
 def _module(model: nn.Module, name: str) -> nn.Module:

@@ -87,6 +87,23 @@ def shared_copy(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo=tensors).eval()
 
 
+def check_copyable(model: nn.Module) -> None:
+    """Raise where a hook computes a weight, as old ways to prune and to normalise weights do.
+
+    Raises:
+        UsageError: names the tensor, and says what to do.
+    """
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                where = f"{name}.{key}".removeprefix(".")
+                raise UsageError(
+                    f"{where} is computed by a hook before each call, and cannot be copied: make "
+                    "it permanent first (torch.nn.utils.prune.remove, remove_weight_norm), or use "
+                    "torch.nn.utils.parametrizations"
+                )
+
+
 def as_arguments(inputs: Inputs) -> tuple[Any, ...]:
     """Return the positional arguments of a model's forward pass."""
     return inputs if isinstance(inputs, tuple) else (inputs,)
@@ -103,13 +120,14 @@ def trace(model: nn.Module, example_inputs: Inputs) -> Trace:
     Raises:
         UsageError: the inputs don't fit the model, or ``torch.export`` cannot trace it.
     """
+    check_copyable(model)
     arguments = as_arguments(example_inputs)
-    twin = shared_copy(model)
-    _check_forward(twin, arguments)
-    make_all_elastic(twin)
+    copied = shared_copy(model)
+    _check_forward(copied, arguments)
+    make_all_elastic(copied)
     with torch.no_grad():
         try:
-            program = torch.export.export(twin, arguments, strict=False)
+            program = torch.export.export(copied, arguments, strict=False)
         except Exception as error:
             raise UsageError(
                 f"torch.export cannot trace {type(model).__name__}: {_first_line(error)}"

@@ -9,6 +9,7 @@ from torch import Tensor
 from autocompress.graph.propagation import Role
 
 Kind = Literal["convolution", "linear"]
+ONLY_UNIT = "it is the only unit of its kind"
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from torch import nn
 
 from autocompress.graph.grouping import grouped, settle_raw_parameters
 from autocompress.graph.propagation import Propagation
-from autocompress.graph.rehearsal import Rehearsal
 from autocompress.graph.rules import RULES
 from autocompress.graph.rules.weight_views import WEIGHT_VIEWS
 from autocompress.graph.tracing import Inputs, Trace, trace
-from autocompress.graph.unit_groups import Kind, Member, UnitGroup, Units
+from autocompress.graph.trial_removal import TrialRemoval
+from autocompress.graph.unit_groups import ONLY_UNIT, Kind, Member, UnitGroup, Units
 
 __all__ = ["Kind", "Member", "UnitGroup", "Units", "find_units"]
 
@@ -33,7 +33,7 @@ def find_units(model: nn.Module, example_inputs: Inputs) -> Units:
         known = {_signature(group) for group in groups}
         other = _groups(_propagated(graph, grid_choice=1))
         groups += [g for g in other if g.removable and _signature(g) not in known]
-    settled = Rehearsal(model, example_inputs).settle(_named(groups))
+    settled = TrialRemoval(model, example_inputs).settle(_named(groups))
     return Units(settled, _fixed(first))
 
 
@@ -60,7 +60,7 @@ def _groups(p: Propagation) -> list[UnitGroup]:
         kinds = {p.layers[tensor] for tensor in weights}
         name = _layer(weights[0]) if weights else slices[0].tensor
         size = slices[0].indices.shape[0]
-        reasons = members.reasons or (("it is the only unit of its kind",) if size == 1 else ())
+        reasons = members.reasons or ((ONLY_UNIT,) if size == 1 else ())
         kind: Kind = "convolution" if "convolution" in kinds else "linear"
         found.append(UnitGroup(name, kind, slices, size, reasons))
     return found

@@ -67,10 +67,10 @@ def float64_outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     Raises:
         VerificationError: the model cannot be run on these inputs; its own error is chained.
     """
-    twin = shared_copy(model)
+    copied = shared_copy(model)
     try:
         with torch.no_grad(), _CallsInFloat64(), _OperationsInFloat64():  # type: ignore[no-untyped-call]
-            output = twin(*as_arguments(inputs))
+            output = copied(*as_arguments(inputs))
     except Exception as error:
         raise VerificationError(
             f"{type(model).__name__} cannot be run: {type(error).__name__}: {error}"
@@ -117,7 +117,7 @@ def tolerance_for(model: nn.Module, inputs: Inputs, outputs: list[Tensor], floor
     return min(max(floor, NOISE_MARGIN * noise), LARGEST_TOLERANCE)
 
 
-def why_chaotic(model: nn.Module, inputs: Inputs) -> str | None:
+def why_ill_conditioned(model: nn.Module, inputs: Inputs) -> str | None:
     """Say that no comparison of outputs can tell whether another model is equal, if none can.
 
     That is so where inputs that differ by 4 units in the last place of float64 lead to outputs

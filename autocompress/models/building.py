@@ -22,7 +22,11 @@ ONE_OUTPUT = {  # torchvision models that would return several outputs, or warn,
 
 
 def build(
-    factory: str, kwargs: Mapping[str, Any] | None = None, *, num_classes: int, channels: int
+    factory: str,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    num_classes: int | None,
+    channels: int | None,
 ) -> nn.Module:
     """Build a model with random weights; the same arguments always give the same structure.
 
@@ -38,29 +42,32 @@ def build(
             ``"package.module:function"`` for a function of the user's that returns a module;
             the current working directory can be imported from.
         kwargs: more arguments for that function.
-        num_classes: number of classes, at least 1.
-        channels: channels of the images, at least 1.
+        num_classes: number of classes, at least 1; ``None`` where outputs are no classes of the
+            items: the model keeps its head.
+        channels: channels of the images, at least 1; ``None`` where inputs have none: the model
+            keeps its first convolution.
 
     Raises:
         ConfigurationError: the name does not exist, does not import or fails (with the user's
             own traceback), or the model can't be fitted to the classes and channels.
     """
-    for name, value in (("num_classes", num_classes), ("channels", channels)):
+    known = {"num_classes": num_classes, "channels": channels}
+    offered = {name: value for name, value in known.items() if value is not None}
+    for name, value in offered.items():
         if value < 1:
             raise ConfigurationError(f"{name}: expected at least 1, not {value}")
     fixed = dict(kwargs or {})
-    offered = {"num_classes": num_classes, "channels": channels}
     home, _, name = factory.partition(":")
     if home == "torchvision":
-        offered = {"num_classes": num_classes}
+        offered.pop("channels", None)
         model = _build_torchvision(name, {**offered, **fixed})
     elif home == "autocompress":
         model = _call(factory, NETWORKS[name], {**offered, **fixed})
     else:
         model, offered = _build_foreign(factory, fixed, offered)
-    if "num_classes" in fixed or "num_classes" not in offered:
+    if num_classes is not None and ("num_classes" in fixed or "num_classes" not in offered):
         fit_head(model, num_classes)
-    if "channels" in fixed or "channels" not in offered:
+    if channels is not None and ("channels" in fixed or "channels" not in offered):
         fit_stem(model, channels)
     return model
 
@@ -69,8 +76,8 @@ def create(
     factory: str,
     kwargs: Mapping[str, Any] | None = None,
     *,
-    num_classes: int,
-    channels: int,
+    num_classes: int | None,
+    channels: int | None,
     weights: str | Path | None = None,
 ) -> nn.Module:
     """Build a model as :func:`build` does and load its weights, where there are any.

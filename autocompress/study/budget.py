@@ -9,7 +9,7 @@ from autocompress.errors import ConfigurationError
 
 UNLIMITED = 1_000_000  # trials, where only the time is limited
 PLANNING_TRIALS = 2  # complete ones, before their cost is believed
-WORTHWHILE_TRIALS = 24  # eight shipped recipes, and twice as many that the sampler proposes
+WORTHWHILE_TRIALS = 24  # eight initial recipes, and twice as many that the sampler proposes
 
 
 @dataclass(frozen=True, kw_only=True)

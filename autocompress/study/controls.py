@@ -1,9 +1,8 @@
-"""Controls: what the search is worth beside chance, and pruning beside training from scratch."""
+"""Ablation baselines: what the search is worth beside chance, and pruning beside new training."""
 
-import datetime
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,33 @@ from torch import nn
 
 from autocompress.artifacts import read_json, write_json
 from autocompress.config import StudyConfig, load_study, study_from
+from autocompress.context import Context, prepare
 from autocompress.errors import RunError
-from autocompress.events import Message
+from autocompress.events import Message, Progress, ignore
+from autocompress.execution import Executor
 from autocompress.graph import Plan, rebuild
 from autocompress.graph.plan import Fold
-from autocompress.search.workbench import Workbench
-from autocompress.study.last_word import intact_folder
-from autocompress.study.preparation import (
-    TRAINING_FILE,
-    Listener,
-    build_structure,
-    load_batches,
-    prepare,
-)
-from autocompress.study.records import CONTROLS, RUN_FILE, SCRATCH_FILE, STUDY_FILE, Run
-from autocompress.study.running import resume, run
-from autocompress.study.searching import ignore
-from autocompress.study.trials import TrialRecord
-from autocompress.techniques.folding import fold_batch_norms
-from autocompress.training.fitting import EpochRecord, Fit, fit, seed_everything
+from autocompress.problem import problem_from
+from autocompress.results import EpochRecord
+from autocompress.runs import Run, layout
+from autocompress.runs.records import TrialRecord
+from autocompress.runs.store import intact, read_plan
+from autocompress.runs.stored import FromScratch
+from autocompress.space.parameters import path_of
+from autocompress.study.budget import Amount
+from autocompress.study.run import resume_run, run_study
+from autocompress.techniques.folding import Folding, fold_batch_norms
+from autocompress.training.fitting import Fit, fit, seed_everything
+from autocompress.trial import TRAINING_STAGES
 
 
-def run_controls(done: Run, *, workers: int = 1, progress: Listener = ignore) -> None:
+def run_controls(
+    done: Run,
+    *,
+    workers: int = 1,
+    executor: Executor | None = None,
+    progress: Progress = ignore,
+) -> None:
     """Run what a finished run is to be compared with, into its folder ``controls``.
 
     - ``random``: random recipes for as long as the search took; a run of its own.
@@ -45,41 +49,44 @@ def run_controls(done: Run, *, workers: int = 1, progress: Listener = ignore) ->
     Args:
         done: a run with a front.
         workers: as for the search.
-        progress: hears what happens.
+        executor: as for ``run_study``.
+        progress: receives what happens.
 
     Raises:
         RunError: the front is empty.
     """
-    front = [trial for trial in done.front() if trial.harvested_from is None]
+    front = [trial for trial in done.front() if trial.parent is None]
     if not front:
         raise RunError(f"{done.path} has no front that controls could be compared with")
-    config = load_study(done.path / STUDY_FILE)
-    home = done.path / CONTROLS
+    config = load_study(done.path / layout.STUDY)
+    shared: dict[str, Any] = {"executor": executor, "progress": progress}
+    home = done.path / layout.CONTROLS
     spent_s = _spent_seconds(done, workers)
     epochs = _epochs(front[-1], config)
     chance = _changed(config, done.path, {"name": "random", "sampler": "random"}, epochs)
     if not _begun(home / "random"):
         progress(Message(f"control: random recipes for {spent_s:.0f} s"))
-        run(chance, directory=home, timeout_s=spent_s, workers=workers, progress=progress)
-    off = {"draft": False, "early_stopping": False, "harvest": False}
+        amount = Amount(timeout_s=spent_s, workers=workers)
+        run_study(chance, directory=home, amount=amount, **shared)
+    off = {"estimate": False, "early_stopping": False, "derive": False}
     study = {"name": "random_criterion", "trials": len(front), **off}
     unguided = _changed(config, done.path, study, {"criterion": "random", **epochs})
     recipes = [trial.params for trial in front]
+    amount = Amount(workers=workers)
     progress(Message("control: the front's recipes, with units chosen at random"))
     if _begun(home / "random_criterion"):
-        resume(home / "random_criterion", workers=workers, progress=progress)
+        resume_run(home / "random_criterion", amount=amount, **shared)
     else:
-        run(unguided, directory=home, workers=workers, recipes=recipes, progress=progress)
-    if not (home / SCRATCH_FILE).exists():
-        smallest = min(front, key=lambda trial: float(trial.metrics["parameters"]))
+        run_study(unguided, directory=home, amount=amount, recipes=recipes, **shared)
+    if not (home / layout.SCRATCH).exists():
+        smallest = min(front, key=lambda trial: trial.metrics["parameters"].value)
         progress(Message(f"control: the architecture of trial {smallest.number} from scratch"))
-        bench = prepare(config, done.path, load_batches(config), ignore)
-        write_json(home / SCRATCH_FILE, from_scratch(smallest, config, bench, done.path))
+        with closing(prepare(problem_from(config), done.path, ignore)) as context:
+            scratch = from_scratch(smallest, context, done.path)
+        write_json(home / layout.SCRATCH, scratch.to_dict())
 
 
-def from_scratch(
-    trial: TrialRecord, config: StudyConfig, bench: Workbench, folder: Path
-) -> dict[str, Any]:
+def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> FromScratch:
     """Train a trial's architecture from fresh weights, for the time that the trial had.
 
     That is its own training and, where the study trained the baseline, the baseline's too. Batch
@@ -87,90 +94,89 @@ def from_scratch(
 
     Args:
         trial: complete.
-        config: the study.
-        bench: what its trials share.
+        context: what the study's trials share.
         folder: of the run.
-
-    Returns:
-        plain data: ``trial``, ``budget_s``, ``seconds``, ``epochs``, ``metrics``, ``curve``.
     """
-    budget_s = sum(trial.seconds.get(stage, 0.0) for stage in ("sparsify", "recover"))
+    budget_s = sum(trial.seconds.get(stage, 0.0) for stage in TRAINING_STAGES)
     budget_s += _training_seconds(folder)
-    model, folds = _fresh(trial, config, bench)
-    rate, decay = config.model.learning_rate, config.training.weight_decay
-    seconds, _ = _train(_fresh(trial, config, bench)[0], bench, 1, rate, decay)
+    model, folds = _fresh(trial, context)
+    seconds, _ = _train(_fresh(trial, context)[0], context, 1)
     epochs = max(1, round(budget_s / seconds))
-    seconds, curve = _train(model, bench, epochs, rate, decay)
+    seconds, curve = _train(model, context, epochs)
     if folds:
-        model = fold_batch_norms(model, bench.batches.example)
-    judgement = bench.judge(model.eval(), trial.precision)
-    return {
-        "trial": trial.number,
-        "budget_s": budget_s,
-        "seconds": seconds,
-        "epochs": epochs,
-        "metrics": judgement.metrics,
-        "curve": [asdict(record) for record in curve],
-    }
+        model, _ = fold_batch_norms(model, Folding(), example=context.problem.data.example)
+    evaluation = context.evaluator(model.eval(), trial.precision)
+    return FromScratch(
+        trial=trial.number,
+        budget_s=budget_s,
+        seconds=seconds,
+        epochs=epochs,
+        metrics=evaluation.metrics,
+        curve=curve,
+    )
 
 
 def _changed(
     config: StudyConfig, folder: Path, study: Mapping[str, Any], search: Mapping[str, Any]
 ) -> StudyConfig:
     """Return the study with other settings, on the baseline and teacher that the run has."""
-    data = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    data = config.to_dict()
     data["study"] = {**data["study"], **study}
-    data["search"] = {**data["search"], **search}
+    replaced = set(map(path_of, search))
+    kept = {n: v for n, v in data["search"].items() if path_of(n) not in replaced}
+    data["search"] = {**kept, **search}
     data["study"].pop("timeout", None)
-    for section, home in (("model", "baseline"), ("teacher", "teacher")):
+    for section, home in (("model", layout.BASELINE), ("teacher", layout.TEACHER)):
         if section in data:
-            weights = (folder / home / "weights.safetensors").resolve()
+            weights = (folder / home / layout.WEIGHTS).resolve()
             data[section] |= {"weights": str(weights), "epochs": 0}
     return study_from(data)
 
 
 def _epochs(trial: TrialRecord, config: StudyConfig) -> dict[str, int]:
-    """Return the epochs of the run's trials as knobs, so that a control does not plan its own."""
-    names = {"epochs", "recovery_epochs"} - config.search.knobs.keys()
-    return {name: trial.recipe["training"][name] for name in names}
+    """Return the epochs of the run's trials as constants, so that a control plans none itself."""
+    paths = {f"training.{name}": name for name in ("epochs", "recovery_epochs")}
+    missing = {path: name for path, name in paths.items() if path not in config.search.paths}
+    return {path: trial.recipe["training"][name] for path, name in missing.items()}
 
 
 def _spent_seconds(done: Run, workers: int) -> float:
     """Return how long the search took, its start included, but not the baseline's training."""
     trials = [trial for trial in done.trials() if trial.counts]
     first = min(trial.started for trial in trials if trial.started is not None)
-    starting_s = (first.astimezone(datetime.UTC) - done.created).total_seconds()
-    starting_s -= _training_seconds(done.path)
+    starting_s = (first - done.created).total_seconds() - _training_seconds(done.path)
     return starting_s + sum(trial.duration_s or 0.0 for trial in trials) / workers
 
 
 def _begun(folder: Path) -> bool:
-    return (folder / RUN_FILE).exists()
+    return (folder / layout.HEADER).exists()
 
 
 def _training_seconds(folder: Path) -> float:
-    path = folder / "baseline" / TRAINING_FILE
+    path = folder / layout.BASELINE / layout.TRAINING
     return float(read_json(path)["seconds"]) if path.exists() else 0.0
 
 
-def _fresh(trial: TrialRecord, config: StudyConfig, bench: Workbench) -> tuple[nn.Module, bool]:
+def _fresh(trial: TrialRecord, context: Context) -> tuple[nn.Module, bool]:
     """Return a trial's architecture with fresh weights, and whether norms are to be folded."""
-    plan = Plan.from_json((intact_folder(trial) / "plan.json").read_text(encoding="utf-8"))
+    plan = read_plan(intact(trial.folder, trial.sha256, f"trial {trial.number}"))
     shape = Plan(tuple(step for step in plan.steps if not isinstance(step, Fold)))
-    seed_everything(config.study.seed)
-    model = build_structure(config.model, bench.batches.splits)
+    seed_everything(context.seed)
+    model = context.problem.model.structure()
     rebuild(model, shape)
     for module in model.modules():
         reset = getattr(module, "reset_parameters", None)
         if reset is not None:
             reset()
-    return model.to(bench.batches.device), len(shape.steps) < len(plan.steps)
+    return model.to(context.problem.data.device), len(shape.steps) < len(plan.steps)
 
 
 def _train(
-    model: nn.Module, bench: Workbench, epochs: int, learning_rate: float, weight_decay: float
+    model: nn.Module, context: Context, epochs: int
 ) -> tuple[float, tuple[EpochRecord, ...]]:
+    config, problem = context.problem.config, context.problem
+    rate, decay = config.model.learning_rate, config.training.weight_decay
     start = time.perf_counter()
-    batches = bench.batches.reseeded(bench.seed)
-    curve = fit(model, batches, Fit("from scratch", epochs, learning_rate, weight_decay))
+    run = Fit("from scratch", epochs, rate, decay)
+    curve = fit(model, problem.data, problem.task, run, seed=context.seed)
     return time.perf_counter() - start, curve

@@ -1,7 +1,8 @@
-"""What makes a weight worth keeping: pure functions from evidence to scores, highest kept.
+"""What makes a weight worth keeping: pure functions from statistics to scores, highest kept.
 
-The parameters of a criterion name the evidence that it needs, and whoever scores a layer gathers
-just that. All but ``norm_scale`` has the weight's shape or broadcasts over it:
+The parameters of a criterion name the statistics that it needs, and just these are gathered.
+``CRITERIA.register`` adds another. All statistics but ``norm_scale`` have the weight's shape or
+broadcast over it:
 
 ============== ====================================================================================
 ``weight``     the weight now
@@ -20,10 +21,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from autocompress.registry import by_name
+from autocompress.errors import ConfigurationError
+from autocompress.registry import by_name, declare, declared, did_you_mean
 
 Criterion = Callable[..., Tensor]
-EVIDENCE = ("weight", "initial", "previous", "saliency", "input_norm", "norm_scale", "noise")
+STATISTICS = ("weight", "initial", "previous", "saliency", "input_norm", "norm_scale", "noise")
 
 
 def large_final(weight: Tensor) -> Tensor:
@@ -66,31 +68,37 @@ def small_init_small_final(weight: Tensor, initial: Tensor) -> Tensor:
     return -torch.maximum(weight.abs(), initial.abs())
 
 
+@declare(measures_change=True)
 def magnitude_increase(weight: Tensor, initial: Tensor) -> Tensor:
     """Keep what grew: abs(w) - abs(w0) (Zhou et al. 2019, "magnitude increase")."""
     return weight.abs() - initial.abs()
 
 
+@declare(measures_change=True)
 def movement(weight: Tensor, initial: Tensor) -> Tensor:
     """Keep what moved: abs(w - w0) (Zhou et al. 2019, "movement")."""
     return (weight - initial).abs()
 
 
+@declare(measures_change=True)
 def movmag(weight: Tensor, initial: Tensor) -> Tensor:
     """Keep what is large and moved: abs(w (w - w0)) (FasterAI's "movmag")."""
     return (weight * (weight - initial)).abs()
 
 
+@declare(measures_change=True)
 def updating_magnitude_increase(weight: Tensor, previous: Tensor) -> Tensor:
     """Keep what grew since the last update: abs(w) - abs(w_prev) (FasterAI)."""
     return weight.abs() - previous.abs()
 
 
+@declare(measures_change=True)
 def updating_movement(weight: Tensor, previous: Tensor) -> Tensor:
     """Keep what moved since the last update: abs(w - w_prev) (FasterAI)."""
     return (weight - previous).abs()
 
 
+@declare(measures_change=True)
 def updating_movmag(weight: Tensor, previous: Tensor) -> Tensor:
     """Keep what is large and moved since the last update: abs(w (w - w_prev)) (FasterAI)."""
     return (weight * (weight - previous)).abs()
@@ -133,21 +141,26 @@ CRITERIA = by_name(
 )
 
 
-MEASURE_CHANGE = frozenset(  # before the first training step these cannot tell weights apart
-    {
-        "magnitude_increase",
-        "movement",
-        "movmag",
-        "updating_magnitude_increase",
-        "updating_movement",
-        "updating_movmag",
-    }
-)
-
-
 def needs(criterion: Criterion) -> frozenset[str]:
-    """Return the names of the evidence that a criterion needs, all of them in ``EVIDENCE``."""
-    return frozenset(inspect.signature(criterion).parameters)
+    """Return the names of the statistics that a criterion needs.
+
+    Raises:
+        ConfigurationError: one of its parameters is not in ``STATISTICS``.
+    """
+    wanted = inspect.signature(criterion).parameters
+    unknown = [name for name in wanted if name not in STATISTICS]
+    if unknown:
+        raise ConfigurationError(
+            f"the criterion {criterion.__name__} wants {name!r}{did_you_mean(name, STATISTICS)}; "
+            f"there are: {', '.join(STATISTICS)}"
+            for name in unknown
+        )
+    return frozenset(wanted)
+
+
+def measures_change(criterion: Criterion) -> bool:
+    """Return whether a criterion cannot tell weights apart before the first training step."""
+    return bool(declared(criterion, "measures_change", default=False))
 
 
 def scores_units_only(criterion: Criterion) -> bool:

@@ -1,109 +1,33 @@
-"""Learn from a teacher: losses on outputs and on feature maps, and who gathers them."""
+"""Learn from a teacher: how its outputs or features join the loss, and who gathers them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
 from autocompress.errors import ConfigurationError, UsageError
 from autocompress.graph.tracing import Inputs, as_arguments
-from autocompress.registry import by_name
-from autocompress.techniques.features import Features, LayerPair, choose_pairs, same_resolution
+from autocompress.settings import check, setting
+from autocompress.techniques.distillation_losses import (
+    DISTILLATION_LOSSES,
+    compares_features,
+    has_projection,
+    has_temperature,
+)
+from autocompress.techniques.features import Features, LayerPair, choose_pairs
 from autocompress.techniques.modes import eval_mode
-from autocompress.techniques.validation import (
-    is_number,
-    not_a_fraction,
-    not_registered,
-    raise_if,
-)
 
-
-def soft_target(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Match softened classes: T^2 KL(softmax(t / T) || softmax(s / T)) (Hinton et al. 2015).
-
-    Args:
-        student: logits ``[batch, classes, ...]``.
-        teacher: logits of the same shape.
-        temperature: > 0; higher is softer.
-    """
-    log_student = F.log_softmax(student / temperature, 1)
-    log_teacher = F.log_softmax(teacher / temperature, 1)
-    divergence = F.kl_div(log_student, log_teacher, log_target=True, reduction="none").sum(1)
-    return temperature**2 * divergence.mean()
-
-
-def logits(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Match logits: mean((s - t)^2) (Ba & Caruana 2014); the temperature has no effect.
-
-    Args:
-        student: logits ``[batch, classes, ...]``.
-        teacher: logits of the same shape.
-        temperature: not used.
-    """
-    return F.mse_loss(student, teacher)
-
-
-def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
-    """Match where features are strong: norm(a_s - a_t)^2 (Zagoruyko & Komodakis 2017, eq. 2).
-
-    ``a`` is the sum of squares over channels, flattened and divided by its L2 norm; the result is
-    the mean over the batch, in [0, 2]. Maps of two resolutions are averaged down to the smaller.
-
-    Args:
-        student: ``[batch, channels, height, width]``.
-        teacher: the same, any number of channels.
-    """
-    student, teacher = same_resolution(student, teacher)
-    return (_attention(student) - _attention(teacher)).square().sum(1).mean()
-
-
-def _attention(maps: Tensor) -> Tensor:
-    return F.normalize(maps.square().sum(1).flatten(1), dim=1)
-
-
-def feature(student: Tensor, teacher: Tensor) -> Tensor:
-    """Match features through a learned 1x1 projection: mean((P s - t)^2) (Romero et al. 2015).
-
-    Args:
-        student: projected maps ``[batch, channels, height, width]``.
-        teacher: maps with the same channels.
-    """
-    return F.mse_loss(*same_resolution(student, teacher))
-
-
-def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
-    """Match which images look alike: norm(G_s - G_t)_F^2 / b^2 (Tung & Mori 2019, eq. 4).
-
-    ``G`` is the Gram matrix of the batch's flattened features, each row divided by its L2 norm.
-
-    Args:
-        student: ``[batch, ...]``.
-        teacher: ``[batch, ...]``, any other sizes.
-    """
-    return (_similarity(student) - _similarity(teacher)).square().mean()
-
-
-def _similarity(maps: Tensor) -> Tensor:
-    flat = maps.flatten(1)
-    return F.normalize(flat @ flat.T, dim=1)
-
-
-OUTPUT_LOSSES = by_name("distillation loss", soft_target, logits)
-FEATURE_LOSSES = by_name("distillation loss", attention_transfer, feature, similarity_preserving)
-DISTILLATION_LOSSES = by_name(
-    "distillation loss", *OUTPUT_LOSSES.values(), *FEATURE_LOSSES.values()
-)
+__all__ = ["DISTILLATION_LOSSES", "Distillation", "Distiller", "logits_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Distillation:
-    """How the teacher's opinion joins the loss.
+    """How the teacher's outputs join the loss.
 
     Attributes:
         loss: a name of ``DISTILLATION_LOSSES``.
@@ -116,30 +40,42 @@ class Distillation:
         ConfigurationError: names everything that is wrong.
     """
 
-    loss: str = "soft_target"
-    weight: float = 0.5
-    temperature: float = 4.0
-    layers: tuple[LayerPair, ...] = ()
+    loss: str = setting(
+        "soft_target",
+        help="the loss that brings in the teacher",
+        names=DISTILLATION_LOSSES,
+        off="none",
+        switch=True,
+    )
+    weight: float = setting(0.5, help="share of the distillation loss", low=0, high=1)
+    temperature: float = setting(
+        4.0,
+        help="softens the outputs of teacher and student",
+        low=0,
+        above=True,
+        active=lambda values: _has_temperature(values["loss"]),
+    )
+    layers: tuple[LayerPair, ...] = setting(
+        (), help="pairs of modules whose features are compared; none: chosen by resolution"
+    )
 
     def __post_init__(self) -> None:
         """Check every field."""
-        problems = not_registered("loss", self.loss, DISTILLATION_LOSSES)
-        problems += not_a_fraction("weight", self.weight)
-        if not is_number(self.temperature) or not self.temperature > 0:
-            problems.append(f"temperature: expected a number > 0, got {self.temperature!r}")
-        if not isinstance(self.layers, tuple) or not all(map(_is_pair, self.layers)):
-            problems.append(f"layers: expected pairs of module names, got {self.layers!r}")
-        elif self.layers and self.loss in OUTPUT_LOSSES:
-            problems.append(f"layers: the loss {self.loss!r} looks at outputs, not at layers")
-        raise_if(problems)
+        check(self, _layers_suit_loss)
 
 
-def _is_pair(value: object) -> bool:
-    return isinstance(value, tuple) and list(map(type, value)) == [str, str]
+def _has_temperature(loss: str) -> bool:
+    return loss in DISTILLATION_LOSSES and has_temperature(DISTILLATION_LOSSES[loss])
+
+
+def _layers_suit_loss(layers: tuple[LayerPair, ...], loss: str) -> str:
+    if not layers or compares_features(DISTILLATION_LOSSES[loss]):
+        return ""
+    return f"layers: the loss {loss!r} looks at outputs, not at layers"
 
 
 class Distiller:
-    """Adds a teacher's opinion to a student's loss, inside ``with``.
+    """Adds a teacher's outputs to a student's loss, inside ``with``.
 
     The teacher runs in eval mode and without gradients; afterwards its modes are what they were.
     Neither network is changed.
@@ -148,7 +84,9 @@ class Distiller:
         student: the network that is trained.
         teacher: any network with the same inputs and outputs.
         settings: which loss, and how much of it.
-        example_inputs: a batch, or a tuple of all positional arguments.
+        example: a batch, or a tuple of all positional arguments.
+        outputs: what of a network's outputs the losses on outputs compare, as a tensor
+            ``[batch, channels, ...]``; by default the first tensor.
         seed: of the initial weights of learned projections.
 
     Attributes:
@@ -163,8 +101,9 @@ class Distiller:
         student: nn.Module,
         teacher: nn.Module,
         settings: Distillation,
-        example_inputs: Inputs,
+        example: Inputs,
         *,
+        outputs: Callable[[Any], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
         if student is teacher:
@@ -172,14 +111,17 @@ class Distiller:
         self.settings = settings
         self.pairs: tuple[LayerPair, ...] = ()
         self._student, self._teacher = student, teacher
+        self._outputs = outputs or logits_of
         self._resources: ExitStack | None = None
-        if settings.loss in FEATURE_LOSSES:
-            self.pairs = choose_pairs(student, teacher, settings.layers, example_inputs)
+        self._loss = DISTILLATION_LOSSES[settings.loss]
+        self._has_temperature = has_temperature(self._loss)
+        if compares_features(self._loss):
+            self.pairs = choose_pairs(student, teacher, settings.layers, example)
         self._student_features = Features(student, [name for name, _ in self.pairs])
         self._teacher_features = Features(teacher, [name for _, name in self.pairs])
         self._projections = [
-            _projection(ours, theirs, seed) if settings.loss == "feature" else nn.Identity()
-            for ours, theirs in self._example_maps(example_inputs)
+            _projection(ours, theirs, seed) if has_projection(self._loss) else nn.Identity()
+            for ours, theirs in self._example_maps(example)
         ]
 
     def __enter__(self) -> Self:
@@ -203,7 +145,7 @@ class Distiller:
             self._resources = None
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Return the parameters of the learned projections; only ``feature`` has some."""
+        """Return the parameters of the learned projections; only a loss that projects has some."""
         return (p for projection in self._projections for p in projection.parameters())
 
     def loss(self, task_loss: Tensor, student_output: object, inputs: Inputs) -> Tensor:
@@ -233,29 +175,27 @@ class Distiller:
         return (1 - weight) * task_loss + weight * distilled
 
     def _distilled(self, student_output: object, teacher_output: object) -> Tensor:
-        name = self.settings.loss
-        if name in OUTPUT_LOSSES:
-            ours, theirs = logits_of(student_output).float(), logits_of(teacher_output).float()
-            return OUTPUT_LOSSES[name](ours, theirs, self.settings.temperature)
+        if not compares_features(self._loss):
+            ours, theirs = self._outputs(student_output), self._outputs(teacher_output)
+            more = {"temperature": self.settings.temperature} if self._has_temperature else {}
+            return self._loss(ours.float(), theirs.float(), **more)
         maps = zip(
             self._projections,
             self._student_features.take(),
             self._teacher_features.take(),
             strict=True,
         )
-        losses = [FEATURE_LOSSES[name](p(s.float()), t.float()) for p, s, t in maps]
+        losses = [self._loss(p(s.float()), t.float()) for p, s, t in maps]
         return torch.stack(losses).mean()
 
-    def _example_maps(self, example_inputs: Inputs) -> list[tuple[Tensor, Tensor]]:
+    def _example_maps(self, example: Inputs) -> list[tuple[Tensor, Tensor]]:
         with torch.no_grad(), ExitStack() as stack:
             for model in (self._student, self._teacher):
                 stack.enter_context(eval_mode(model))
             ours = stack.enter_context(self._student_features)
             theirs = stack.enter_context(self._teacher_features)
-            outputs = [
-                model(*as_arguments(example_inputs)) for model in (self._student, self._teacher)
-            ]
-            _check_outputs(*map(logits_of, outputs))
+            outputs = [model(*as_arguments(example)) for model in (self._student, self._teacher)]
+            _check_outputs(*map(self._outputs, outputs))
             return list(zip(ours.take(), theirs.take(), strict=True))
 
 

@@ -15,16 +15,34 @@ from autocompress.errors import UsageError
 from autocompress.graph.plan import LowRank, LowRankKind
 from autocompress.graph.surgery import replace_low_rank
 from autocompress.graph.tracing import Inputs, as_arguments
+from autocompress.settings import check, setting
 from autocompress.techniques.decomposition import FORMS, Spectrum, shrunk_moment, spectrum
 from autocompress.techniques.layers import shares_tensors
 from autocompress.techniques.modes import eval_mode
+from autocompress.techniques.report import Report
 from autocompress.techniques.validation import (
     check_patterns,
     matching_pattern,
-    not_a_fraction,
-    not_patterns,
-    raise_if,
 )
+
+_KEPT: dict[str, Any] = {"low": 0, "above": True, "high": 1, "off": 1.0, "switch": True}
+
+
+def _something_is_asked(
+    rank: float | None,
+    energy: float | None,
+    convolution_rank: float | None,
+    convolution_energy: float | None,
+) -> str:
+    if any(kept is not None for kept in (rank, energy, convolution_rank, convolution_energy)):
+        return ""
+    return "nothing to factorize: give one of rank, energy, convolution_rank, convolution_energy"
+
+
+def _not_both(name: str, rank: float | None, energy: float | None) -> str:
+    if rank is None or energy is None:
+        return ""
+    return f"{name}: give either {name} or {name.replace('rank', 'energy')}, not both"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,40 +69,34 @@ class Factorization:
         ConfigurationError: names everything that is wrong.
     """
 
-    rank: float | None = None
-    convolution_rank: float | None = None
-    energy: float | None = None
-    convolution_energy: float | None = None
-    convolution_kind: Literal["channel", "spatial"] = "channel"
-    min_rank: int = 16
-    exclude: tuple[str, ...] = ()
+    rank: float | None = setting(
+        None, help="share of singular values kept in linear layers", yields_to="energy", **_KEPT
+    )
+    convolution_rank: float | None = setting(
+        None, help="the same in convolutions", yields_to="convolution_energy", **_KEPT
+    )
+    energy: float | None = setting(
+        None, help="energy kept in linear layers, instead of rank", **_KEPT
+    )
+    convolution_energy: float | None = setting(None, help="the same in convolutions", **_KEPT)
+    convolution_kind: Literal["channel", "spatial"] = setting(
+        "channel",
+        help="how a convolution is factorized",
+        active=lambda values: (
+            (values["convolution_rank"], values["convolution_energy"]) != (None, None)
+        ),
+    )
+    min_rank: int = setting(16, help="lowest rank to cut to", low=1)
+    exclude: tuple[str, ...] = setting((), help="patterns of layers to keep")
 
     def __post_init__(self) -> None:
         """Check every field."""
-        fractions = {
-            "rank": self.rank,
-            "energy": self.energy,
-            "convolution_rank": self.convolution_rank,
-            "convolution_energy": self.convolution_energy,
-        }
-        asked = {name: value for name, value in fractions.items() if value is not None}
-        problems = [
-            p
-            for name, value in asked.items()
-            for p in not_a_fraction(name, value, above_zero=True)
-        ]
-        if not asked:
-            problems.append(f"nothing to factorize: give one of {', '.join(fractions)}")
-        for rank, energy in (("rank", "energy"), ("convolution_rank", "convolution_energy")):
-            if rank in asked and energy in asked:
-                problems.append(f"give either {rank} or {energy}, not both")
-        if self.convolution_kind not in ("channel", "spatial"):
-            problems.append(
-                f"convolution_kind: expected 'channel' or 'spatial', got {self.convolution_kind!r}"
-            )
-        if not isinstance(self.min_rank, int) or self.min_rank < 1:
-            problems.append(f"min_rank: expected a whole number from 1, got {self.min_rank!r}")
-        raise_if(problems + not_patterns("exclude", self.exclude))
+        check(
+            self,
+            _something_is_asked,
+            lambda: _not_both("rank", self.rank, self.energy),
+            lambda: _not_both("convolution_rank", self.convolution_rank, self.convolution_energy),
+        )
 
     def wants(self, layer: nn.Module) -> bool:
         """Return whether layers of this type are to be factorized."""
@@ -111,6 +123,7 @@ class Decision:
         module: the layer's name.
         step: how it is replaced, or None if it is left.
         reason: why it is left, else empty.
+        parameters: of its weight, before and after; 0 where they were not counted.
         full_rank: the smaller side of its matrix; 0 where there is none to cut.
         weighted: whether the calibration data weighed its inputs.
     """
@@ -118,48 +131,77 @@ class Decision:
     module: str
     step: LowRank | None
     reason: str = ""
+    parameters: tuple[int, int] = (0, 0)
     full_rank: int = 0
     weighted: bool = False
 
+    @property
+    def says(self) -> str:
+        """What becomes of it, or why it is left."""
+        if self.step is None:
+            return f"left: {self.reason}"
+        before, after = self.parameters
+        rank = f"rank {self.step.rank} of {self.full_rank}"
+        return f"{rank}, {after} parameters in place of {before}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factorized(Report):
+    """What factorization did.
+
+    Attributes:
+        decisions: what became of each layer that the settings want.
+    """
+
+    decisions: tuple[Decision, ...]
+
 
 def factorize(
-    model: nn.Module, settings: Factorization, *, calibration: Inputs | None = None
-) -> nn.Module:
+    model: nn.Module, settings: Factorization, *, example: Inputs | None = None
+) -> tuple[nn.Module, Factorized]:
     """Return a copy of a model whose layers are replaced wherever that saves parameters.
 
     Args:
         model: what to copy.
         settings: which layers, and at which rank.
-        calibration: a batch, or a tuple of all positional arguments. The inputs that the layers
-            get from it weigh the errors (but in ``spatial``), as far as the batch is large enough
-            to tell; None: all inputs count alike.
+        example: a batch for calibration, or a tuple of all positional arguments. The inputs that
+            the layers get from it weigh the errors (but in ``spatial``), as far as the batch is
+            large enough to measure that; None: all inputs count alike.
+
+    Returns:
+        The new model, and what became of each layer.
 
     Raises:
         ConfigurationError: a pattern to keep layers matches none.
         UsageError: a weight is not finite.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 10))
+        >>> thin, report = factorize(model, Factorization(rank=0.25))
+        >>> report.sentences[0]
+        '0: rank 16 of 64, 2048 parameters in place of 4096'
     """
     thin = copy.deepcopy(model)
-    for decision, factors in _decided(model, settings, calibration):
+    decided = _decided(model, settings, example)
+    for decision, factors in decided:
         if decision.step is not None:
             replace_low_rank(thin, decision.step, factors)
-    return thin
-
-
-def decide_ranks(
-    model: nn.Module, settings: Factorization, *, calibration: Inputs | None = None
-) -> tuple[Decision, ...]:
-    """Return what ``factorize`` would do to each layer that the settings want, and why not."""
-    return tuple(decision for decision, _ in _decided(model, settings, calibration))
+    decisions = tuple(decision for decision, _ in decided)
+    return thin, Factorized(
+        steps=tuple(decision.step for decision in decisions if decision.step is not None),
+        sentences=tuple(f"{decision.module}: {decision.says}" for decision in decisions),
+        decisions=decisions,
+    )
 
 
 def _decided(
-    model: nn.Module, settings: Factorization, calibration: Inputs | None
+    model: nn.Module, settings: Factorization, example: Inputs | None
 ) -> list[tuple[Decision, tuple[Tensor, ...]]]:
     check_patterns(model, settings.exclude)
     wanted = {name: layer for name, layer in model.named_modules() if settings.wants(layer)}
     reasons = {name: _why_not(model, name, settings) for name in wanted}
     layers = {name: layer for name, layer in wanted.items() if reasons[name] is None}
-    moments = {} if calibration is None else _output_moments(model, layers, calibration)
+    moments = {} if example is None else _output_moments(model, layers, example)
     return [
         (Decision(name, None, reason), ())
         if (reason := reasons[name]) is not None
@@ -203,13 +245,13 @@ def _cut(
     moment = shrunk_moment(matrix, seen.mean, seen.samples) if weighted and seen else None
     found = spectrum(matrix, moment)
     rank, full_rank = settings.rank_of(layer, found), len(found.energy)
-    after = rank * sum(matrix.shape)
-    if after >= weight.numel():
-        reason = f"rank {rank} would take {after} parameters in place of {weight.numel()}"
-        return Decision(name, None, reason, full_rank, weighted), ()
+    counts = weight.numel(), rank * sum(matrix.shape)
+    if counts[1] >= counts[0]:
+        reason = f"rank {rank} would take {counts[1]} parameters in place of {counts[0]}"
+        return Decision(name, None, reason, counts, full_rank, weighted), ()
     first, second = found.factors(rank)
     factors = form.first(first, weight.shape), form.second(second, weight.shape)
-    return Decision(name, LowRank(name, kind, rank), "", full_rank, weighted), factors
+    return Decision(name, LowRank(name, kind, rank), "", counts, full_rank, weighted), factors
 
 
 def _kind(layer: nn.Module, settings: Factorization) -> LowRankKind:
@@ -241,7 +283,7 @@ class _Moment:
 
 
 def _output_moments(
-    model: nn.Module, layers: Mapping[str, nn.Module], calibration: Inputs
+    model: nn.Module, layers: Mapping[str, nn.Module], example: Inputs
 ) -> dict[str, _Moment]:
     """Run the calibration batch; layers that it does not reach are left out."""
     moments = {name: _Moment() for name in layers}
@@ -249,5 +291,5 @@ def _output_moments(
         for name, layer in layers.items():
             handle = layer.register_forward_hook(partial(_Moment.add, moments[name]))
             stack.callback(handle.remove)
-        model(*as_arguments(calibration))
+        model(*as_arguments(example))
     return {name: moment for name, moment in moments.items() if moment.samples}

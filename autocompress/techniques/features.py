@@ -118,7 +118,7 @@ def _pooled(maps: Tensor, size: Resolution) -> Tensor:
 
 
 def choose_pairs(
-    student: nn.Module, teacher: nn.Module, named: Sequence[LayerPair], example_inputs: Inputs
+    student: nn.Module, teacher: nn.Module, named: Sequence[LayerPair], example: Inputs
 ) -> tuple[LayerPair, ...]:
     """Return the layers to compare: the named ones, or else one pair for each resolution.
 
@@ -133,8 +133,8 @@ def choose_pairs(
         _check_names(student, [name for name, _ in named], "student")
         _check_names(teacher, [name for _, name in named], "teacher")
         return tuple(named)
-    ours = _last_by_resolution(student, example_inputs)
-    theirs = _last_by_resolution(teacher, example_inputs)
+    ours = _last_by_resolution(student, example)
+    theirs = _last_by_resolution(teacher, example)
     if not ours or not theirs:
         lacking = student if not ours else teacher
         raise ConfigurationError(
@@ -157,11 +157,11 @@ def _check_names(model: nn.Module, names: Sequence[str], role: str) -> None:
             )
 
 
-def _last_by_resolution(model: nn.Module, example_inputs: Inputs) -> dict[Resolution, str]:
+def _last_by_resolution(model: nn.Module, example: Inputs) -> dict[Resolution, str]:
     """Map each resolution of a network to the last module that puts it out, in that order."""
     names = [name for name, _ in model.named_modules() if name]
     with torch.no_grad(), eval_mode(model), Features(model, names) as features:
-        model(*as_arguments(example_inputs))
+        model(*as_arguments(example))
         maps, calls = features.take_all()
     found: dict[Resolution, str] = {}
     for name, value in maps.items():

@@ -8,14 +8,20 @@ before) makes its group's -inf.
 
 Of the axes of a convolution, each of the 16 choices of those that a group spans has a name; depth
 counts as spanned where both height and width are.
+
+``CONVOLUTION_GRANULARITIES.register`` and ``LINEAR_GRANULARITIES.register`` add others. One may
+declare, with ``registry.declare``, ``units_of``: kinds of layers of which it zeroes whole units;
+``across_layers``: whether each layer is one group, and layers are ranked among each other;
+``multiple_of``: what the number of a layer's inputs must be a multiple of.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from autocompress.registry import by_name
+from autocompress.registry import Registry, by_name, declare, declared
+from autocompress.techniques.layers import Kind
 
 Granularity = Callable[[Tensor], Tensor]
 OUT, IN, DEPTH, HEIGHT, WIDTH = range(5)
@@ -41,6 +47,7 @@ def column(scores: Tensor) -> Tensor:
     return scores.mean(OUT if scores.dim() == 2 else HEIGHT, keepdim=True)
 
 
+@declare(units_of=("linear",))
 def row(scores: Tensor) -> Tensor:
     """Zero one row of one kernel (in a linear layer: a unit, which is one output)."""
     return scores.mean(IN if scores.dim() == 2 else WIDTH, keepdim=True)
@@ -51,6 +58,7 @@ def kernel(scores: Tensor) -> Tensor:
     return scores.mean((DEPTH, HEIGHT, WIDTH), keepdim=True)
 
 
+@declare(units_of=("convolution",))
 def filter(scores: Tensor) -> Tensor:  # noqa: A001 - the name users know
     """Zero one filter: all weights of one output channel, and what stands or falls with it."""
     return scores.mean((IN, DEPTH, HEIGHT, WIDTH), keepdim=True)
@@ -96,11 +104,13 @@ def shared_kernel(scores: Tensor) -> Tensor:
     return scores.mean((OUT, DEPTH, HEIGHT, WIDTH), keepdim=True)
 
 
+@declare(across_layers=True)
 def layer(scores: Tensor) -> Tensor:
     """Zero all weights of a layer; layers are always ranked among each other."""
     return scores.mean(tuple(range(scores.dim())), keepdim=True)
 
 
+@declare(multiple_of=4)
 def two_of_four(scores: Tensor) -> Tensor:
     """Zero the two lowest of four neighbouring inputs, so half at most (Mishra et al. 2021).
 
@@ -116,7 +126,7 @@ def two_of_four(scores: Tensor) -> Tensor:
     return spared.scatter(IN + 1, lowest.indices, pair_score).flatten(IN, IN + 1)
 
 
-CONVOLUTION_GRANULARITIES = by_name(
+CONVOLUTION_GRANULARITIES: Registry[Granularity] = by_name(
     "granularity",
     weight,
     shared_weight,
@@ -136,5 +146,25 @@ CONVOLUTION_GRANULARITIES = by_name(
     layer,
     two_of_four,
 )
-LINEAR_GRANULARITIES = by_name("linear granularity", weight, column, row, layer, two_of_four)
-UNIT_GRANULARITIES = {"convolution": "filter", "linear": "row"}  # work on units, not on weights
+LINEAR_GRANULARITIES: Registry[Granularity] = by_name(
+    "linear granularity", weight, column, row, layer, two_of_four
+)
+GRANULARITIES: Mapping[Kind, Registry[Granularity]] = {
+    "convolution": CONVOLUTION_GRANULARITIES,
+    "linear": LINEAR_GRANULARITIES,
+}
+
+
+def zeroes_units(granularity: Granularity, kind: Kind) -> bool:
+    """Return whether a granularity zeroes units of a kind of layers, not groups of one weight."""
+    return kind in declared(granularity, "units_of", default=())
+
+
+def ranks_layers(granularity: Granularity) -> bool:
+    """Return whether a layer is one group, to be ranked among other layers."""
+    return bool(declared(granularity, "across_layers", default=False))
+
+
+def inputs_multiple_of(granularity: Granularity) -> int:
+    """Return what the number of a layer's inputs must be a multiple of."""
+    return int(declared(granularity, "multiple_of", default=1))

@@ -1,19 +1,20 @@
 """Pruning: physically remove every unit that is exactly zero. Outputs stay equal."""
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from autocompress.errors import ConfigurationError, UsageError, VerificationError
+from autocompress.errors import UsageError, VerificationError
 from autocompress.graph.masking import NOT_ZEROED, copy_without
-from autocompress.graph.removal import Choice
+from autocompress.graph.removal import Choice, removal
 from autocompress.graph.tracing import Inputs, named_tensors
 from autocompress.graph.units import UnitGroup, find_units
 from autocompress.graph.verification import difference, float64_outputs, tolerance_for
+from autocompress.settings import check, setting
+from autocompress.techniques.report import Report
 
 TOLERANCE = 1e-9
 
@@ -27,35 +28,26 @@ class Pruning:
             zero units stay for it. 1 removes all of them.
     """
 
-    round_to: int = 1
+    round_to: int = setting(1, help="widths stay multiples of this", low=1)
 
     def __post_init__(self) -> None:
-        """Check the range."""
-        if isinstance(self.round_to, bool) or not isinstance(self.round_to, int):
-            raise ConfigurationError(f"round_to must be a whole number, not {self.round_to!r}")
-        if self.round_to < 1:
-            raise ConfigurationError(f"round_to must be at least 1, not {self.round_to}")
+        """Check every field."""
+        check(self)
 
 
-@dataclass(frozen=True)
-class Pruned:
+@dataclass(frozen=True, kw_only=True)
+class Pruned(Report):
     """What pruning did.
 
     Attributes:
-        model: the new, smaller model.
         removed: group name to the number of units removed.
         refused: group name to why its zero units stay although they were thought removable.
         difference: largest difference of the outputs before and after, in standard deviations.
     """
 
-    model: nn.Module
     removed: Mapping[str, int]
     refused: Mapping[str, str]
     difference: float
-
-
-class RefusedUnitsWarning(UserWarning):
-    """Zero units stay because the model without them computes something else."""
 
 
 def zero_units(model: nn.Module, units: Iterable[UnitGroup]) -> dict[str, Tensor]:
@@ -89,40 +81,45 @@ def _nonzero_along(tensor: Tensor, dim: int) -> Tensor:
 
 def prune(
     model: nn.Module,
-    example_inputs: Inputs,
     settings: Pruning | None = None,
     *,
-    units: Sequence[UnitGroup] | None = None,
-) -> nn.Module:
+    example: Inputs,
+    units: Iterable[UnitGroup] | None = None,
+) -> tuple[nn.Module, Pruned]:
     """Return a new model without the units that are exactly zero; its outputs are equal.
 
     Args:
         model: the model; it is not changed.
-        example_inputs: a batch as the model takes it, or a tuple of all positional arguments. The
-            outputs of both models are compared on it in float64.
         settings: how units are removed.
+        example: a batch as the model takes it, or a tuple of all positional arguments. The
+            outputs of both models are compared on it in float64.
         units: the model's units, if they were found before.
 
-    Warns:
-        RefusedUnitsWarning: zero units stay because removing them changed the outputs.
+    Returns:
+        The new model, and what went, what had to stay and why.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+        >>> for tensor in model[0].parameters():
+        ...     tensor.data[:2] = 0
+        >>> small, report = prune(model, example=torch.rand(1, 3, 8, 8))
+        >>> small[0].out_channels, report.sentences
+        (6, ('0: 2 of 8 units are removed',))
     """
-    result = prune_with_report(model, example_inputs, settings, units=units)
-    for name, reason in result.refused.items():
-        warnings.warn(f"zero units of {name} stay: {reason}", RefusedUnitsWarning, stacklevel=2)
-    return result.model
-
-
-def prune_with_report(
-    model: nn.Module,
-    example_inputs: Inputs,
-    settings: Pruning | None = None,
-    *,
-    units: Sequence[UnitGroup] | None = None,
-) -> Pruned:
-    """Prune as :func:`prune` does, and say what went, what had to stay and why."""
-    groups = tuple(find_units(model, example_inputs)) if units is None else tuple(units)
-    choices = choose(model, groups, settings or Pruning())
-    return _Attempt(model, example_inputs).prune(choices)
+    settings = settings or Pruning()
+    groups = tuple(find_units(model, example)) if units is None else tuple(units)
+    choices = choose(model, groups, settings)
+    attempt = _Attempt(model, example)
+    accepted, pruned, found = attempt.prune(choices)
+    removed = {choice.group.name: int(choice.removed.sum()) for choice in accepted}
+    step = removal(model, accepted)
+    return pruned, Pruned(
+        steps=(step,) if step.indices else (),
+        sentences=_sentences(model, groups, removed, attempt.refused, settings),
+        removed=removed,
+        refused=attempt.refused,
+        difference=found,
+    )
 
 
 def choose(model: nn.Module, units: Sequence[UnitGroup], settings: Pruning) -> list[Choice]:
@@ -168,14 +165,13 @@ class _Attempt:
         self.refused: dict[str, str] = {}
         self.last: tuple[list[Choice], nn.Module, float] | None = None
 
-    def prune(self, choices: Sequence[Choice]) -> Pruned:
+    def prune(self, choices: Sequence[Choice]) -> tuple[list[Choice], nn.Module, float]:
+        """Return what can go, the model without it, and the difference of the outputs."""
         accepted = self.acceptable(list(choices))
         if self.last is None or _names(self.last[0]) != _names(accepted):
             self.why_not(accepted)
         assert self.last is not None
-        _, pruned, found = self.last
-        removed = {choice.group.name: int(choice.removed.sum()) for choice in accepted}
-        return Pruned(pruned, removed, self.refused, found)
+        return accepted, *self.last[1:]
 
     def acceptable(self, choices: list[Choice]) -> list[Choice]:
         """Return the choices that can go together; halve them where they cannot."""
@@ -219,3 +215,54 @@ class _Attempt:
 
 def _names(choices: Sequence[Choice]) -> list[str]:
     return [choice.group.name for choice in choices]
+
+
+def _sentences(
+    model: nn.Module,
+    groups: Sequence[UnitGroup],
+    removed: Mapping[str, int],
+    refused: Mapping[str, str],
+    settings: Pruning,
+) -> tuple[str, ...]:
+    """Say what went of each group, and why zeros stay."""
+    said = []
+    zero = zero_units(model, groups)
+    for group in groups:
+        name, went = group.name, removed.get(group.name, 0)
+        left = int(zero[name].sum()) - went
+        if went:
+            said.append(f"{name}: {went} of {group.size} units are removed")
+        if name in refused:
+            said.append(f"{name}: {left} zero units stay: {refused[name]}")
+        elif left and not group.removable:
+            said.append(f"{name}: {left} units are zero, but stay: {'; '.join(group.reasons)}")
+        elif left:
+            why = f"the width is a multiple of {settings.round_to}"
+            why = "one is always left" if settings.round_to == 1 else why
+            said.append(f"{name}: {left} zero units stay: {why}")
+        said += _half_zero(model, group, zero[name])
+    return tuple(said) or ("no unit is exactly zero",)
+
+
+def _half_zero(model: nn.Module, group: UnitGroup, zero: Tensor) -> list[str]:
+    """Name layers whose units are zero but for their biases, norms or coupled layers."""
+    tensors = named_tensors(model)
+    nonzero = {
+        member.tensor: _nonzero_along(tensors[member.tensor], member.dim)[member.indices].any(1)
+        for member in group.members
+        if member.role not in NOT_ZEROED
+    }
+    said = []
+    for member in group.members:
+        if member.role != "weight" or not group.removable:
+            continue
+        units = ~nonzero[member.tensor] & ~zero
+        others = [name for name, there in nonzero.items() if bool((there & units).any())]
+        if bool(units.any()):
+            layer = member.tensor.rpartition(".")[0]
+            what = "filters" if group.kind == "convolution" else "outputs"
+            verb = "is" if len(others) == 1 else "are"
+            said.append(
+                f"{layer}: {int(units.sum())} {what} are zero, but {', '.join(others)} {verb} not"
+            )
+    return said

@@ -1,14 +1,14 @@
 """How sparsity grows: functions from progress in [0, 1] to a fraction of the target in [0, 1].
 
 A schedule is pure and knows nothing of when it starts or ends: ``fraction_at`` places it in its
-window of the training run. Every schedule rises and ends at the target, except those listed in
-``RETURN_TO_DENSE``.
+window of the training run. Every schedule rises and ends at the target, except those that declare
+``returns_to_dense``. ``SCHEDULES.register`` adds another.
 """
 
 import math
 from collections.abc import Callable
 
-from autocompress.registry import by_name
+from autocompress.registry import by_name, declare, declared
 
 Schedule = Callable[[float], float]
 
@@ -47,6 +47,7 @@ def linear(progress: float) -> float:
     return progress
 
 
+@declare(returns_to_dense=True)
 def dsd(progress: float) -> float:
     """Train dense, sparse, dense, a third each: 0, then 1, then 0 again (Han et al. 2017).
 
@@ -57,7 +58,11 @@ def dsd(progress: float) -> float:
 
 
 SCHEDULES = by_name("schedule", one_shot, iterative, agp, one_cycle, cosine, linear, dsd)
-RETURN_TO_DENSE = frozenset({"dsd"})  # all others never fall and end at 1
+
+
+def returns_to_dense(schedule: Schedule) -> bool:
+    """Return whether a schedule ends at 0; all others never fall and end at 1."""
+    return bool(declared(schedule, "returns_to_dense", default=False))
 
 
 def fraction_at(schedule: Schedule, progress: float, start: float, end: float) -> float:

@@ -5,13 +5,14 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.core import Callback
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from autocompress.errors import UsageError
-from autocompress.graph import UnitGroup, find_units
-from autocompress.measurement.lock import DeviceLock
+from autocompress.graph import UnitGroup, Units, find_units
 from autocompress.techniques.distillation import Distillation, Distiller
+from autocompress.techniques.masks import hold_zeros
 from autocompress.techniques.sparsification import Sparsification, Sparsifier
 
 MASK_UPDATES = 32  # per training run: often enough for a smooth schedule, rare enough to be cheap
@@ -21,7 +22,7 @@ class _TrainingOnly(Callback):
     """A callback whose resources open before a fit and close after it, even a cancelled one."""
 
     def _is_training_run(self) -> bool:
-        """Tell whether this is a real fit: not ``lr_find`` and not ``get_preds``."""
+        """Return whether this is a real fit: not ``lr_find`` and not ``get_preds``."""
         return not hasattr(self.learn, "lr_finder") and not hasattr(self.learn, "gather_preds")
 
     def close(self) -> None:
@@ -46,8 +47,13 @@ class _TrainingOnly(Callback):
         return images[:2].as_subclass(Tensor).to(device)
 
 
+def _plain(leaf: Any) -> Any:
+    """Strip fastai's tensor subclass."""
+    return leaf.as_subclass(Tensor) if isinstance(leaf, Tensor) else leaf
+
+
 class KnowledgeDistillation(_TrainingOnly):
-    """Add a teacher's opinion to the loss of every training batch.
+    """Add a teacher's outputs to the loss of every training batch.
 
     Args:
         teacher: any network with the same inputs and classes; used in eval mode, without
@@ -56,6 +62,8 @@ class KnowledgeDistillation(_TrainingOnly):
         weight: share of the distillation loss in [0, 1]; the task's loss has the rest.
         temperature: softens both outputs, > 0; for the losses that have one.
         settings: all of the above (and the layers) as one object, instead of them.
+        outputs: what of a network's outputs is imitated, ``[batch, channels, ...]``; by default
+            the first tensor.
 
     Raises:
         UsageError: the teacher is no network.
@@ -72,18 +80,26 @@ class KnowledgeDistillation(_TrainingOnly):
         temperature: float = 4.0,
         *,
         settings: Distillation | None = None,
+        outputs: Callable[[Any], Tensor] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(teacher, nn.Module):
             raise UsageError(f"teacher: expected a torch.nn.Module, got {type(teacher).__name__}")
         self.teacher = teacher
         self.settings = settings or Distillation(loss=loss, weight=weight, temperature=temperature)
+        self.outputs = outputs
 
     def before_fit(self) -> None:
         """Open the distiller; learned projections get an optimizer of their own."""
         if not self._is_training_run():
             return
-        distiller = Distiller(self.learn.model, self.teacher, self.settings, self.example())
+        distiller = Distiller(
+            self.learn.model,
+            self.teacher,
+            self.settings,
+            example=self.example(),
+            outputs=self.outputs,
+        )
         self.distiller = self._open(distiller)
         projections = list(distiller.parameters())
         self.projector = torch.optim.Adam(projections, lr=self.learn.lr) if projections else None
@@ -93,7 +109,7 @@ class KnowledgeDistillation(_TrainingOnly):
         if not self.training or "resources" not in self.__dict__:
             return
         images = self.learn.xb[0].as_subclass(Tensor)
-        outputs = self.learn.pred.as_subclass(Tensor)
+        outputs = tree_map(_plain, self.learn.pred)
         task_loss = self.learn.loss_grad.as_subclass(Tensor)
         self.learn.loss_grad = self.distiller.loss(task_loss, outputs, images)
         self.learn.loss = self.learn.loss_grad.clone()
@@ -130,7 +146,7 @@ class Sparsify(_TrainingOnly):
         sparsity: float | None = None,
         *,
         settings: Sparsification | None = None,
-        units: Sequence[UnitGroup] | None = None,
+        units: Units | Sequence[UnitGroup] | None = None,
         seed: int = 0,
         **more: Any,
     ) -> None:
@@ -148,8 +164,8 @@ class Sparsify(_TrainingOnly):
             return
         units = self.units
         if units is None:
-            units = tuple(find_units(self.learn.model, self.example()))
-        sparsifier = Sparsifier(self.learn.model, self.settings, units, seed=self.seed)
+            units = find_units(self.learn.model, self.example())
+        sparsifier = Sparsifier(self.learn.model, self.settings, units=units, seed=self.seed)
         self.sparsifier = self._open(sparsifier)
         steps = self.learn.n_epoch * len(self.learn.dls.train)
         self.interval = max(1, steps // MASK_UPDATES)
@@ -188,93 +204,8 @@ class HoldZeros(Callback):
 
     def before_fit(self) -> None:
         """Remember the zeros of all weights that have some."""
-        weights = [p for p in self.learn.model.parameters() if p.dim() > 1]
-        kept = [(weight, weight.detach() != 0) for weight in weights]
-        self.kept = [(weight, mask) for weight, mask in kept if not bool(mask.all())]
+        self.zeros = hold_zeros(self.learn.model)
 
     def after_step(self) -> None:
         """Zero them again."""
-        with torch.no_grad():
-            for weight, mask in self.kept:
-                weight.mul_(mask)
-
-
-class StopOnNaN(Callback):
-    """End a fit whose loss is no longer a number; ``stopped`` tells that it happened."""
-
-    order = 20  # after everything that changes the loss, such as a teacher
-    stopped = False
-
-    def after_loss(self) -> None:
-        """Cancel the fit at the first loss that is not finite."""
-        if self.training and not bool(torch.isfinite(self.learn.loss)):
-            self.stopped = True
-            raise CancelFitException
-
-
-class StopAfter(Callback):
-    """Leave a fit after so many epochs; ``None`` never does."""
-
-    order = 80  # after everything that looks at the epoch
-
-    def __init__(self, epochs: int | None) -> None:
-        super().__init__()
-        self.epochs = epochs
-
-    def after_epoch(self) -> None:
-        """Cancel the fit when the epoch was the last one wanted."""
-        if self.epochs is not None and self.learn.epoch + 1 >= self.epochs:
-            raise CancelFitException
-
-
-class Report(Callback):
-    """Call a function before each batch, and one after each epoch.
-
-    Args:
-        on_batch: takes nothing.
-        on_epoch: takes epoch (from 0), train loss, valid loss and accuracy.
-    """
-
-    order = 70  # after fastai's Recorder
-
-    def __init__(
-        self,
-        on_batch: Callable[[], None],
-        on_epoch: Callable[[int, float, float, float], None],
-    ) -> None:
-        super().__init__()
-        self.on_batch = on_batch
-        self.on_epoch = on_epoch
-
-    def before_batch(self) -> None:
-        """Report the batch that begins."""
-        self.on_batch()
-
-    def after_epoch(self) -> None:
-        """Report the epoch that ended."""
-        train_loss, valid_loss, accuracy = self.learn.recorder.values[-1]
-        self.on_epoch(self.learn.epoch, float(train_loss), float(valid_loss), float(accuracy))
-
-
-class ShareDevice(Callback):
-    """Hold the device together with other training runs, batch by batch.
-
-    A measurement that waits for the device alone gets it between two batches.
-    """
-
-    order = -100  # before anything computes
-
-    def __init__(self, lock: DeviceLock) -> None:
-        super().__init__()
-        self.lock = lock
-        self.held = ExitStack()
-
-    def before_batch(self) -> None:
-        """Wait while somebody measures."""
-        self.held.enter_context(self.lock.shared())
-
-    def after_batch(self) -> None:
-        """Let somebody measure."""
-        self.held.close()
-
-    close = after_batch
+        self.zeros.apply()

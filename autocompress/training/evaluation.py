@@ -1,54 +1,66 @@
-"""Scoring without training: accuracy of a model, and batch norms fitted to changed weights."""
+"""Scoring without training: the task's scores, and batch norms fitted to changed weights."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.utils._pytree import tree_map
 
-from autocompress.measurement.lock import DeviceLock
-from autocompress.training.batches import Loader
+from autocompress.data import Loader
+from autocompress.metrics import Estimate
+from autocompress.targets.lock import DeviceLock
+from autocompress.tasks import Task
+
+Run = nn.Module | Callable[[Tensor], Any]
+"""From inputs of a batch to outputs as the task knows them."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model reaches on one split.
+def evaluate(run: Run, loader: Loader, task: Task) -> dict[str, Estimate]:
+    """Compute every score of a task over all items of a loader, in one pass.
 
-    Attributes:
-        accuracy: fraction of images whose highest output is their label, in [0, 1].
-        loss: mean cross entropy, in nats.
-        n: number of images.
+    Outputs in half precision are scored in float32.
+
+    Args:
+        run: a network, which computes in eval mode and is in its own mode afterwards; or any
+            function, such as a deployed model.
+        loader: batches of a split.
+        task: its scores are reset and used.
+
+    Returns:
+        The scores by the names of their metrics, in the order of the task.
     """
-
-    accuracy: float
-    loss: float
-    n: int
-
-
-def evaluate(model: nn.Module, loader: Loader) -> Evaluation:
-    """Score a model on all images of a loader, in eval mode and without gradients.
-
-    The model's training mode is as before afterwards.
-    """
-    was_training = model.training
-    model.eval()
-    found = score(model, loader)
-    model.train(was_training)
-    return found
+    if not isinstance(run, nn.Module):
+        return _scores(run, loader, task)
+    was_training = run.training
+    run.eval()
+    try:
+        return _scores(run, loader, task)
+    finally:
+        run.train(was_training)
 
 
-def score(run: Callable[[Tensor], Tensor], loader: Loader) -> Evaluation:
-    """Score a function from images [n, channels, height, width] to outputs [n, classes]."""
-    correct, loss, n = torch.zeros(()), torch.zeros(()), 0
+def _scores(run: Run, loader: Loader, task: Task) -> dict[str, Estimate]:
+    for score in task.scores:
+        score.reset()
     with torch.inference_mode():
-        for images, labels in _sharing_device(loader):
-            outputs = run(images).float()
-            correct += (outputs.argmax(1) == labels).sum().cpu()
-            loss += cross_entropy(outputs, labels, reduction="sum").cpu()
-            n += len(labels)
-    return Evaluation(float(correct) / n, float(loss) / n, n)
+        for inputs, targets in _sharing_device(loader):
+            outputs = _comparable(run(inputs), inputs.device)
+            for score in task.scores:
+                score.update(outputs, targets)
+    return {score.metric.name: score.compute() for score in task.scores}
+
+
+def _comparable(outputs: Any, device: torch.device) -> Any:
+    """Bring outputs to the device of the targets, and from half precision to float32."""
+
+    def moved(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        return leaf.to(device, torch.float32 if leaf.is_floating_point() else leaf.dtype)
+
+    return tree_map(moved, outputs)
 
 
 def reestimate_batch_norms(model: nn.Module, loader: Loader, *, batches: int = 50) -> None:
@@ -73,22 +85,20 @@ def reestimate_batch_norms(model: nn.Module, loader: Loader, *, batches: int = 5
         norm.momentum = None  # a plain average over all batches
         norm.train()
     with torch.no_grad():
-        for images, _ in _sharing_device(islice(loader, batches)):
-            model(images)
+        for inputs, _ in _sharing_device(islice(loader, batches)):
+            model(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.train(was_training)
 
 
-def _sharing_device(
-    batches: Iterable[tuple[Tensor, Tensor]],
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images and labels; wait before a batch, as training does, while somebody measures."""
-    for images, labels in batches:
-        with DeviceLock(images.device).shared():
-            yield _plain(images), _plain(labels)
+def _sharing_device(batches: Iterable[tuple[Tensor, Any]]) -> Iterator[tuple[Tensor, Any]]:
+    """Yield batches as plain tensors; wait before one, as training does, while others measure."""
+    for inputs, targets in batches:
+        with DeviceLock(inputs.device).shared():
+            yield inputs.as_subclass(Tensor), tree_map(_plain, targets)
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def _plain(leaf: Any) -> Any:
     """Strip fastai's tensor subclass, which exists to draw pictures."""
-    return tensor.as_subclass(Tensor)
+    return leaf.as_subclass(Tensor) if isinstance(leaf, Tensor) else leaf

@@ -1,22 +1,27 @@
 """One training run: fastai's Learner with a fresh optimizer and our callbacks."""
 
-import random
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
+from fastai.data.core import DataLoaders
 from fastai.learner import CastToTensor, Learner, Recorder, TrainEvalCallback
-from fastai.losses import CrossEntropyLossFlat
-from torch import Tensor, nn
+from torch import nn
 
-from autocompress.errors import ConfigurationError, DivergedError
-from autocompress.measurement.lock import DeviceLock
-from autocompress.training.batches import Batches
-from autocompress.training.callbacks import Report, ShareDevice, StopAfter, StopOnNaN
-from autocompress.training.layout import LayOut
+from autocompress.data import Data
+from autocompress.data.randomness import seed_everything
+from autocompress.errors import DivergedError
+from autocompress.results import EpochRecord
+from autocompress.settings import check, setting
+from autocompress.targets.lock import DeviceLock
+from autocompress.tasks import Task
+from autocompress.training.layout import LayOut, common_layout
 from autocompress.training.precision import Bfloat16, trains_in_bfloat16
+from autocompress.training.running import Report, ShareDevice, StopAfter, StopOnNaN
+
+__all__ = ["EpochRecord", "Fit", "Monitor", "Training", "fit", "seed_everything"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,34 +38,35 @@ class Training:
         weight_decay: decoupled weight decay of Adam.
     """
 
-    epochs: int = 6
-    recovery_epochs: int = 2
-    learning_rate: float = 2e-3
-    recovery_learning_rate: float = 0.5
-    weight_decay: float = 0.01
-    stop_after: int | None = None
+    epochs: int = setting(
+        6, help="epochs of the run that distils and sparsifies", low=0, high=10_000
+    )
+    recovery_epochs: int = setting(2, help="epochs after surgery", low=0, high=10_000)
+    learning_rate: float = setting(
+        2e-3, help="peak learning rate of the first run", low=0, above=True, high=10
+    )
+    recovery_learning_rate: float = setting(
+        0.5,
+        help="peak in the recovery, as a fraction of learning_rate",
+        low=0,
+        above=True,
+        high=10,
+        active=lambda values: values["recovery_epochs"] > 0,
+    )
+    weight_decay: float = setting(0.01, help="decoupled weight decay", low=0, high=1)
+    stop_after: int | None = setting(
+        None, help="leave the first run after so many of its epochs", low=1
+    )
 
     def __post_init__(self) -> None:
-        bounds = {"epochs": 0, "recovery_epochs": 0, "weight_decay": 0}
-        problems = [
-            f"{name} must be at least {low}, not {getattr(self, name)!r}"
-            for name, low in bounds.items()
-            if not getattr(self, name) >= low
-        ]
-        if self.stop_after is not None and not 1 <= self.stop_after <= self.epochs:
-            problems.append(
-                f"stop_after must be from 1 to epochs ({self.epochs}), not {self.stop_after!r}"
-            )
-        if not self.learning_rate > 0:
-            problems.append(f"learning_rate must be above 0, not {self.learning_rate!r}")
-        if problems:
-            raise ConfigurationError(problems)
+        """Check every field."""
+        check(self, _stops_in_time)
 
     @property
     def main(self) -> "Fit":
         """The training run in which a candidate is distilled and sparsified."""
         rate, decay = self.learning_rate, self.weight_decay
-        return Fit("sparsify", self.epochs, rate, decay, stop_after=self.stop_after)
+        return Fit("train", self.epochs, rate, decay, stop_after=self.stop_after)
 
     @property
     def recovery(self) -> "Fit":
@@ -69,11 +75,28 @@ class Training:
         return Fit("recover", self.recovery_epochs, peak, self.weight_decay)
 
 
+def _stops_in_time(stop_after: int | None, epochs: int) -> str:
+    if stop_after is None or stop_after <= epochs:
+        return ""
+    return f"stop_after: expected at most epochs ({epochs}), got {stop_after}"
+
+
 @dataclass(frozen=True)
 class Fit:
-    """One training run: its name in the curve, its length, peak learning rate, weight decay.
+    """One training run.
 
-    All schedules are those of ``epochs``, also where the run is left after fewer (``stop_after``).
+    All schedules are those of ``epochs``, also where the run is left after fewer.
+
+    Attributes:
+        stage: its name in the curve.
+        epochs: its length; 0 trains nothing.
+        learning_rate: peak of the one-cycle schedule.
+        weight_decay: decoupled weight decay of Adam.
+        stop_after: leave the run after so many epochs; ``None`` trains to its end.
+        layout: memory layout of networks and images; ``None``: the fastest on the device in which
+            the networks can be trained.
+        bfloat16: whether batches are computed in bfloat16; ``None``: where the device does so in
+            hardware.
     """
 
     stage: str
@@ -81,48 +104,29 @@ class Fit:
     learning_rate: float
     weight_decay: float
     stop_after: int | None = None
+    layout: torch.memory_format | None = None
+    bfloat16: bool | None = None
 
 
-@dataclass(frozen=True)
-class EpochRecord:
-    """One epoch of one stage: a point of the training curve."""
-
-    stage: str
-    epoch: int
-    train_loss: float
-    valid_loss: float
-    accuracy: float
-
-
-class Follower:
-    """Follows a training run; override what you want to hear."""
+class Monitor:
+    """Receives what happens in a training run; override what is wanted."""
 
     def batch(self) -> None:
-        """Hear that a batch begins; what this raises ends the training."""
+        """Receive that a batch begins; what this raises ends the training."""
 
     def epoch(self, record: EpochRecord, model: nn.Module) -> None:
-        """Hear that an epoch ended, and see the model as it is; what this raises ends it too."""
-
-
-def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Return the fraction of rows whose highest output is the label, in [0, 1]."""
-    return (outputs.argmax(1) == labels).float().mean()
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch (all devices): same seed, same run on a CPU."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # fastai and user data sets draw from the global generator
-    torch.manual_seed(seed)
+        """Receive an epoch that ended, and the model as it is; what this raises ends it too."""
 
 
 def fit(
     model: nn.Module,
-    batches: Batches,
+    data: Data,
+    task: Task,
     run: Fit,
     *,
+    seed: int,
     callbacks: Sequence[Any] = (),
-    follower: Follower | None = None,
+    monitor: Monitor | None = None,
 ) -> tuple[EpochRecord, ...]:
     """Train a model in place for some epochs and return its curve.
 
@@ -130,37 +134,54 @@ def fit(
     training after surgery moves the parameters that are there, and nothing else.
 
     Args:
-        model: trained in place, on the device of the batches, and left in their layout.
-        batches: training and validation data.
-        run: name, epochs (0 returns at once), peak learning rate and weight decay.
+        model: trained in place, on the device of the data, and left in the layout of the run,
+            like the ``teacher`` of each callback that has one.
+        data: training and validation batches.
+        task: its loss is trained, and its first score is computed after each epoch.
+        run: name, epochs, peak learning rate and weight decay.
+        seed: what order and augmentation of the training batches derive from. Dropout draws from
+            torch's global generator: see :func:`seed_everything`.
         callbacks: fastai callbacks, closed also when training fails.
-        follower: hears of each batch and each epoch.
+        monitor: receives each batch and each epoch.
 
     Raises:
-        DivergedError: the loss became infinite or NaN.
+        DivergedError: the loss or the score became infinite or NaN.
     """
     if run.epochs == 0:
         return ()
-    follower = follower or Follower()
+    monitor = monitor or Monitor()
     curve: list[EpochRecord] = []
 
     def record(epoch: int, train_loss: float, valid_loss: float, score: float) -> None:
-        curve.append(EpochRecord(run.stage, epoch + 1, train_loss, valid_loss, score))
-        follower.epoch(curve[-1], model)
+        point = EpochRecord(
+            stage=run.stage,
+            epoch=epoch + 1,
+            train_loss=train_loss,
+            valid_loss=valid_loss,
+            score=score,
+        )
+        if not all(map(math.isfinite, (train_loss, valid_loss, score))):
+            raise DivergedError(
+                f"epoch {epoch + 1} of {run.stage}: expected finite numbers, got training loss "
+                f"{train_loss}, validation loss {valid_loss} and score {score}"
+            )
+        curve.append(point)
+        monitor.epoch(point, model)
 
-    batches = batches.laid_out_for(model)
-    model.to(memory_format=batches.layout)
-    guard, closed = StopOnNaN(), [ShareDevice(DeviceLock(batches.device)), *callbacks]
-    if trains_in_bfloat16(batches.device):
-        closed.append(Bfloat16(batches.device))
-    own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor(), guard]
-    own.append(LayOut(batches.layout))
+    teachers = [c.teacher for c in callbacks if isinstance(getattr(c, "teacher", None), nn.Module)]
+    layout = run.layout or common_layout([model, *teachers], data.example)
+    for network in (model, *teachers):
+        network.to(memory_format=layout)
+    guard, closed = StopOnNaN(), [ShareDevice(DeviceLock(data.device)), *callbacks]
+    if trains_in_bfloat16(data.device) if run.bfloat16 is None else run.bfloat16:
+        closed.append(Bfloat16(data.device))
+    own = [TrainEvalCallback(), Recorder(add_time=False), CastToTensor(), guard, LayOut(layout)]
+    report = Report(task.scores[0], monitor.batch, record)
     learner = Learner(
-        batches.loaders,
+        DataLoaders(data.train(seed), data.valid, device=None),
         model,
-        loss_func=CrossEntropyLossFlat(),
-        metrics=[accuracy],
-        cbs=[*own, *closed, Report(follower.batch, record), StopAfter(run.stop_after)],
+        loss_func=task.loss,
+        cbs=[*own, *closed, report, StopAfter(run.stop_after)],
         default_cbs=False,
     )
     try:

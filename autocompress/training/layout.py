@@ -18,13 +18,14 @@ def fastest_layout(device: torch.device) -> torch.memory_format:
 def common_layout(networks: Sequence[nn.Module], images: Tensor) -> torch.memory_format:
     """Return the fastest layout if all networks can be trained in it, else channels first.
 
-    A network that calls ``view`` on its activations, for one, can't be trained with channels last.
+    Only images ``[n, channels, height, width]`` have such a layout. A network that calls
+    ``view`` on its activations, for one, can't be trained with channels last.
 
     Args:
         networks: on the device of the images; they are not changed.
-        images: some ``[n, channels, height, width]``.
+        images: some inputs, ``[n, ...]``.
     """
-    layout = fastest_layout(images.device)
+    layout = fastest_layout(images.device) if images.ndim == 4 else torch.contiguous_format
     if layout != torch.contiguous_format:
         try:
             for network in networks:
@@ -36,11 +37,13 @@ def common_layout(networks: Sequence[nn.Module], images: Tensor) -> torch.memory
     return layout
 
 
-def try_training(network: nn.Module, images: Tensor, layout: torch.memory_format) -> None:
+def try_training(
+    network: nn.Module, images: Tensor, layout: torch.memory_format = torch.contiguous_format
+) -> None:
     """Pass images forward and backward through a copy of a network; raise what it raises."""
-    twin = copy.deepcopy(network).train().to(memory_format=layout)
+    copied = copy.deepcopy(network).train().to(memory_format=layout)
     with torch.random.fork_rng([images.device] if images.is_cuda else []):
-        total = logits_of(twin(images.contiguous(memory_format=layout))).sum()
+        total = logits_of(copied(images.contiguous(memory_format=layout))).sum()
     if total.requires_grad:  # not in a frozen teacher
         total.backward()  # type: ignore[no-untyped-call]
 

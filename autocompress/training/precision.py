@@ -8,7 +8,7 @@ from fastai.torch_core import to_float
 
 
 def trains_in_bfloat16(device: torch.device) -> bool:
-    """Tell whether training computes in bfloat16: on GPUs that do so in hardware.
+    """Return whether training computes in bfloat16: on GPUs that do so in hardware.
 
     Elsewhere it computes in float32, also where a GPU knows float16: that needs gradients scaled
     up, and steps left out when they overflow.

@@ -8,14 +8,11 @@ import subprocess
 import sys
 
 import numpy as np
-import optuna
 import pytest
 
 from autocompress.dashboard.report import write_report
-from autocompress.study.picks import PICKS, Demands
-from autocompress.study.storage import open_storage
 
-from made_up_runs import add_trial, made_up_run
+from made_up_runs import FOUR, add_trial, made_up_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
@@ -35,7 +32,7 @@ def browser():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     home = tmp_path_factory.mktemp("runs") / "made up"
-    return made_up_run(home, complete=24, stopped=2, harvested=3)
+    return made_up_run(home, complete=24, stopped=2, derived=3)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +59,7 @@ class served:  # noqa: N801 (it reads as a verb)
 
 @pytest.fixture
 def opened(browser):
-    """Open addresses; at the end, no error was told and nothing came from elsewhere."""
+    """Open addresses; at the end, there was no error and nothing came from elsewhere."""
     contexts, errors, asked = [], [], []
 
     def open_page(where, **options):
@@ -104,7 +101,7 @@ def click_trial(page, number, home="#pareto"):
 
 
 def link_of(page):
-    """The address that the page itself has now; the browser tells `page.url` a little later."""
+    """The address that the page itself has now; `page.url` follows a little later."""
     return page.evaluate("location.href")
 
 
@@ -118,6 +115,16 @@ def close_dialog(page, dialog, name):
 def picks_on(page):
     cards = page.locator("#picks [data-pick]").all()
     return {c.get_attribute("data-pick"): int(c.get_attribute("data-trial")) for c in cards}
+
+
+def bound_on(page, metric):
+    """The bound of a budget, as the address has it."""
+    return float(re.search(rf"{metric}(?::|%3A)([\d.e-]+)", link_of(page))[1])
+
+
+def picked(run, budget=None):
+    names = run.picks()
+    return {how: run.pick(how, budget).number for how in names}
 
 
 def move(page, metric, steps):
@@ -141,28 +148,30 @@ def test_a_click_on_a_point_opens_its_model(opened, address, run):
 
 def test_picks_are_those_of_the_command_line(opened, address, run):
     page = opened(address)
-    assert picks_on(page) == {how: run.pick(how).number for how in PICKS}
+    assert picks_on(page) == picked(run)
     move(page, "latency_ms", -8)
     move(page, "accuracy", 6)
-    slowest = float(re.search(r"latency_ms=([\d.]+)", link_of(page))[1])
-    least = float(re.search(r"accuracy=([\d.]+)", link_of(page))[1])
-    demands = Demands(max_latency_ms=slowest, min_accuracy=least)
-    assert picks_on(page) == {how: run.pick(how, demands).number for how in PICKS}
+    slowest, least = bound_on(page, "latency_ms"), bound_on(page, "accuracy")
+    budget = {"latency_ms": slowest, "accuracy": least}
+    assert picks_on(page) == picked(run, budget)
     dimmed = page.evaluate(
         "document.querySelector('#pareto').data.filter((t) => t.meta?.rows && t.marker?.opacity)"
         ".flatMap((t) => t.customdata.filter((_, i) => t.marker.opacity[i] < 1))"
     )
     known = [t for t in run.trials() if t.state == "complete"]
-    short = [t.number for t in known if not demands.met_by(t.metrics)]
-    stopped = {t.number for t in run.trials() if t.stopped}
+    short = [
+        t.number
+        for t in known
+        if t.metrics["latency_ms"].value > slowest or t.metrics["accuracy"].value < least
+    ]
+    stopped = {t.number for t in run.trials() if t.bound}
     assert sorted(set(dimmed) - stopped) == short
     rings = "document.querySelector('#pareto').data.find((t) => t.meta?.kind === 'picks')"
     ringed = page.evaluate(f"(({{customdata, text}}) => [customdata, text])({rings})")
-    assert {how: n for n, text in zip(*ringed, strict=True) for how in text.split(", ")} == {
-        how: run.pick(how, demands).number for how in PICKS
-    }
+    shown = {how: n for n, text in zip(*ringed, strict=True) for how in text.split(", ")}
+    assert shown == picked(run, budget)
     page.click("#reset")
-    assert picks_on(page) == {how: run.pick(how).number for how in PICKS}
+    assert picks_on(page) == picked(run)
 
 
 def test_a_link_keeps_the_view(opened, address, run):
@@ -173,10 +182,41 @@ def test_a_link_keeps_the_view(opened, address, run):
     again = opened(link_of(page))
     read = "[...document.querySelector('#pareto').data.find((t) => t.name === 'front').x]"
     assert again.evaluate(read) == page.evaluate(read)
-    front = sorted(t.metrics["parameter_ratio"] for t in run.front())
+    whole = run.baseline["parameters"].value
+    front = sorted(t.metrics["parameters"].value / whole for t in run.front())
     assert sorted(again.evaluate(read)) == pytest.approx(front, rel=1e-3)
     assert picks_on(again) == picks_on(page)
     assert again.locator("#x").input_value() == "parameters"
+
+
+def test_a_metric_of_a_user_is_everywhere(opened, tmp_path):
+    run = made_up_run(tmp_path / "four", complete=24, objectives=FOUR)
+    write_report(run, tmp_path / "four.html")
+    page = opened((tmp_path / "four.html").as_uri())
+    assert picks_on(page) == picked(run)
+    assert "frugal" in picks_on(page)
+    assert "energy" in page.locator("#objectives").inner_text()
+    page.select_option("#x", "energy_mj")
+    trace = "document.querySelector('#pareto').data.find((t) => t.name === '{}')"
+    shown = page.evaluate(f"[...{trace.format('front')}.x]")
+    energies = [trial.metrics["energy_mj"].value for trial in run.front()]
+    assert sorted(shown) == sorted(energies)
+    bars = page.evaluate(f"[...{trace.format('front')}.error_x.array]")
+    assert np.allclose(np.array(bars) / np.array(shown), 0.05)
+    title = "document.querySelector('#pareto').layout.xaxis.title.text"
+    assert page.evaluate(title) == "energy (mJ)"
+    edge = "document.querySelector('#pareto').data.find((t) => t.meta?.kind === 'edge')"
+    xs, ys = page.evaluate(f"[[...{edge}.x], [...{edge}.y]]")
+    points = [(t.metrics["energy_mj"].value, t.metrics["accuracy"].value) for t in run.front()]
+    best = [p for p in points if not any(q[0] <= p[0] and q[1] >= p[1] and q != p for q in points)]
+    assert list(zip(xs, ys, strict=True)) == sorted(best)
+    move(page, "energy_mj", -12)
+    budget = {"energy_mj": bound_on(page, "energy_mj")}
+    assert picks_on(page) == picked(run, budget)
+    assert page.locator("output[for=budget-energy_mj]").inner_text().endswith(" mJ")
+    page.select_option("#third", "energy_mj")
+    page.check("#relative")
+    assert page.evaluate(title) == "energy (of the baseline)"
 
 
 def test_models_are_compared_side_by_side(opened, address, run):
@@ -203,16 +243,21 @@ def test_three_metrics_stand_in_space_and_dim_with_the_budget(opened, address, r
     page.wait_for_function(f"{space}?.data?.length")
     front = f"{space}.data.find((t) => t.meta?.kind === 'front')"
     points = page.evaluate(f"[...{front}.x].map((x, i) => [x, {front}.y[i], {front}.z[i]])")
-    drop = [t.metrics["accuracy"] - run.baseline["accuracy"] for t in run.front()]
+    base = {name: found.value for name, found in run.baseline.items()}
+    known = [{name: t.metrics[name].value for name in base} for t in run.front()]
     expected = [
-        (t.metrics["latency_ratio"], t.metrics["parameter_ratio"], 100 * d)
-        for t, d in zip(run.front(), drop, strict=True)
+        (
+            own["latency_ms"] / base["latency_ms"],
+            own["parameters"] / base["parameters"],
+            100 * (own["accuracy"] - base["accuracy"]),
+        )
+        for own in known
     ]
     assert np.allclose(sorted(points), sorted(expected))
     move(page, "latency_ms", -8)
-    slowest = float(re.search(r"latency_ms=([\d.]+)", link_of(page))[1])
+    slowest = bound_on(page, "latency_ms")
     colours = page.evaluate(f"[...{front}.marker.color]")
-    slow = sum(t.metrics["latency_ms"] > slowest for t in run.front())
+    slow = sum(t.metrics["latency_ms"].value > slowest for t in run.front())
     most = max(set(colours), key=colours.count)
     assert len(set(colours)) == (2 if 0 < slow < len(colours) else 1)
     assert colours.count(most) in (slow, len(colours) - slow)
@@ -245,7 +290,7 @@ def test_a_state_leads_to_its_trials_and_a_heading_sorts_them(opened, address, r
     page.click('[data-table="trials"] th button:text-is("latency")')
     first = rows.first.locator("td").first.inner_text().strip()
     known = [t for t in run.trials() if "latency_ms" in t.metrics]
-    assert int(first) == min(known, key=lambda t: t.metrics["latency_ms"]).number
+    assert int(first) == min(known, key=lambda t: t.metrics["latency_ms"].value).number
 
 
 def test_a_model_is_reached_by_the_keyboard_alone(opened, address, run):
@@ -325,8 +370,7 @@ def test_a_running_study_shows_without_reload(opened, tmp_path):
         page = opened(address)
         page.evaluate("window.untouched = true")
         assert "3 of 30" in page.locator("#state").inner_text()
-        study = optuna.load_study(study_name="running", storage=open_storage(run.path))
-        add_trial(study, run.path, 3, "complete", random.Random(9))
+        add_trial(run.path, 3, "complete", random.Random(9))
         page.wait_for_function("document.querySelector('#state').textContent.includes('4 of 30')")
         read = (
             "document.querySelector('#pareto').data.filter((t) => t.meta?.rows && t.customdata"

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from autocompress.graph import Plan, find_units, plan_of, rebuild
-from autocompress.techniques.pruning import prune_with_report
+from autocompress.graph import Plan, find_units, rebuild
+from autocompress.techniques.pruning import prune
 
 from hazards import EXACT, KEPT
 
@@ -58,10 +58,10 @@ def test_what_is_called_removable_is_removed_exactly(name):
     units = find_units(model, inputs)
     zero_some(model, units.removable)
     before = double_outputs(model, inputs)
-    pruned = prune_with_report(model, inputs, units=units.groups)
-    assert not pruned.refused
-    torch.testing.assert_close(double_outputs(pruned.model, inputs), before, rtol=0, atol=1e-9)
-    sizes = [sum(p.numel() for p in m.parameters()) for m in (model, pruned.model)]
+    pruned, report = prune(model, example=inputs, units=units)
+    assert not report.refused
+    torch.testing.assert_close(double_outputs(pruned, inputs), before, rtol=0, atol=1e-9)
+    sizes = [sum(p.numel() for p in m.parameters()) for m in (model, pruned)]
     assert sizes[1] < sizes[0] or not units.removable
 
 
@@ -87,9 +87,9 @@ def test_a_pruned_net_is_rebuilt_from_plan_and_weights(name):
     model, inputs = build(name)
     units = find_units(model, inputs)
     zero_some(model, units.removable)
-    pruned = prune_with_report(model, inputs, units=units.groups).model
+    pruned, report = prune(model, example=inputs, units=units)
     fresh = NETS[name][0]().eval()
-    rebuild(fresh, Plan.from_json(plan_of(pruned).to_json()))
+    rebuild(fresh, Plan.from_json(Plan(report.steps).to_json()))
     fresh.load_state_dict(pruned.state_dict())
     assert torch.equal(double_outputs(fresh, inputs), double_outputs(pruned, inputs))
 
@@ -113,6 +113,6 @@ def test_attributes_follow():
     model, inputs = build("attention_with_attributes")
     units = find_units(model, inputs)
     zero_some(model, units.removable)
-    attention = prune_with_report(model, inputs, units=units.groups).model.attention
+    attention = prune(model, example=inputs, units=units)[0].attention
     assert (attention.num_heads, attention.head_dim, attention.inner) == (3, 3, 9)
     assert attention.qkv.out_features == 27

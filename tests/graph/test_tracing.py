@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -71,7 +73,23 @@ def test_a_model_that_cannot_be_exported_is_a_clear_error():
 
 def test_a_shared_copy_shares_tensors_but_not_modes():
     model = net().train()
-    twin = shared_copy(model)
-    assert not twin.training
+    copied = shared_copy(model)
+    assert not copied.training
     assert model.training
-    assert all(named_tensors(twin)[name] is t for name, t in named_tensors(model).items())
+    assert all(named_tensors(copied)[name] is t for name, t in named_tensors(model).items())
+
+
+@pytest.mark.parametrize("kind", ["pruned", "normalised"])
+def test_weights_that_a_hook_computes_are_reported(kind):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    if kind == "pruned":
+        torch.nn.utils.prune.ln_structured(model[0], "weight", 0.5, 2, dim=0)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.nn.utils.weight_norm(model[0])
+    with pytest.raises(UsageError, match=r"0\.weight is computed by a hook.*prune\.remove"):
+        trace(model, torch.rand(1, 3, 8, 8))
+    if kind == "pruned":
+        torch.nn.utils.prune.remove(model[0], "weight")
+        trace(model, torch.rand(1, 3, 8, 8))

@@ -7,7 +7,7 @@ from torch import nn
 
 from autocompress.errors import VerificationError
 from autocompress.graph import check_equal, find_units, largest_difference
-from autocompress.graph.verification import float64_outputs, why_chaotic
+from autocompress.graph.verification import float64_outputs, why_ill_conditioned
 
 
 def net():
@@ -98,8 +98,8 @@ class Chaotic(nn.Module):
 def test_what_no_comparison_can_tell_is_refused_at_once():
     torch.manual_seed(0)
     model, image = Chaotic().eval(), torch.randn(4, 6)
-    assert "turns rounding errors" in why_chaotic(model, image)
-    assert why_chaotic(nn.Linear(6, 3), image) is None
+    assert "turns rounding errors" in why_ill_conditioned(model, image)
+    assert why_ill_conditioned(nn.Linear(6, 3), image) is None
     units = find_units(model, image)
     assert not units.removable
     assert all("cannot be verified" in group.reasons[0] for group in units.groups)

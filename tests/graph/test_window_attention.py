@@ -6,12 +6,12 @@ from torch import nn
 from torchvision.models.maxvit import RelativePositionalMultiHeadAttention
 from torchvision.models.swin_transformer import ShiftedWindowAttention, ShiftedWindowAttentionV2
 
-from autocompress.graph import Plan, find_units, plan_of, rebuild
+from autocompress.graph import Plan, find_units, rebuild
 from autocompress.graph.elastic import make_all_elastic
 from autocompress.graph.heads import Heads
 from autocompress.graph.masking import zero_chosen
 from autocompress.graph.removal import Choice
-from autocompress.techniques.pruning import prune_with_report
+from autocompress.techniques.pruning import prune
 
 
 def generic(module):
@@ -64,17 +64,17 @@ def test_heads_and_widths_are_removed_exactly(name):
     assert len(groups) == 3
     choices = [Choice(g, torch.arange(g.size) == 1) for g in groups]
     zero_chosen(model, choices)
-    result = prune_with_report(model, x, units=units.groups)
-    assert not result.refused
-    assert result.removed.keys() >= {g.name for g in groups}
+    pruned, report = prune(model, example=x, units=units)
+    assert not report.refused
+    assert report.removed.keys() >= {g.name for g in groups}
     expected = copy.deepcopy(model).double()(x.double())
-    found = copy.deepcopy(result.model).double()(x.double())
+    found = copy.deepcopy(pruned).double()(x.double())
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    assert result.model[0].num_heads == 3
+    assert pruned[0].num_heads == 3
     fresh = nn.Sequential(*build(), nn.Linear(16, 3)).eval()
-    rebuild(fresh, Plan.from_json(plan_of(result.model).to_json()))
-    fresh.load_state_dict(result.model.state_dict())
-    assert torch.equal(fresh(x), result.model(x))
+    rebuild(fresh, Plan.from_json(Plan(report.steps).to_json()))
+    fresh.load_state_dict(pruned.state_dict())
+    assert torch.equal(fresh(x), pruned(x))
 
 
 @pytest.mark.gpu

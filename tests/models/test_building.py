@@ -42,7 +42,7 @@ def test_torchvision_kwargs_reach_the_model():
         models.build("torchvision:resnet18", kwargs, num_classes=4, channels=3)
 
 
-def test_first_convolution_is_replaced_and_told(caplog):
+def test_first_convolution_is_replaced_and_reported(caplog):
     with caplog.at_level(logging.WARNING, "autocompress"):
         model = models.build("torchvision:resnet18", num_classes=4, channels=1)
     stem = model.conv1
@@ -55,7 +55,7 @@ def test_first_convolution_is_replaced_and_told(caplog):
 
 
 @pytest.mark.parametrize(
-    ("factory", "told"),
+    ("factory", "message"),
     [
         ("torchvision:resnet81", "did you mean 'resnet18'"),
         ("torchvision:fasterrcnn_resnet50_fpn", "no classifier"),
@@ -65,8 +65,8 @@ def test_first_convolution_is_replaced_and_told(caplog):
         ("a b:c", "expected 'package.module:function'"),
     ],
 )
-def test_unknown_names_are_clear(factory, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_unknown_names_are_clear(factory, message):
+    with pytest.raises(ConfigurationError, match=message):
         models.build(factory, num_classes=2, channels=3)
 
 
@@ -92,7 +92,7 @@ def test_users_function_receives_what_its_signature_names(user_module):
     assert model[0].out_channels == 6
 
 
-def test_users_head_is_replaced_and_told(user_module, caplog):
+def test_users_head_is_replaced_and_reported(user_module, caplog):
     name = user_module("""
         from torch import nn
         def linear():
@@ -125,7 +125,7 @@ def test_users_broken_module_shows_their_traceback_only(user_module):
 
 
 @pytest.mark.parametrize(
-    ("source", "function", "told"),
+    ("source", "function", "message"),
     [
         ("def network(): ...", "netwrok", "did you mean 'network'"),
         ("def net(:", "net", "SyntaxError"),
@@ -134,9 +134,9 @@ def test_users_broken_module_shows_their_traceback_only(user_module):
         ("def net(): return 3", "net", "torch.nn.Module, not int"),
     ],
 )
-def test_what_a_users_function_does_wrong_is_said(user_module, source, function, told):
+def test_what_a_users_function_does_wrong_is_said(user_module, source, function, message):
     name = user_module(source)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         models.build(f"{name}:{function}", num_classes=2, channels=1)
 
 
@@ -161,3 +161,20 @@ def test_a_grouped_first_convolution_is_not_replaced(user_module):
         """)
     with pytest.raises(ConfigurationError, match="first convolution, 0, reads 3 channels in 3"):
         models.build(f"{name}:net", num_classes=2, channels=1)
+
+
+def test_a_model_keeps_its_ends_where_outputs_are_no_classes(user_module, caplog):
+    name = user_module(
+        """
+        from torch import nn
+        def build(**options):
+            assert not options
+            return nn.Sequential(nn.Conv2d(5, 4, 3), nn.ReLU(), nn.Conv2d(4, 7, 1))
+        """
+    )
+    with caplog.at_level(logging.WARNING, "autocompress"):
+        model = models.build(f"{name}:build", num_classes=None, channels=None)
+    assert (model[0].in_channels, model[2].out_channels) == (5, 7)
+    assert not caplog.records
+    kept = models.build("torchvision:resnet18", num_classes=None, channels=3)
+    assert kept.fc.out_features == 1000

@@ -43,7 +43,7 @@ def test_resnet_small_halves_the_resolution_between_stages():
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "told"),
+    ("kwargs", "message"),
     [
         ({"widths": []}, "one integer of at least 1 per stage"),
         ({"widths": [8, 0]}, "widths"),
@@ -53,6 +53,6 @@ def test_resnet_small_halves_the_resolution_between_stages():
         ({"dropout": 2.0}, "dropout"),
     ],
 )
-def test_bad_sizes_are_named(kwargs, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_bad_sizes_are_named(kwargs, message):
+    with pytest.raises(ConfigurationError, match=message):
         models.build("autocompress:vgg_small", kwargs, num_classes=2, channels=1)

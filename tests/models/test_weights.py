@@ -83,7 +83,7 @@ def test_torchvision_weights_come_by_name(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("source", "factory", "told"),
+    ("source", "factory", "message"),
     [
         ("IMAGENET1K_V9", "torchvision:resnet18", "allowed: DEFAULT, IMAGENET1K_V1"),
         ("DEFAULT", "autocompress:vgg_small", "expected a file .safetensors"),
@@ -91,8 +91,8 @@ def test_torchvision_weights_come_by_name(monkeypatch):
         ("nowhere.pt", "", "no such file"),
     ],
 )
-def test_unknown_sources_are_clear(source, factory, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_unknown_sources_are_clear(source, factory, message):
+    with pytest.raises(ConfigurationError, match=message):
         models.load_weights(small(), source, factory=factory)
 
 

@@ -1,13 +1,15 @@
 import pytest
 import torch
 
+from autocompress.errors import ConfigurationError
 from autocompress.techniques.criteria import (
     CRITERIA,
-    EVIDENCE,
-    MEASURE_CHANGE,
+    STATISTICS,
+    measures_change,
     needs,
     scores_units_only,
 )
+from autocompress.testing.techniques import check_criterion
 
 W = torch.tensor([3.0, -2.0, 0.5, 0.0])
 W0 = torch.tensor([1.0, -4.0, -0.5, 2.0])
@@ -45,39 +47,76 @@ def score(name, evidence):
     return CRITERIA[name](**{key: evidence[key] for key in needs(CRITERIA[name])})
 
 
-@pytest.mark.parametrize("name", CRITERIA)
+@pytest.mark.parametrize("name", BY_HAND)
 def test_scores_worked_out_by_hand(name):
     torch.testing.assert_close(score(name, MADE_UP), torch.tensor(BY_HAND[name]))
 
 
 @pytest.mark.parametrize("name", CRITERIA)
-def test_a_criterion_declares_known_evidence_and_what_it_does(name):
-    assert needs(CRITERIA[name]) <= set(EVIDENCE)
-    assert needs(CRITERIA[name])
-    assert ":" in CRITERIA[name].__doc__
+def test_a_criterion_keeps_its_contract(name):
+    check_criterion(CRITERIA[name])
+    assert needs(CRITERIA[name]) <= set(STATISTICS)
 
 
-@pytest.mark.parametrize("name", CRITERIA)
-def test_a_criterion_does_not_edit_its_evidence(name):
-    before = {key: value.clone() for key, value in MADE_UP.items()}
-    score(name, MADE_UP)
-    assert all(torch.equal(before[key], MADE_UP[key]) for key in before)
+def test_criteria_of_changes_declare_it():
+    assert {name for name in CRITERIA if measures_change(CRITERIA[name])} == {
+        *("magnitude_increase", "movement", "movmag"),
+        *("updating_magnitude_increase", "updating_movement", "updating_movmag"),
+    }
 
 
-@pytest.mark.parametrize("name", CRITERIA)
-def test_the_order_does_not_depend_on_the_scale(name):
-    scaled = {key: value if key == "noise" else 7 * value for key, value in MADE_UP.items()}
-    order, again = (
-        score(name, MADE_UP).argsort(stable=True),
-        score(name, scaled).argsort(stable=True),
-    )
-    assert torch.equal(order, again)
+def test_a_new_criterion_needs_no_entry_anywhere_else():
+    def smoothed(weight, saliency):
+        """Keep what is large and matters: sqrt(abs(w) s)."""
+        return (weight.abs() * saliency).sqrt()
+
+    check_criterion(smoothed)
+    assert "smoothed" not in CRITERIA
+    CRITERIA.register(smoothed)
+    try:
+        assert CRITERIA["smoothed"] is smoothed
+        check_criterion(smoothed)
+    finally:
+        CRITERIA.unregister("smoothed")
 
 
-@pytest.mark.parametrize("name", CRITERIA)
-def test_only_criteria_that_measure_change_are_blind_before_the_first_step(name):
-    still = {**MADE_UP, "initial": W, "previous": W}
-    assert (score(name, still).unique().numel() == 1) == (name in MEASURE_CHANGE)
+def drifting(weight, initial):
+    """Keep what moved, without saying that it measures change."""
+    return (weight - initial).abs()
+
+
+def in_place(weight):
+    """Keep what is large."""
+    return weight.abs_()
+
+
+def by_scale(weight):
+    """Keep what is near 3."""
+    return -(weight - 3).abs()
+
+
+@pytest.mark.parametrize(
+    ("criterion", "message"),
+    [
+        (drifting, "declares measures_change=False"),
+        (in_place, "edits its statistics"),
+        (by_scale, "depends on the scale"),
+        (lambda weight: weight, "no docstring"),
+    ],
+)
+def test_what_breaks_the_contract_is_said(criterion, message):
+    with pytest.raises(AssertionError, match=message):
+        check_criterion(criterion)
+
+
+def test_an_unknown_statistic_is_reported():
+    def curvature(weight, hessian_norm, input_nrm):
+        """Keep what bends the loss."""
+
+    with pytest.raises(ConfigurationError) as caught:
+        needs(curvature)
+    assert len(caught.value.problems) == 2
+    assert "did you mean 'input_norm'" in str(caught.value)
 
 
 def test_only_the_batch_norm_scale_cannot_score_a_single_weight():

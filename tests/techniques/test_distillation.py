@@ -7,14 +7,18 @@ import torch
 from torch import nn
 
 from autocompress.errors import ConfigurationError, UsageError
-from autocompress.techniques.distillation import (
+from autocompress.registry import declare
+from autocompress.techniques.distillation import Distillation, Distiller
+from autocompress.techniques.distillation_losses import (
     DISTILLATION_LOSSES,
-    FEATURE_LOSSES,
-    OUTPUT_LOSSES,
-    Distillation,
-    Distiller,
+    compares_features,
+    has_projection,
+    has_temperature,
 )
 from autocompress.techniques.features import as_maps, choose_pairs
+from autocompress.testing.techniques import check_loss
+
+FEATURE_LOSSES = [n for n, loss in DISTILLATION_LOSSES.items() if compares_features(loss)]
 
 IMAGES = torch.randn(6, 3, 16, 16, generator=torch.manual_seed(1))
 LABELS = torch.arange(6) % 4
@@ -78,7 +82,9 @@ def test_soft_target_is_the_divergence_of_softened_classes():
     ours, theirs = maps(7)[:, :, 0, 0], maps(7, seed=1)[:, :, 0, 0]
     s, t = (scipy.special.softmax(x.numpy() / 3.0, axis=1) for x in (ours, theirs))
     expected = 9.0 * scipy.special.rel_entr(t, s).sum(1).mean()
-    assert OUTPUT_LOSSES["soft_target"](ours, theirs, 3.0).item() == pytest.approx(expected, 1e-12)
+    assert DISTILLATION_LOSSES["soft_target"](ours, theirs, 3.0).item() == pytest.approx(
+        expected, 1e-12
+    )
 
 
 def test_soft_target_has_the_gradient_of_the_paper():
@@ -86,14 +92,14 @@ def test_soft_target_has_the_gradient_of_the_paper():
     ours, theirs = (maps(7, seed=n)[:, :, 0, 0] for n in (0, 1))
     ours, theirs = ours - ours.mean(1, keepdim=True), theirs - theirs.mean(1, keepdim=True)
     ours.requires_grad_()
-    OUTPUT_LOSSES["soft_target"](ours, theirs, 1e4).backward()
+    DISTILLATION_LOSSES["soft_target"](ours, theirs, 1e4).backward()
     torch.testing.assert_close(ours.grad * 6, (ours.detach() - theirs) / 7, rtol=1e-3, atol=1e-5)
 
 
 def test_logits_is_the_mean_squared_error():
     ours, theirs = maps(7)[:, :, 0, 0], maps(7, seed=1)[:, :, 0, 0]
     expected = ((ours - theirs).numpy() ** 2).mean()
-    assert OUTPUT_LOSSES["logits"](ours, theirs, 4.0).item() == pytest.approx(expected, 1e-12)
+    assert DISTILLATION_LOSSES["logits"](ours, theirs).item() == pytest.approx(expected, 1e-12)
 
 
 def test_attention_transfer_compares_where_energy_is():
@@ -104,14 +110,14 @@ def test_attention_transfer_compares_where_energy_is():
         return a / np.linalg.norm(a, axis=1, keepdims=True)
 
     expected = (np.linalg.norm(attention(ours) - attention(theirs), axis=1) ** 2).mean()
-    found = FEATURE_LOSSES["attention_transfer"](ours, theirs).item()
+    found = DISTILLATION_LOSSES["attention_transfer"](ours, theirs).item()
     assert found == pytest.approx(expected, 1e-12)
 
 
 def test_feature_is_the_mean_squared_error_of_projected_maps():
     ours, theirs = maps(3), maps(3, seed=1)
     expected = ((ours - theirs).numpy() ** 2).mean()
-    assert FEATURE_LOSSES["feature"](ours, theirs).item() == pytest.approx(expected, 1e-12)
+    assert DISTILLATION_LOSSES["feature"](ours, theirs).item() == pytest.approx(expected, 1e-12)
 
 
 def test_similarity_preserving_compares_normalised_gram_matrices():
@@ -123,23 +129,74 @@ def test_similarity_preserving_compares_normalised_gram_matrices():
         return g / np.linalg.norm(g, axis=1, keepdims=True)
 
     expected = np.linalg.norm(gram(ours) - gram(theirs)) ** 2 / 36
-    found = FEATURE_LOSSES["similarity_preserving"](ours, theirs).item()
+    found = DISTILLATION_LOSSES["similarity_preserving"](ours, theirs).item()
     assert found == pytest.approx(expected, 1e-12)
 
 
 @pytest.mark.parametrize("name", FEATURE_LOSSES)
 def test_a_loss_on_features_takes_two_resolutions(name):
-    assert math.isfinite(FEATURE_LOSSES[name](maps(3, side=8), maps(3, side=5)).item())
+    assert math.isfinite(DISTILLATION_LOSSES[name](maps(3, side=8), maps(3, side=5)).item())
 
 
 @pytest.mark.parametrize("name", DISTILLATION_LOSSES)
-def test_a_loss_is_zero_for_equals_and_positive_else(name):
-    ours, theirs = maps(3), maps(3, seed=1)
-    arguments = (4.0,) if name in OUTPUT_LOSSES else ()
-    loss = DISTILLATION_LOSSES[name]
-    assert loss(ours, ours, *arguments).item() == pytest.approx(0, abs=1e-12)
-    assert loss(ours, theirs, *arguments).item() > 0
-    assert loss.__doc__
+def test_a_loss_keeps_its_contract(name):
+    check_loss(DISTILLATION_LOSSES[name])
+
+
+def test_what_is_special_about_a_loss_is_declared_beside_it():
+    assert FEATURE_LOSSES == ["attention_transfer", "feature", "similarity_preserving"]
+    assert [n for n, loss in DISTILLATION_LOSSES.items() if has_projection(loss)] == ["feature"]
+    assert [n for n, loss in DISTILLATION_LOSSES.items() if has_temperature(loss)] == [
+        "soft_target"
+    ]
+
+
+def test_new_losses_need_no_entry_anywhere_else():
+    def huber(student, teacher):
+        """Match outputs, but for outliers."""
+        return nn.functional.huber_loss(student, teacher)
+
+    @declare(compares="features", projects=True)
+    def projected_l1(student, teacher):
+        """Match projected features by their absolute difference."""
+        size = [min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+        pool = nn.AdaptiveAvgPool2d(size)
+        return nn.functional.l1_loss(pool(student), pool(teacher))
+
+    for loss in (huber, projected_l1):
+        check_loss(loss)
+        assert loss.__name__ not in DISTILLATION_LOSSES
+
+
+def test_a_loss_that_no_student_can_learn_by_is_reported():
+    def constant(student, teacher):
+        """Tell nothing."""
+        return 0 * student.sum() + float(student is not teacher)
+
+    with pytest.raises(AssertionError, match="cannot learn by it"):
+        check_loss(constant)
+
+
+def test_what_is_imitated_can_be_chosen(student, teacher):
+    class Two(nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            return {"noise": torch.zeros(3), "classes": self.net(x)}
+
+    settings = Distillation("logits", weight=1.0)
+    found = []
+    for pair, outputs in (
+        ((student, teacher), None),
+        ((Two(student), Two(teacher)), lambda out: out["classes"]),
+    ):
+        pair[0].eval()
+        distiller = Distiller(*pair, settings, IMAGES, outputs=outputs)
+        with distiller, torch.no_grad():
+            found.append(distiller.loss(torch.zeros(()), pair[0](IMAGES), IMAGES).item())
+    assert found[0] == found[1] > 0
 
 
 # ---- the distiller, with every loss
@@ -274,7 +331,7 @@ def test_outputs_of_any_network_become_maps(shape, expected):
 # ---- wrong input
 
 
-def test_all_problems_of_the_settings_are_told_at_once():
+def test_all_problems_of_the_settings_are_reported_at_once():
     with pytest.raises(ConfigurationError) as caught:
         Distillation(loss="soft_targets", weight=2, temperature=0, layers=("a",))
     told = "\n".join(caught.value.problems)
@@ -296,7 +353,7 @@ def test_all_problems_of_the_settings_are_told_at_once():
         ),
     ],
 )
-def test_a_teacher_that_does_not_fit_is_told(student, other, settings, message):
+def test_a_teacher_that_does_not_fit_is_reported(student, other, settings, message):
     with pytest.raises(ConfigurationError, match=message):
         Distiller(student, other, settings, IMAGES)
 
@@ -306,7 +363,7 @@ def test_a_network_cannot_teach_itself(student):
         Distiller(student, student, Distillation(), IMAGES)
 
 
-def test_a_student_that_has_not_run_is_told(student, teacher):
+def test_a_student_that_has_not_run_is_reported(student, teacher):
     settings = Distillation("feature")
     with (
         Distiller(student, teacher, settings, IMAGES) as distiller,

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from autocompress.errors import ConfigurationError, UsageError
-from autocompress.graph import Plan, plan_of, rebuild
-from autocompress.techniques.factorization import Factorization, decide_ranks, factorize
+from autocompress.graph import Plan, rebuild
+from autocompress.techniques.factorization import Factorization, factorize
 
 LAYERS = {
     "linear": (nn.Linear(24, 20), (40, 24)),
@@ -39,8 +39,8 @@ def test_weighing_by_inputs_beats_the_plain_svd_on_calibration_data(kind):
     model = nn.Sequential(layer)
     inputs = correlated(shape, 1 if isinstance(layer, nn.Conv2d) else -1)
     settings = settings_for(layer, 0.3)
-    plain = factorize(model, settings)
-    weighted = factorize(model, settings, calibration=inputs)
+    plain, _ = factorize(model, settings)
+    weighted, _ = factorize(model, settings, example=inputs)
     with torch.no_grad():
         expected = model(inputs)
         errors = [(thin(inputs) - expected).norm().item() for thin in (plain, weighted)]
@@ -53,7 +53,7 @@ def test_weighing_by_inputs_beats_the_plain_svd_on_calibration_data(kind):
 def test_weights_are_the_best_of_their_rank(kind):
     """Without calibration the product is NumPy's truncated SVD."""
     layer, _ = LAYERS[kind]
-    thin = factorize(nn.Sequential(layer), settings_for(layer, 0.3))[0]
+    thin = factorize(nn.Sequential(layer), settings_for(layer, 0.3))[0][0]
     matrix = layer.weight.detach().flatten(1).double().numpy()
     rank = thin[0].weight.shape[0]
     assert rank == round(0.3 * min(matrix.shape))
@@ -69,7 +69,7 @@ def test_the_weighted_product_is_the_closed_form():
     layer = nn.Linear(8, 10).double()
     inputs = correlated((200_000, 8), -1).double()
     settings = Factorization(rank=0.375, min_rank=1)
-    thin = factorize(nn.Sequential(layer), settings, calibration=inputs)[0]
+    thin = factorize(nn.Sequential(layer), settings, example=inputs)[0][0]
     moment = (inputs.T @ inputs / len(inputs)).numpy()
     values, vectors = np.linalg.eigh(moment)
     root = (vectors * np.sqrt(values)) @ vectors.T
@@ -104,9 +104,8 @@ def test_a_matrix_of_low_rank_is_replaced_exactly(layer, kind):
     inputs = torch.randn(shape, dtype=torch.float64)
     settings = Factorization(energy=1.0, convolution_energy=1.0, convolution_kind=kind, min_rank=1)
     model = nn.Sequential(layer)
-    (decision,) = decide_ranks(model, settings)
-    assert decision.step.rank == 1
-    thin = factorize(model, settings)
+    thin, report = factorize(model, settings)
+    assert [step.rank for step in report.steps] == [1]
     with torch.no_grad():
         torch.testing.assert_close(thin(inputs), model(inputs), rtol=1e-9, atol=1e-11)
 
@@ -117,21 +116,21 @@ def test_energy_keeps_the_lowest_rank_that_is_enough(energy):
     layer = nn.Linear(60, 50)
     with torch.no_grad():
         layer.weight *= torch.logspace(0, -3, 60)
-    (decision,) = decide_ranks(nn.Sequential(layer), Factorization(energy=energy, min_rank=1))
+    _, report = factorize(nn.Sequential(layer), Factorization(energy=energy, min_rank=1))
     s = np.linalg.svd(layer.weight.detach().double().numpy(), compute_uv=False) ** 2
-    assert decision.step.rank == 1 + int((s.cumsum() < energy * s.sum()).sum())
+    assert report.steps[0].rank == 1 + int((s.cumsum() < energy * s.sum()).sum())
 
 
 @pytest.mark.parametrize("rank", [0.1, 0.4, 0.49, 0.51, 0.7, 1.0])
 def test_no_layer_ever_grows(rank):
     model = nn.Sequential(nn.Linear(512, 512), nn.Linear(512, 10), nn.Linear(10, 3))
-    for decision in decide_ranks(model, Factorization(rank=rank, min_rank=1)):
+    thin, report = factorize(model, Factorization(rank=rank, min_rank=1))
+    for decision in report.decisions:
         layer = model.get_submodule(decision.module)
         size = layer.weight.numel()
         kept = max(1, round(rank * decision.full_rank))
         assert (decision.step is not None) == (kept * sum(layer.weight.shape) < size)
         assert decision.reason == "" or f"in place of {size}" in decision.reason
-    thin = factorize(model, Factorization(rank=rank, min_rank=1))
     assert sum(p.numel() for p in thin.parameters()) <= sum(p.numel() for p in model.parameters())
 
 
@@ -161,7 +160,8 @@ def test_every_layer_that_is_left_is_named_with_the_reason():
     model = Awkward().eval()
     settings = Factorization(rank=0.2, convolution_rank=0.2, exclude=("kept",), min_rank=1)
     inputs = torch.randn(3, 5, 16)
-    decisions = {d.module: d for d in decide_ranks(model, settings, calibration=inputs)}
+    thin, report = factorize(model, settings, example=inputs)
+    decisions = {d.module: d for d in report.decisions}
     reasons = {name: d.reason for name, d in decisions.items() if d.step is None}
     assert set(reasons) == set(decisions) - {"good", "unused"}
     assert reasons["kept"] == "kept out by 'kept'"
@@ -173,7 +173,8 @@ def test_every_layer_that_is_left_is_named_with_the_reason():
     assert "shares" in reasons["twin"]
     assert decisions["good"].weighted
     assert not decisions["unused"].weighted
-    factorize(model, settings, calibration=inputs)(inputs)
+    assert f"kept: left: {reasons['kept']}" in report.sentences
+    thin(inputs)
 
 
 def test_the_model_is_copied_and_the_plan_rebuilds_it():
@@ -186,12 +187,12 @@ def test_the_model_is_copied_and_the_plan_rebuilds_it():
     before = copy.deepcopy(model.state_dict())
     inputs = torch.randn(2, 3, 8, 8)
     settings = Factorization(rank=0.2, convolution_rank=0.2, min_rank=1)
-    thin = factorize(model, settings, calibration=inputs)
+    thin, report = factorize(model, settings, example=inputs)
     assert [m.training for m in model] == [False, True, True]
     assert not any(m._forward_hooks for m in model.modules())
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     fresh = build()
-    rebuild(fresh, Plan.from_json(plan_of(thin).to_json()))
+    rebuild(fresh, Plan.from_json(Plan(report.steps).to_json()))
     fresh.load_state_dict(thin.state_dict())
     with torch.no_grad():
         assert torch.equal(fresh(inputs), thin(inputs))
@@ -199,7 +200,7 @@ def test_the_model_is_copied_and_the_plan_rebuilds_it():
 
 def test_no_layer_is_cut_below_the_lowest_rank():
     model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 10))
-    hidden, head = decide_ranks(model, Factorization(rank=0.1, min_rank=16))
+    hidden, head = factorize(model, Factorization(rank=0.1, min_rank=16))[1].decisions
     assert hidden.step.rank == 16
     assert head.step is None
 
@@ -208,11 +209,11 @@ def test_a_zero_weight_is_no_obstacle():
     model = nn.Sequential(nn.Linear(8, 8))
     nn.init.zeros_(model[0].weight)
     for settings in (Factorization(energy=0.9, min_rank=1), Factorization(rank=0.2, min_rank=1)):
-        thin = factorize(model, settings, calibration=torch.randn(4, 8))
+        thin, _ = factorize(model, settings, example=torch.randn(4, 8))
         assert torch.equal(thin(torch.ones(1, 8)), model(torch.ones(1, 8)))
 
 
-def test_all_problems_of_the_settings_are_told_at_once():
+def test_all_problems_of_the_settings_are_reported_at_once():
     with pytest.raises(ConfigurationError) as caught:
         Factorization(rank=0.0, energy=1.5, convolution_kind="tucker", exclude="fc", min_rank=0)
     assert len(caught.value.problems) == 6
@@ -220,12 +221,12 @@ def test_all_problems_of_the_settings_are_told_at_once():
         Factorization()
 
 
-def test_a_pattern_that_matches_nothing_is_told():
+def test_a_pattern_that_matches_nothing_is_reported():
     with pytest.raises(ConfigurationError, match="no layer of Sequential matches 'fc'"):
         factorize(nn.Sequential(nn.Linear(4, 4)), Factorization(rank=0.5, exclude=("fc",)))
 
 
-def test_weights_that_are_not_finite_are_told():
+def test_weights_that_are_not_finite_are_reported():
     model = nn.Sequential(nn.Linear(8, 8))
     nn.init.constant_(model[0].weight, float("nan"))
     with pytest.raises(UsageError, match="cannot factorize 0"):

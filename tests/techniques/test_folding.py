@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from autocompress.errors import VerificationError
-from autocompress.graph import Plan, largest_difference, plan_of, rebuild
+from autocompress.graph import Plan, largest_difference, rebuild
 from autocompress.techniques import folding
-from autocompress.techniques.folding import fold_batch_norms, foldable
+from autocompress.techniques.folding import fold_batch_norms
 
 from small_nets import randomize_norms
 
@@ -261,8 +261,7 @@ def case(request):
 def test_outputs_stay_and_what_cannot_fold_is_named(case):
     model, inputs, kept = case
     before = copy.deepcopy(model.state_dict())
-    found = foldable(model, inputs)
-    folded = fold_batch_norms(model, inputs)
+    folded, found = fold_batch_norms(model, example=inputs)
     assert set(found.kept) == set(kept)
     assert all(word in found.kept[name] for name, word in kept.items())
     assert {
@@ -275,9 +274,9 @@ def test_outputs_stay_and_what_cannot_fold_is_named(case):
 
 def test_the_plan_rebuilds_the_folded_model(case):
     model, inputs, _ = case
-    folded = fold_batch_norms(model, inputs)
+    folded, report = fold_batch_norms(model, example=inputs)
     fresh = copy.deepcopy(model)
-    rebuild(fresh, Plan.from_json(plan_of(folded).to_json()))
+    rebuild(fresh, Plan.from_json(Plan(report.steps).to_json()))
     fresh.load_state_dict(folded.state_dict())
     assert largest_difference(folded, fresh, inputs) == 0
 
@@ -286,7 +285,7 @@ def test_the_plan_rebuilds_the_folded_model(case):
 def test_a_model_keeps_its_precision_and_its_modes(dtype):
     model = randomize_norms(ALL["pre-activation"][0]).to(dtype).train()
     model[2].eval()
-    folded = fold_batch_norms(model, IMAGES.to(dtype))
+    folded, _ = fold_batch_norms(model, example=IMAGES.to(dtype))
     assert {p.dtype for p in folded.parameters()} == {dtype}
     assert [m.training for m in folded] == [True, True, False, True, True]
     tolerance = 1e-5 if dtype == torch.float32 else 0.1
@@ -300,7 +299,7 @@ def test_a_folding_that_changes_outputs_is_caught(monkeypatch):
 
     monkeypatch.setattr(folding, "fold", wrong)
     with pytest.raises(VerificationError, match="fold: outputs before and after differ"):
-        fold_batch_norms(ALL["convolution"][0].eval(), IMAGES)
+        fold_batch_norms(ALL["convolution"][0].eval(), example=IMAGES)
 
 
 def test_weights_that_overflow_are_caught():
@@ -310,7 +309,7 @@ def test_weights_that_overflow_are_caught():
         model[1].eps = 1e-12
         model[1].weight.fill_(6e4)
     with pytest.raises(VerificationError, match="0 are not finite"):
-        fold_batch_norms(model, IMAGES.half())
+        fold_batch_norms(model, example=IMAGES.half())
 
 
 @pytest.mark.slow
@@ -322,6 +321,6 @@ def test_known_architectures_fold_to_rounding(name, left):
     torch.manual_seed(0)
     model = randomize_norms(torchvision.models.get_model(name)).eval().double()
     inputs = torch.randn(2, 3, 64, 64, dtype=torch.float64)
-    folded = fold_batch_norms(model, inputs)
+    folded, _ = fold_batch_norms(model, example=inputs)
     assert len(norms(folded)) == left
     assert largest_difference(model, folded, inputs) < 1e-9

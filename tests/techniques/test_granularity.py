@@ -7,10 +7,14 @@ from torch import nn
 
 from autocompress.techniques.granularity import (
     CONVOLUTION_GRANULARITIES,
+    GRANULARITIES,
     LINEAR_GRANULARITIES,
-    UNIT_GRANULARITIES,
+    inputs_multiple_of,
+    ranks_layers,
+    zeroes_units,
 )
 from autocompress.techniques.layers import find_layers
+from autocompress.testing.techniques import check_granularity
 
 SPANS = {  # axes of [out, in, height, width] that a group spans
     "weight": (),
@@ -48,8 +52,39 @@ def test_the_names_cover_every_choice_of_axes():
     assert set(SPANS.values()) == set(choices)
     assert set(CONVOLUTION_GRANULARITIES) == {*SPANS, "two_of_four"}
     assert set(LINEAR_GRANULARITIES) == {*LINEAR_SPANS, "two_of_four"}
-    assert UNIT_GRANULARITIES["convolution"] in CONVOLUTION_GRANULARITIES
-    assert UNIT_GRANULARITIES["linear"] in LINEAR_GRANULARITIES
+
+
+def test_what_is_special_about_a_granularity_is_declared_beside_it():
+    every = [(kind, name, f) for kind, known in GRANULARITIES.items() for name, f in known.items()]
+    units = {(kind, name) for kind, name, f in every if zeroes_units(f, kind)}
+    assert units == {("convolution", "filter"), ("linear", "row")}
+    assert {name for _, name, f in every if ranks_layers(f)} == {"layer"}
+    assert {name for _, name, f in every if inputs_multiple_of(f) > 1} == {"two_of_four"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, known in GRANULARITIES.items() for name in known]
+)
+def test_a_granularity_keeps_its_contract(kind, name):
+    check_granularity(GRANULARITIES[kind][name], kind)
+
+
+def test_a_new_granularity_needs_no_entry_anywhere_else():
+    def pair_of_inputs(scores):
+        """Zero the weights of two neighbouring inputs at once."""
+        pairs = torch.unflatten(scores, 1, (-1, 2)).mean((0, 2), keepdim=True)
+        return pairs.expand(1, -1, 2, *pairs.shape[3:]).flatten(1, 2)
+
+    check_granularity(pair_of_inputs, "linear")
+
+
+def test_a_granularity_that_forgets_what_was_zeroed_is_reported():
+    def forgetful(scores):
+        """Zero single weights."""
+        return scores.clamp(min=0)
+
+    with pytest.raises(AssertionError, match="must score -inf"):
+        check_granularity(forgetful, "linear")
 
 
 @pytest.mark.parametrize("name", SPANS)
@@ -127,7 +162,7 @@ def test_two_of_four_spares_the_two_best_of_each_block(shape):
     np.testing.assert_array_equal(spared.reshape(6, 2, 4, -1), rank >= 2)
 
 
-def test_parametrized_and_tied_weights_are_told_apart():
+def test_parametrized_and_tied_weights_are_distinguished():
     first, second = nn.Linear(4, 4), nn.Linear(4, 4)
     second.weight = first.weight
     computed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))

@@ -5,6 +5,7 @@ import fastai.callback.fp16
 import pytest
 import torch
 from fastai.callback.fp16 import MixedPrecision
+from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
@@ -16,8 +17,13 @@ from tiny_models import TinyVgg
 
 
 @pytest.fixture
-def learner(batches, tiny_vgg):
-    made = Learner(batches.loaders, tiny_vgg, loss_func=CrossEntropyLossFlat(), default_cbs=True)
+def learner(data, tiny_vgg):
+    made = Learner(
+        DataLoaders(data.train(0), data.valid),
+        tiny_vgg,
+        loss_func=CrossEntropyLossFlat(),
+        default_cbs=True,
+    )
     made.logger = lambda _: None
     return made
 
@@ -89,7 +95,7 @@ def test_the_teacher_stays_as_it_was(learner):
     assert teacher.training
 
 
-def test_fitnet_projections_are_trained(learner, batches):
+def test_fitnet_projections_are_trained(learner):
     torch.manual_seed(2)
     callback = KnowledgeDistillation(TinyVgg(width=20), loss="feature")
     start = {}
@@ -125,7 +131,7 @@ def test_settings_and_single_values_exclude_each_other():
         Sparsify(0.5, settings=object())
 
 
-def test_an_unknown_criterion_is_told(learner):
+def test_an_unknown_criterion_is_reported(learner):
     with pytest.raises(ConfigurationError, match="large_final"):
         learner.fit(1, 1e-2, cbs=[Sparsify(0.5, criterion="large_finale")])
 

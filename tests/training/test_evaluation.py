@@ -1,11 +1,12 @@
+import tempfile
 import threading
 
 import pytest
 import torch
 from torch import nn
 
-from autocompress.measurement import DeviceLock
-from autocompress.training import evaluation
+from autocompress.targets.lock import DeviceLock
+from autocompress.tasks import classification
 from autocompress.training.evaluation import evaluate, reestimate_batch_norms
 
 PATIENCE_S = 20
@@ -13,11 +14,12 @@ PATIENCE_S = 20
 
 @pytest.mark.parametrize("work", [evaluate, reestimate_batch_norms])
 def test_nothing_is_evaluated_while_somebody_measures(work, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "DeviceLock", lambda device: DeviceLock(device, tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(4, 2))
     loader = [(torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.long))]
-    thread = threading.Thread(target=work, args=(model, loader), daemon=True)
-    with DeviceLock("cpu", tmp_path).exclusive():
+    arguments = (model, loader, classification())[: 3 if work is evaluate else 2]
+    thread = threading.Thread(target=work, args=arguments, daemon=True)
+    with DeviceLock("cpu").exclusive():
         thread.start()
         thread.join(0.3)
         assert thread.is_alive()

@@ -1,22 +1,21 @@
 """Networks train with channels last where they can; on the CPU, as if it were fastest there."""
 
-import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from autocompress.datasets import Images, Splits
-from autocompress.pipeline import compress
-from autocompress.recipe import Recipe
-from autocompress.techniques.distillation import Distillation
+from autocompress.data import BatchSettings, Images, Splits, make_data
+from autocompress.tasks import classification
 from autocompress.training import layout
-from autocompress.training.batches import BatchSettings, make_batches
+from autocompress.training.callbacks import KnowledgeDistillation
 from autocompress.training.evaluation import evaluate
-from autocompress.training.fitting import Fit, Training, fit
+from autocompress.training.fitting import Fit, fit
 from autocompress.training.layout import common_layout, fastest_layout
 
-ONCE = Fit("sparsify", 1, 1e-2, 0.0)
+ONCE = Fit("train", 1, 1e-2, 0.0)
+TASK = classification(4)
 
 
 class Net(nn.Module):
@@ -55,7 +54,7 @@ def colours():
         train=part, valid=part, test=part, classes=("a", "b", "c", "d"), channels=3, image_size=8,
         mean=(0.5,) * 3, std=(0.3,) * 3,
     )  # fmt: skip
-    return make_batches(splits, BatchSettings(batch_size=8), device="cpu")
+    return make_data(splits, BatchSettings(batch_size=8), device="cpu")
 
 
 def test_gpus_are_fastest_with_channels_last():
@@ -72,11 +71,15 @@ def test_one_network_that_views_brings_all_back_to_channels_first(colours):
 
 
 @pytest.mark.usefixtures("channels_last")
+def test_inputs_that_are_no_images_have_one_layout():
+    assert common_layout([nn.Linear(3, 2)], torch.zeros(4, 3)) == torch.contiguous_format
+
+
+@pytest.mark.usefixtures("channels_last")
 def test_finding_the_layout_changes_nothing(colours):
     model, before = flattening().eval(), torch.get_rng_state()
-    decided = colours.laid_out_for(model)
+    common_layout([model], colours.example)
     assert torch.equal(torch.get_rng_state(), before)
-    assert decided.laid_out_for(viewing()) is decided
     assert not model.training
     assert model.first.weight.is_contiguous()
     assert model.first.weight.grad is None
@@ -86,18 +89,20 @@ def test_finding_the_layout_changes_nothing(colours):
 @pytest.mark.parametrize("make", [flattening, viewing])
 def test_training_and_evaluation_keep_to_the_layout(colours, make):
     model = make()
-    fit(model, colours, ONCE)
-    evaluate(model, colours.valid)
+    fit(model, colours, TASK, ONCE, seed=0)
+    evaluate(model, colours.valid, TASK)
     assert model.seen == {make is flattening}
 
 
 @pytest.mark.usefixtures("channels_last")
-def test_a_teacher_that_views_is_copied_and_laid_out_with_the_student(colours):
-    teacher, seen = viewing().eval(), []
-    teacher.register_forward_hook(lambda module, *_: seen.append(module))
-    recipe = Recipe(distillation=Distillation(), training=Training(epochs=1, recovery_epochs=0))
-    baseline = flattening().eval()
-    compressed = compress(copy.deepcopy(baseline), recipe, colours, teacher=teacher)
-    assert seen
-    assert teacher not in seen
-    assert compressed.model.first.weight.is_contiguous()
+@pytest.mark.parametrize("make", [flattening, viewing])
+def test_a_teacher_is_laid_out_with_the_student(colours, make):
+    student, teacher = flattening(), make().eval()
+    fit(student, colours, TASK, ONCE, seed=0, callbacks=[KnowledgeDistillation(teacher)])
+    assert teacher.seen == student.seen == {make is flattening}
+
+
+def test_a_layout_that_is_given_stays(colours):
+    model = flattening()
+    fit(model, colours, TASK, replace(ONCE, layout=torch.channels_last), seed=0)
+    assert model.seen == {True}

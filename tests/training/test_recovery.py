@@ -5,12 +5,12 @@ import torch
 from fastai.callback.core import Callback
 from torchvision.models import DenseNet, MobileNetV2, ShuffleNetV2, VisionTransformer
 
-from autocompress.datasets import Images, Splits
+from autocompress.data import BatchSettings, Images, Splits, make_data
 from autocompress.graph import find_units
 from autocompress.models import build
+from autocompress.tasks import classification
 from autocompress.techniques.pruning import prune
 from autocompress.techniques.sparsification import Sparsification, sparsify
-from autocompress.training.batches import BatchSettings, make_batches
 from autocompress.training.fitting import Fit, fit
 
 NETS = {
@@ -48,7 +48,7 @@ def noise():
         train=part, valid=part, test=part, classes=names, channels=3, image_size=32,
         mean=(0.5,) * 3, std=(0.3,) * 3,
     )  # fmt: skip
-    return make_batches(splits, BatchSettings(batch_size=16), device="cpu")
+    return make_data(splits, BatchSettings(batch_size=16), device="cpu")
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -57,14 +57,15 @@ def test_every_parameter_moves_in_the_first_step(name, noise):
     model = NETS[name]().eval()
     units = find_units(model, noise.example)
     settings = Sparsification(sparsity=0.3, linear_sparsity=0.3)
-    small = prune(sparsify(model, settings, units.groups), noise.example, units=units.groups)
+    sparse, _ = sparsify(model, settings, units=units)
+    small, _ = prune(sparse, example=noise.example, units=units)
     count = sum(p.numel() for p in small.parameters())
     assert count < sum(p.numel() for p in model.parameters())
     if name == "attention":  # its classifier starts at zero, which blocks the first gradient
         torch.nn.init.normal_(small.heads.head.weight, std=0.1)
 
     watch = FirstStep()
-    fit(small, noise, Fit("recover", 1, 1e-2, 0.0), callbacks=[watch])
+    fit(small, noise, classification(4), Fit("recover", 1, 1e-2, 0.0), seed=0, callbacks=[watch])
 
     assert watch.trained == {id(p) for p in small.parameters()}
     before, after = watch.before, watch.after

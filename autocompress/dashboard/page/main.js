@@ -39,10 +39,12 @@ function fillHead() {
   byId("state").className = `badge ${data.state.kind}`;
   byId("facts").textContent = data.facts.join(" · ");
   byId("progress").hidden = data.state.kind === "finished";
-  byId("progress").value = data.state.wanted ? data.state.done / data.state.wanted : 0;
+  byId("progress").max = data.state.wanted || 1;
+  byId("progress").value = data.state.wanted ? data.state.done : 0;
   byId("baseline").replaceChildren(data.baseline.length ? facts(data.baseline) : "Not measured yet.");
   byId("machine").replaceChildren(...facts(data.machine).children);
   byId("study-file").textContent = data.study_file;
+  byId("objectives").textContent = data.objectives;
   byId("footer").textContent = `${data.folder} · read ${data.made} · autocompress ${data.version}`;
 }
 
@@ -78,14 +80,15 @@ function fillChosen() {
 }
 
 function fillTradeoff() {
-  fillPicks(data);
+  const { tradeoff, pareto } = data;
+  fillPicks(tradeoff);
   byId("pareto").hidden = Boolean(state.three);
   byId("space").hidden = !state.three;
   if (state.view !== "tradeoff") return;
   if (state.three) {
-    if (more.space) drawSpace(data, more.space).then(clickable(byId("space")));
+    if (more.space) drawSpace(tradeoff, more.space).then(clickable(byId("space")));
   } else {
-    drawPareto(data).then(clickable(byId("pareto")));
+    drawPareto(tradeoff, pareto).then(clickable(byId("pareto")));
   }
 }
 
@@ -143,8 +146,8 @@ async function load() {
     if (fresh) {
       data = fresh;
       fillHead();
-      fillChoices(data);
-      fillSliders(data);
+      fillChoices(data.tradeoff);
+      fillSliders(data.tradeoff);
       fillTables();
       fillTradeoff();
     }
@@ -171,7 +174,7 @@ function changed(names) {
   if (!data) return;
   if (any("view")) showView();
   if (any("view", "three")) loadMore().catch((error) => problem(error.message));
-  if (any("x", "y", "third", "as", "relative", "three", "latency_ms", "parameters", "accuracy")) fillTradeoff();
+  if (any("x", "y", "third", "as", "relative", "three", "budget")) fillTradeoff();
   if (any("compare")) fillChosen();
   if (any("trial")) showModel();
   if (any("side")) showComparison();
@@ -181,8 +184,8 @@ function listen() {
   for (const id of ["x", "y", "third", "as"]) byId(id).addEventListener("change", (e) => set({ [id]: e.target.value }));
   for (const id of ["relative", "three"]) byId(id).addEventListener("change", (e) => set({ [id]: e.target.checked ? "1" : "" }));
   byId("reset").addEventListener("click", () => {
-    set({ latency_ms: "", parameters: "", accuracy: "" });
-    fillSliders(data);
+    set({ budget: "" });
+    fillSliders(data.tradeoff);
   });
   byId("compare").addEventListener("click", () => set({ side: "1" }));
   byId("png").addEventListener("click", () => savePng(byId(state.three ? "space" : "pareto")));

@@ -26,15 +26,16 @@ function table(titles, rows) {
   ]);
 }
 
-const numbers = (rows) => table(["", "baseline", "this model", "change"], rows);
+const numbers = (rows) =>
+  table(["", "baseline", "this model", "change"], rows.map(({ title, baseline, value, change }) => [title, baseline, value, change]));
 
 /* One row for each number that any of the models has; each model beside the baseline. */
 function sideBySide(models) {
-  const names = [...new Set(models.flatMap((model) => model.numbers.map(([name]) => name)))];
+  const names = [...new Set(models.flatMap((model) => model.numbers.map(({ title }) => title)))];
   const rows = names.map((name) => {
-    const found = models.map((model) => model.numbers.find(([own]) => own === name));
-    const baseline = found.find(Boolean)[1];
-    return [name, baseline, ...found.map((row) => (row ? [row[2], row[3].split(" (")[0]] : "-"))];
+    const found = models.map((model) => model.numbers.find(({ title }) => title === name));
+    const { baseline } = found.find(Boolean);
+    return [name, baseline, ...found.map((row) => (row ? [row.value, row.change.split(" (")[0]] : "-"))];
   });
   return table(["", "baseline", ...models.map((model) => model.title)], rows);
 }
@@ -50,20 +51,20 @@ function list(texts, tag = "ul", className = "notes") {
 function exportCard(model) {
   const children = [command(model.export)];
   if (source.live) {
-    const told = element("p", { className: "quiet", role: "status" });
+    const note = element("p", { className: "quiet", role: "status" });
     const follow = async (start) => {
       try {
         const now = await source.exported(state.run, model.trial, start);
-        told.textContent = now.text;
+        note.textContent = now.text;
         press.disabled = now.state === "running";
         if (now.state === "running") setTimeout(() => follow(false), 700);
       } catch (error) {
-        told.textContent = error.message;
+        note.textContent = error.message;
       }
     };
     const press = button("Export this model", () => follow(true), { id: "export" });
     follow(false);
-    children.push(press, told);
+    children.push(press, note);
   }
   return card("Take it home", children);
 }
@@ -81,7 +82,7 @@ async function drawParts(home, model) {
 }
 
 function modelView(model) {
-  const from = model.harvested_from === null ? "" : `, harvested from trial ${model.harvested_from}`;
+  const from = model.parent === null ? "" : `, derived from trial ${model.parent}`;
   const left = [
     card("What was done", [
       model.words.length ? list(model.words, "ol", "words") : element("p", { className: "quiet", text: "Nothing is known of its recipe." }),

@@ -2,7 +2,7 @@
 
 const inlined = JSON.parse(document.getElementById("data").textContent);
 const TOKEN = "x-autocompress-token";
-const stamps = new Map(); // address -> the ETag of what is known
+const versions = new Map(); // address -> the ETag of what is known
 let token = "";
 
 export const live = inlined === null;
@@ -11,18 +11,18 @@ async function ask(address, options = {}) {
   const answer = await fetch(address, options);
   if (answer.status === 304) return null;
   if (!answer.ok) {
-    const told = await answer.json().catch(() => ({ error: answer.statusText }));
-    throw new Error(told.error ?? answer.statusText);
+    const answered = await answer.json().catch(() => ({ error: answer.statusText }));
+    throw new Error(answered.error ?? answer.statusText);
   }
   return answer;
 }
 
 /* Return a document, or null where nothing changed since it was last asked for. */
 async function fresh(address) {
-  const known = stamps.get(address);
+  const known = versions.get(address);
   const answer = await ask(address, { headers: known ? { "If-None-Match": known } : {}, cache: "no-store" });
   if (answer === null) return null;
-  stamps.set(address, answer.headers.get("ETag"));
+  versions.set(address, answer.headers.get("ETag"));
   return answer.json();
 }
 
@@ -53,5 +53,5 @@ export async function exported(run, trial, start) {
 }
 
 export function forget() {
-  stamps.clear();
+  versions.clear();
 }

@@ -1,8 +1,8 @@
 /* What is looked at: kept in the address, so that a link shows the same. */
 
 const DEFAULTS = {
-  run: "", view: "tradeoff", x: "latency_ms", y: "accuracy", third: "parameters", as: "color",
-  relative: "", three: "", latency_ms: "", parameters: "", accuracy: "", trial: "", compare: "", side: "", theme: "",
+  run: "", view: "tradeoff", x: "", y: "", third: "", as: "color", relative: "", three: "",
+  budget: "", trial: "", compare: "", side: "", theme: "",
 };
 const listeners = [];
 
@@ -26,6 +26,17 @@ export function set(changes) {
   const shown = Object.entries(state).filter(([name, value]) => value !== DEFAULTS[name]);
   history.replaceState(null, "", `#${new URLSearchParams(shown)}`);
   listeners.forEach((listener) => listener(changed));
+}
+
+/* The bounds of the budget by metric; in the address as NAME:BOUND,NAME:BOUND. */
+export function budget() {
+  const pairs = state.budget.split(",").filter(Boolean).map((pair) => pair.split(":"));
+  return Object.fromEntries(pairs.map(([metric, bound]) => [metric, Number(bound)]));
+}
+
+export function setBound(metric, bound) {
+  const bounds = Object.entries({ ...budget(), [metric]: bound }).filter(([, value]) => value !== undefined);
+  set({ budget: bounds.map((pair) => pair.join(":")).join() });
 }
 
 addEventListener("hashchange", () => {

@@ -25,7 +25,7 @@ export function fillTable(home, table, { filter = "", decorate = () => {} } = {}
   const [sorted, direction] = orders.get(home) ?? [null, 1];
   const headings = table.columns.map((column, index) => {
     const press = element("button", { type: "button", text: column.title });
-    const heading = element("th", { className: column.number ? "number" : "", scope: "col" }, [press]);
+    const heading = element("th", { className: column.kind === "number" ? "number" : "", scope: "col" }, [press]);
     if (index === sorted) heading.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
     press.addEventListener("click", () => {
       orders.set(home, [index, index === sorted ? -direction : 1]);
@@ -38,9 +38,9 @@ export function fillTable(home, table, { filter = "", decorate = () => {} } = {}
   if (sorted !== null) rows.sort((a, b) => compare(a[sorted], b[sorted], direction));
   const body = element("tbody", {}, rows.slice(0, MOST_ROWS).map((row) => {
     const cells = row.map((cell, index) => {
-      const { number, title } = table.columns[index];
-      const state = title === "state" ? ` state-${cell.text.replaceAll(" ", "-")}` : "";
-      return element("td", { text: cell.text, className: (number ? "number" : title) + state });
+      const { kind } = table.columns[index];
+      const state = kind === "state" ? ` state-${cell.text.replaceAll(" ", "-")}` : "";
+      return element("td", { text: cell.text, className: kind + state });
     });
     const made = element("tr", { className: row[0].text === "baseline" ? "baseline" : "" }, cells);
     decorate(row, made);

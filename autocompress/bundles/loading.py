@@ -1,0 +1,214 @@
+"""From a bundle back to a module that can be trained on."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from safetensors import SafetensorError
+from safetensors.torch import load_model
+from torch import nn
+
+from autocompress.bundles.checks import Check
+from autocompress.bundles.contents import ModelSpec
+from autocompress.bundles.formats import Batch, files_of
+from autocompress.bundles.material import Timing
+from autocompress.errors import UsageError
+from autocompress.graph import Plan, rebuild
+
+FORMAT, VERSION = "autocompress-bundle", 2
+OLDER = 1  # written by release 0.1, whose checks are not read
+INDEX, WEIGHTS, PLAN = "bundle.json", "weights.safetensors", "plan.json"
+GOLDEN = "golden.safetensors"
+REJECTED = "rejected"  # folder of the files that failed their checks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """What ``bundle.json`` holds.
+
+    Attributes:
+        model: how the uncompressed model is built; ``None``: no function is known.
+        task: name of the task; ``None``: not known.
+        versions: of what made the bundle.
+        latency: how files were timed.
+        batch: the batch sizes that each model file runs, by its name.
+        files: ``sha256`` and ``bytes`` of each file but ``bundle.json``.
+        checks: what was found of each model file.
+        rejected: files that failed their checks, and why.
+        unwritten: files that could not be written, and why.
+    """
+
+    model: ModelSpec | None
+    task: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    latency: Timing = field(default_factory=Timing)
+    batch: Mapping[str, Batch] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    unwritten: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "model": None if self.model is None else self.model.to_dict(),
+            "task": self.task,
+            "versions": dict(self.versions),
+            "latency": self.latency.to_dict(),
+            "batch": dict(self.batch),
+            "checks": {name: check.to_dict() for name, check in self.checks.items()},
+            "rejected": dict(self.rejected),
+            "unwritten": dict(self.unwritten),
+            "files": dict(self.files),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` returned, or what release 0.1 wrote."""
+        checks = {} if data["version"] == OLDER else data["checks"]
+        return cls(
+            model=None if data["model"] is None else ModelSpec(**data["model"]),
+            task=data.get("task"),
+            versions=data["versions"],
+            latency=Timing(**data["latency"]),
+            batch=data["batch"],
+            files=data["files"],
+            checks={name: Check.from_dict(check) for name, check in checks.items()},
+            rejected=data["rejected"],
+            unwritten=data["unwritten"],
+        )
+
+
+def load(bundle: str | Path, *, factory: Callable[[], nn.Module] | None = None) -> nn.Module:
+    """Rebuild the model of a bundle: factory, plan, weights; no pickle and no graph.
+
+    Args:
+        bundle: folder that ``autocompress export`` or ``autocompress.export`` wrote.
+        factory: builds the uncompressed model, with any weights, instead of the function that
+            the bundle names; needed where it names none.
+
+    Returns:
+        the compressed model on the CPU, in evaluation mode; all its parameters can be trained.
+
+    Raises:
+        UsageError: the folder is missing, no bundle, or was changed (a file's sha256 differs); or
+            it names no factory and none is given.
+        ConfigurationError: the model's function can't be found or fails.
+    """
+    bundle = Path(bundle)
+    index = read_index(bundle)
+    check_files(bundle, index, (WEIGHTS, PLAN))
+    if factory is None:
+        if index.model is None:
+            raise UsageError(
+                f"{bundle} does not know which function builds its model: give it one, "
+                "load(bundle, factory=function), or run one of its model files"
+            )
+        factory = index.model.build
+    model = factory()
+    title = "the factory" if index.model is None else repr(index.model.factory)
+    try:
+        rebuild(model, Plan.from_json((bundle / PLAN).read_text(encoding="utf-8")))
+        load_model(model, bundle / WEIGHTS)
+    except (UsageError, RuntimeError, SafetensorError) as error:
+        raise UsageError(
+            f"{bundle / WEIGHTS} does not fit the model that {title} builds here: {error}"
+        ) from error
+    return model.eval().requires_grad_(requires_grad=True)
+
+
+def read_index(bundle: Path) -> Index:
+    """Read a bundle's ``bundle.json``.
+
+    Raises:
+        UsageError: there is none, or it is another program's.
+    """
+    path = bundle / INDEX
+    if not path.is_file():
+        raise UsageError(f"{bundle} is not a bundle: it has no {INDEX}")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise UsageError(f"{path}: expected format {FORMAT!r}; this is another program's file")
+    if data.get("version") not in (OLDER, VERSION):
+        raise UsageError(
+            f"{path}: version {data.get('version')!r} is not supported; expected {VERSION}"
+        )
+    try:
+        return Index.from_dict(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} is damaged: {error!r}") from error
+
+
+def check_files(bundle: Path, index: Index, names: tuple[str, ...]) -> None:
+    """Compare files with the sha256 that the index has of them.
+
+    Raises:
+        UsageError: a file is missing or differs.
+    """
+    for name in names:
+        if not (bundle / name).is_file():
+            raise UsageError(f"{bundle} is not whole: {name} is missing")
+        if digest_of_file(bundle / name) != index.files.get(name, {}).get("sha256"):
+            raise UsageError(
+                f"{bundle / name} was changed after the export: its sha256 differs from {INDEX}"
+            )
+
+
+def refuse_foreign(output: Path, *, force: bool) -> None:
+    """Check that a bundle may be written: there is nothing yet, or a bundle to be replaced.
+
+    Args:
+        output: the folder to write.
+        force: whether a bundle may be replaced.
+
+    Raises:
+        UsageError: it is a file, or holds something else than a bundle, or is one and ``force``
+            is off.
+    """
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise UsageError(f"{output} is a file; expected a folder to write")
+    found = {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()}
+    if not found:
+        return
+    try:
+        index = read_index(output)
+    except UsageError as error:
+        raise UsageError(
+            f"{output} holds other files and is left as it is; choose another folder"
+        ) from error
+    rejected = {f"{REJECTED}/{file}" for name in index.rejected for file in files_of(name)}
+    foreign = sorted(found - {INDEX, *index.files, *rejected})
+    if foreign:
+        raise UsageError(
+            f"{output} holds files that are not the bundle's ({', '.join(foreign[:5])}) and is "
+            f"left as it is; choose another folder"
+        )
+    if not force:
+        raise UsageError(
+            f"{output} is a bundle already; replace it with --force, or force=True in Python"
+        )
+
+
+def digest_of_file(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_weights(model: nn.Module) -> str:
+    """Return a sha256 over names, shapes and values of a model's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

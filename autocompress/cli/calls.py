@@ -1,0 +1,103 @@
+"""What the commands call of the rest of the package, each in one place, loaded when it is called.
+
+The functions here import torch; the modules of the commands do not.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autocompress.events import Progress
+
+if TYPE_CHECKING:
+    from autocompress.bundles import Bundle
+    from autocompress.bundles.reproducing import Reproduction
+    from autocompress.config import StudyConfig
+    from autocompress.runs import Run
+    from autocompress.study.check import Check
+    from autocompress.study.remeasure import Remeasurement
+
+RUNS = Path("runs")  # where `run` makes the folder of a run
+
+
+def load(study: Path, overrides: Sequence[str]) -> "StudyConfig":
+    """Read a study file."""
+    from autocompress.config import load_study
+
+    return load_study(study, list(overrides))
+
+
+def open_run(path: Path) -> "Run":
+    """Open the folder of a run."""
+    from autocompress.runs import Run
+
+    return Run.open(path)
+
+
+def search(
+    config: "StudyConfig",
+    *,
+    trials: int | None,
+    timeout_s: float | None,
+    workers: int,
+    progress: Progress,
+) -> "Run":
+    """Run a study from the start."""
+    from autocompress.study.budget import Amount
+    from autocompress.study.run import run_study
+
+    amount = Amount(trials=trials, timeout_s=timeout_s, workers=workers)
+    return run_study(config, directory=RUNS, amount=amount, progress=progress)
+
+
+def go_on(
+    path: Path,
+    *,
+    trials: int | None,
+    timeout_s: float | None,
+    workers: int,
+    progress: Progress,
+) -> "Run":
+    """Go on with a run."""
+    from autocompress.study.budget import Amount
+    from autocompress.study.run import resume_run
+
+    amount = Amount(trials=trials, timeout_s=timeout_s, workers=workers)
+    return resume_run(path, amount=amount, progress=progress)
+
+
+def controls(run: "Run", *, workers: int, progress: Progress) -> None:
+    """Run what a search is compared with."""
+    from autocompress.study.controls import run_controls
+
+    run_controls(run, workers=workers, progress=progress)
+
+
+def check(config: "StudyConfig") -> "Check":
+    """Check a study: data, model, one batch."""
+    from autocompress.study.check import check
+
+    return check(config)
+
+
+def remeasure(run: "Run", trials: Sequence[int], progress: Progress) -> "Remeasurement":
+    """Measure trials again."""
+    from autocompress.study.remeasure import remeasure
+
+    return remeasure(run, trials, progress)
+
+
+def export(
+    run: "Run", number: int, output: Path, *, formats: tuple[str, ...], force: bool
+) -> "Bundle":
+    """Write the bundle of a trial."""
+    from autocompress.bundles import export_trial
+
+    return export_trial(run, number, output, formats=formats, force=force)
+
+
+def reproduce(bundle: Path, progress: Progress) -> "Reproduction":
+    """Run the recipe of a bundle again."""
+    from autocompress.bundles import reproduce
+
+    return reproduce(bundle, progress)

@@ -1,0 +1,101 @@
+"""An executor is a value: it takes jobs, runs each somewhere, and returns the results."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from autocompress.results import EpochRecord, Rival, TrialResult
+
+if TYPE_CHECKING:
+    from autocompress.context import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One trial to run; it goes to JSON and back.
+
+    Attributes:
+        number: of the trial.
+        recipe: all that it decides, as ``Recipe.to_dict`` writes it; its ``start`` names the
+            trial whose trainable weights it starts from.
+        start_folder: folder of that trial in the run; ``None``: it starts from the baseline.
+        start_sha256: of that folder.
+        rivals: the complete trials so far, for early stopping and derived candidates.
+        stop_early: whether it may be stopped early.
+        estimate: whether the structure is estimated also of a trial that is pruned, for samplers
+            that need values of every trial.
+        derive: whether other candidates of its training run are wanted.
+        derive_s: seconds that they may take, besides a share of the trial's own time.
+    """
+
+    number: int
+    recipe: Mapping[str, Any]
+    start_folder: str | None = None
+    start_sha256: str | None = None
+    rivals: tuple[Rival, ...] = ()
+    stop_early: bool = False
+    estimate: bool = False
+    derive: bool = False
+    derive_s: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` returned."""
+        rivals = tuple(
+            Rival(**{**row, "curve": tuple(EpochRecord(**point) for point in row["curve"])})
+            for row in data["rivals"]
+        )
+        return cls(**{**data, "rivals": rivals})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A job that has ended.
+
+    Attributes:
+        number: of the trial.
+        result: what it returned; of a worker that died, a failure that says how.
+        derive_s: seconds that derived candidates took less than they were allowed.
+    """
+
+    number: int
+    result: TrialResult
+    derive_s: float = 0.0
+
+
+def interrupted(job: Job) -> Done:
+    """Return the end of a job that was not finished: it waits to be run again."""
+    return Done(number=job.number, result=TrialResult(state="interrupted", recipe=job.recipe))
+
+
+class Executor(Protocol):
+    """Runs jobs."""
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs run at the same time."""
+
+    def start(self, folder: Path, context: "Context") -> None:
+        """Get ready, before the first job.
+
+        Args:
+            folder: of the run, from which another process rebuilds the context.
+            context: what all trials share, for an executor that runs them in this process.
+        """
+
+    def submit(self, job: Job) -> None:
+        """Take a job; at most ``capacity`` are there at the same time."""
+
+    def wait(self, timeout_s: float) -> Sequence[Done]:
+        """Return jobs that have ended, at least one if there is any within the time."""
+
+    def cancel(self, number: int) -> None:
+        """End a job soon; it is returned by ``wait`` as interrupted."""
+
+    def close(self) -> None:
+        """End all jobs and free what is held."""

@@ -1,0 +1,122 @@
+"""From plain data, such as JSON or TOML gives, to settings; everything wrong with it at once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, TypeVar, get_args, get_origin
+
+from autocompress.errors import ConfigurationError
+from autocompress.registry import did_you_mean
+from autocompress.settings import Described, describe, options_of
+
+T = TypeVar("T")
+Path = tuple[str, ...]
+Problem = tuple[Path, str]
+"""Where something is wrong, below what is read, and what."""
+
+
+def read(
+    cls: type[T], data: Any, *, elsewhere: Callable[[str], str] = lambda _: ""
+) -> tuple[T | None, list[Problem]]:
+    """Build settings from a mapping, and those that they hold from the mappings in it.
+
+    Args:
+        cls: a settings class.
+        data: values by the fields' keys; lists become tuples where the fields want these.
+        elsewhere: returns where a key that the class does not have may belong, or an empty text.
+
+    Returns:
+        The settings, or ``None`` where there are problems; and the problems.
+    """
+    if not isinstance(data, Mapping):
+        return None, [((), f"expected a table of keys, got {data!r}")]
+    entries = {entry.key: entry for entry in describe(cls).values()}
+    problems: list[Problem] = [
+        ((key,), unknown_key(key, list(entries), elsewhere)) for key in data if key not in entries
+    ]
+    values: dict[str, Any] = {}
+    missing = False
+    for key, entry in entries.items():
+        if key in data:
+            values[entry.name], found = _value(entry, data[key])
+            problems += [((key, *path), text) for path, text in found]
+            missing = missing or bool(found)
+        elif entry.default is MISSING:
+            problems.append(((key,), "missing"))
+            missing = True
+    if missing:
+        return None, problems
+    settings, found = build(cls, values)
+    problems += found
+    return (None if problems else settings), problems
+
+
+def build(cls: type[T], values: Mapping[str, Any]) -> tuple[T | None, list[Problem]]:
+    """Build settings from checked values by the fields' names; they may contradict each other."""
+    try:
+        return cls(**values), []
+    except ConfigurationError as error:
+        names = {entry.name for entry in fields(cls)}  # type: ignore[arg-type]
+        return None, [located(line, names) for line in error.problems]
+    except (TypeError, ValueError) as error:  # of a class of the user's
+        return None, [((), str(error) or type(error).__name__)]
+
+
+def located(line: str, names: set[str]) -> Problem:
+    """Split a line ``"NAME: what is wrong"`` of an error into place and text."""
+    head, _, rest = line.partition(": ")
+    parts = tuple(head.split("."))
+    return (parts, rest) if parts[0] in names and rest else ((), line)
+
+
+def plain(value: Any) -> Any:
+    """Return settings, or what they hold, as nested plain values, ready for JSON."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: plain(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value
+
+
+def unknown_key(
+    name: str, allowed: list[str], elsewhere: Callable[[str], str] = lambda _: ""
+) -> str:
+    """Return a message about a key that does not exist."""
+    home = elsewhere(name)
+    hint = f" (did you mean {home!r}?)" if home else did_you_mean(name, allowed)
+    return f"unknown key {name!r}{hint}; allowed: {', '.join(allowed)}"
+
+
+def in_lines(problems: list[Problem], where: str) -> list[str]:
+    """Return one line for each problem, with its dotted path below ``where``."""
+    return [f"{'.'.join([where, *path] if where else path)}: {text}" for path, text in problems]
+
+
+def _value(entry: Described, given: Any) -> tuple[Any, list[Problem]]:
+    """Return a field's value as its type wants it, and what is wrong with it."""
+    if entry.nested is not None and isinstance(given, Mapping):
+        return read(entry.nested, given)
+    if entry.rule.parse is not None:
+        try:
+            given = entry.rule.parse(given)
+        except ValueError as error:
+            return None, [((), str(error))]
+    value = converted(given, entry.hint)
+    problem = entry.misfit(value)
+    return value, [((), problem)] if problem else []
+
+
+def converted(value: Any, hint: Any) -> Any:
+    """Return what JSON or TOML gave as a type has it: lists as tuples, whole numbers as floats."""
+    kinds = options_of(hint)
+    if isinstance(value, list):
+        of = next((get_args(kind) for kind in kinds if get_origin(kind) is tuple), None)
+        if of is None:
+            return value
+        hints = of if of[-1] is not Ellipsis else of[:1] * len(value)
+        hints = hints if len(hints) == len(value) else (Any,) * len(value)
+        return tuple(converted(entry, part) for entry, part in zip(value, hints, strict=True))
+    if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
+        return value if int in kinds else float(value)
+    return value

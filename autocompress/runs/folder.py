@@ -1,0 +1,173 @@
+"""The folder of a run, as this release writes it (format 2)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autocompress.artifacts import read_json
+from autocompress.errors import AutocompressError, RunError
+from autocompress.metrics import Estimate, Metric
+from autocompress.results import Estimates
+from autocompress.runs import layout
+from autocompress.runs.importances import frozen_trials
+from autocompress.runs.journal import Ended, Event, Proposed, Session, read_from
+from autocompress.runs.stored import (
+    Baseline,
+    Final,
+    FinalStage,
+    FinalTrial,
+    Header,
+    StoredTrial,
+    metric_named,
+)
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+class Folder:
+    """Reads a run; of its journal only what was not read before.
+
+    Args:
+        path: the folder.
+    """
+
+    files = (layout.JOURNAL, layout.FINAL, f"{layout.BASELINE}/{layout.EVALUATION}")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._position = 0  # in the journal, in bytes
+        self._trials: dict[int, StoredTrial] = {}
+        self._session: Session | None = None
+
+    def header(self) -> Header:
+        """Return what ``run.json`` holds."""
+        path = self.path / layout.HEADER
+        data = read_json(path)
+        try:
+            described = [Metric.from_dict(entry) for entry in data["metrics"]]
+            metrics = {metric.name: metric for metric in described}
+            return Header(
+                name=str(data["name"]),
+                created=datetime.fromisoformat(data["created"]),
+                objectives=tuple(
+                    metric_named(name, metrics, str(path)) for name in data["objectives"]
+                ),
+                score=metric_named(data["score"], metrics, str(path)),
+                metrics=metrics,
+                task=str(data.get("task", "")),
+                sizes=dict(data.get("sizes", {})),
+                fingerprint=dict(data["fingerprint"]),
+            )
+        except RunError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, AutocompressError) as error:
+            raise RunError(f"{path} is damaged: {error!r}") from error
+
+    def baseline(self) -> Baseline:
+        """Return what ``baseline/evaluation.json`` holds."""
+        path = self.path / layout.BASELINE / layout.EVALUATION
+        if not path.exists():
+            return Baseline()
+        data = read_json(path)
+        try:
+            return Baseline(
+                metrics=_estimates(data["metrics"]), samples_ms=tuple(data.get("samples_ms", ()))
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{path} is damaged: {error!r}") from error
+
+    def final(self) -> Final | None:
+        """Return what ``final.json`` holds."""
+        path = self.path / layout.FINAL
+        if not path.exists():
+            return None
+        data = read_json(path)
+        try:
+            trials = {
+                int(number): FinalTrial(
+                    metrics=_estimates(entry["metrics"]),
+                    stages=tuple(FinalStage(**row) for row in entry.get("stages", ())),
+                )
+                for number, entry in data["trials"].items()
+            }
+            return Final(baseline=_estimates(data["baseline"]), trials=trials)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(f"{path} is damaged: {error!r}") from error
+
+    def trials(self) -> Sequence[StoredTrial]:
+        """Return what the journal holds, by number."""
+        path = self.path / layout.JOURNAL
+        size = path.stat().st_size if path.exists() else 0
+        if size < self._position:  # another journal was put in its place
+            self._position, self._trials, self._session = 0, {}, None
+        events, self._position = read_from(path, self._position)
+        for event in events:
+            self._apply(event)
+        return [self._trials[number] for number in sorted(self._trials)]
+
+    def wanted(self) -> int | None:
+        """Return how many trials the last session was to run."""
+        self.trials()
+        if self._session is None:
+            raise LookupError("no session")
+        return self._session.trials
+
+    def frozen(self, search: Mapping[str, Any]) -> "list[FrozenTrial]":
+        """Return complete trials that were proposed, with the ranges of their parameters."""
+        return frozen_trials(self.trials(), self.header().objectives, search)
+
+    def _apply(self, event: Event) -> None:
+        if isinstance(event, Session):
+            if event.fidelity is None:  # else it goes on, with fewer epochs
+                self._session = event
+                self._interrupt()
+        elif isinstance(event, Proposed):
+            self._trials[event.number] = StoredTrial(
+                number=event.number,
+                params=event.params,
+                recipe=event.recipe,
+                origin=event.origin,
+                name=event.name,
+                start=event.start,
+                started=datetime.fromisoformat(event.time),
+            )
+        else:
+            self._trials[event.number] = self._ended(event)
+
+    def _interrupt(self) -> None:
+        """Note that what ran when an earlier session was killed waits for its turn."""
+        for number, trial in self._trials.items():
+            if trial.result is None and not trial.interrupted:
+                self._trials[number] = replace(trial, interrupted=True)
+
+    def _ended(self, event: Ended) -> StoredTrial:
+        proposed = self._trials.get(event.number)
+        if proposed is None:
+            proposed = StoredTrial(
+                number=event.number,
+                params=event.params,
+                recipe=event.result.recipe,
+                origin="derived",
+                parent=event.parent,
+                start=event.result.recipe.get("start"),
+            )
+        if event.result.state == "interrupted":
+            return replace(proposed, interrupted=True)
+        # what was run counts: an executor of a user's may have given it another start
+        finished = datetime.fromisoformat(event.time)
+        recipe = event.result.recipe or proposed.recipe
+        return replace(
+            proposed,
+            finished=finished,
+            result=event.result,
+            recipe=recipe,
+            start=recipe.get("start"),
+            interrupted=False,
+        )
+
+
+def _estimates(plain: Mapping[str, Any]) -> Estimates:
+    return {name: Estimate.from_dict(value) for name, value in plain.items()}

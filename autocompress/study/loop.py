@@ -1,0 +1,277 @@
+"""The search: ask for a recipe, submit it, tell its result; one process, one journal."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autocompress.context import Context
+from autocompress.errors import ConfigurationError
+from autocompress.events import Message, Progress, TrialDone
+from autocompress.execution import Done, Executor, Job
+from autocompress.recipe import Recipe
+from autocompress.results import Failure, Rival, TrialResult
+from autocompress.runs import Run, TrialRecord
+from autocompress.runs.journal import Ended, Journal, Proposed, Session, now
+from autocompress.study.budget import Budget
+from autocompress.study.proposer import Proposal, Proposer
+from autocompress.trial import TRAINING_STAGES
+
+POLL_S = 0.5
+SETTLED = 8  # complete trials, before early stopping has something to compare with
+PAYS_S = 20.0  # of training per trial, from which an estimate with its latency pays
+
+
+@dataclass(frozen=True)
+class _Submitted:
+    """A trial that runs: who proposed it, and the job."""
+
+    proposal: Proposal
+    job: Job
+
+
+class SearchLoop:
+    """Runs the trials of one session.
+
+    Args:
+        context: what all trials share.
+        proposer: proposes recipes.
+        executor: runs them; started.
+        journal: where everything is written first.
+        budget: how many trials, how long.
+        progress: receives an event for every trial that ended.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        proposer: Proposer,
+        executor: Executor,
+        journal: Journal,
+        budget: Budget,
+        progress: Progress,
+    ) -> None:
+        self.context, self.proposer, self.executor = context, proposer, executor
+        self.journal, self.budget, self.progress = journal, budget, progress
+        self.run = Run.open(context.folder)
+        trials = self.run.trials()
+        self.waiting = [trial for trial in trials if trial.state in ("waiting", "running")]
+        self.next_number = len(trials)
+        self.done = sum(trial.counts for trial in trials)
+        self.running: dict[int, _Submitted] = {}
+        self.derive_s = 0.0
+        given = context.problem.config.search.paths
+        searched = {"training.epochs", "training.recovery_epochs"} <= given
+        self.may_shorten = not searched and proposer.fidelity == 1  # else an earlier session did
+
+    def search(self) -> None:
+        """Run trials until there are enough or the time is up.
+
+        Raises:
+            KeyboardInterrupt: somebody asked to stop; what ran then waits for the next session.
+        """
+        try:
+            while True:
+                while self._wants_more():
+                    self._submit()
+                if not self.running:
+                    return
+                for done in self.executor.wait(POLL_S):
+                    self._end(done)
+        finally:
+            self._interrupt()
+
+    def _wants_more(self) -> bool:
+        free = len(self.running) < self.executor.capacity
+        left = self.done + len(self.running) < self.budget.trials
+        return free and left and self.budget.left_s != 0
+
+    def _submit(self) -> None:
+        """Begin the next trial: one that was interrupted, or a new proposal."""
+        if self.waiting:
+            record = self.waiting.pop(0)
+            proposal, number = self.proposer.ask_again(record), record.number
+            recipe, refusal = record.recipe, self._lacking_start(record.recipe)
+        else:
+            proposal, number = self.proposer.ask(), self.next_number
+            self.next_number += 1
+            try:
+                recipe = proposal.space.recipe(proposal.params, self.context.analysis).to_dict()
+            except ConfigurationError as error:
+                recipe, refusal = {}, str(error)
+            else:
+                refusal = self._duplicate_of(recipe) or self._lacking_start(recipe)
+        self._begin(number, proposal, recipe)
+        if refusal:
+            self._refuse(number, proposal, recipe, refusal)
+        else:
+            self._run(number, proposal, recipe)
+
+    def _begin(self, number: int, proposal: Proposal, recipe: Mapping[str, Any]) -> None:
+        """Note that a trial begins, for the first time or again."""
+        proposed = Proposed(
+            number=number,
+            time=now(),
+            params=dict(proposal.params),
+            recipe=recipe,
+            origin="sampler" if proposal.name is None else "initial",
+            start=recipe.get("start"),
+            name=proposal.name,
+        )
+        self.journal.append(proposed)
+
+    def _duplicate_of(self, recipe: Mapping[str, Any]) -> str:
+        text = json.dumps(recipe, sort_keys=True)
+        for trial in self.run.trials():
+            if trial.state == "complete" and json.dumps(trial.recipe, sort_keys=True) == text:
+                return f"the same recipe as trial {trial.number}"
+        return ""
+
+    def _lacking_start(self, recipe: Mapping[str, Any]) -> str:
+        start = recipe.get("start")
+        if start is None or self._start(recipe) is not None:
+            return ""
+        return f"recipe.start: trial {start} has no model to start from"
+
+    def _start(self, recipe: Mapping[str, Any]) -> TrialRecord | None:
+        """Return the trial that a recipe starts from, if it has a model."""
+        with_model = {t.number: t for t in self.run.trials() if t.folder is not None}
+        return with_model.get(recipe.get("start", -1))
+
+    def _refuse(
+        self, number: int, proposal: Proposal, recipe: Mapping[str, Any], reason: str
+    ) -> None:
+        """End a proposal that is not worth running."""
+        same = [t for t in self.run.trials() if t.state == "complete" and t.recipe == recipe]
+        result = TrialResult(
+            state="pruned",
+            recipe=recipe,
+            metrics=same[0].searched if same else {},
+            failure=Failure(stage="estimate", reason=reason),
+        )
+        self._record(number, result)
+        self.proposer.tell(proposal, self.run.trial(number))
+        self.done += 1
+        self._report(number)
+
+    def _run(self, number: int, proposal: Proposal, recipe: Mapping[str, Any]) -> None:
+        options, start = self.context.problem.config.study, self._start(recipe)
+        trials = self.run.trials()
+        job = Job(
+            number=number,
+            recipe=recipe,
+            start_folder=None if start is None or start.folder is None else start.folder.name,
+            start_sha256=None if start is None else start.sha256,
+            rivals=tuple(map(self._rival, filter(_is_complete, trials))),
+            stop_early=options.early_stopping and _stopping_pays(trials),
+            estimate=proposal.flat,
+            derive=options.derive,
+            derive_s=self.derive_s,
+        )
+        self.derive_s = 0.0
+        self.running[number] = _Submitted(proposal, job)
+        self.executor.submit(job)
+
+    def _rival(self, trial: TrialRecord) -> Rival:
+        score = self.context.problem.task.score.name
+        return Rival(
+            number=trial.number,
+            score=trial.searched[score].value,
+            values={m.name: trial.searched[m.name].value for m in self.context.objectives},
+            feasible=trial.feasible,
+            curve=tuple(trial.curve) if trial.parent is None else (),
+        )
+
+    def _end(self, done: Done) -> None:
+        """Write how a trial ended, tell the sampler, and add what was derived from it."""
+        submitted = self.running.pop(done.number)
+        self.derive_s += done.derive_s
+        if done.result.state == "interrupted":
+            self._record(done.number, done.result)
+            self.proposer.forget(submitted.proposal)
+            return
+        self._record(done.number, replace(done.result, derived=()))
+        parent = self.run.trial(done.number)
+        self.proposer.tell(submitted.proposal, parent)
+        self.done += 1
+        self._report(done.number)
+        for result in done.result.derived:
+            number = self.next_number
+            self.next_number += 1
+            params = submitted.proposal.space.derived(
+                submitted.proposal.params, Recipe.from_dict(result.recipe), result.fraction
+            )
+            self._record(number, result, parent=done.number, params=params)
+            self.proposer.add(self.run.trial(number))
+            self._report(number)
+        self._shorten()
+
+    def _record(
+        self,
+        number: int,
+        result: TrialResult,
+        *,
+        parent: int | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        ended = Ended(number=number, time=now(), result=result, parent=parent, params=params or {})
+        self.journal.append(ended)
+
+    def _report(self, number: int) -> None:
+        trial = self.run.trial(number)
+        total, eta_s = self.budget.plan(max(self.done, self.budget.before + 1))
+        picks = self.run.picks()
+        self.progress(
+            TrialDone(
+                number=number,
+                state=trial.state,
+                reason=trial.reason,
+                metrics=trial.metrics,
+                best=picks["balanced"].metrics if "balanced" in picks else {},
+                done=self.done,
+                total=total,
+                elapsed_s=self.budget.elapsed_s,
+                eta_s=eta_s,
+                parent=trial.parent,
+            )
+        )
+
+    def _shorten(self) -> None:
+        """Train fewer epochs from now on, once, if else too few trials fit into the time."""
+        if not self.may_shorten:
+            return
+        costs = [t.duration_s for t in self.run.trials() if t.counts and t.state == "complete"]
+        fidelity = self.budget.fidelity([cost for cost in costs if cost is not None])
+        if fidelity is None:
+            return
+        self.may_shorten = False
+        if fidelity < 1:
+            self.proposer.fidelity = fidelity
+            self.journal.append(Session(time=now(), fidelity=fidelity))
+            text = f"to fit enough trials into the time, they train {fidelity:.0%} of the epochs"
+            self.progress(Message(text))
+
+    def _interrupt(self) -> None:
+        """End what still runs, so that it waits for the next session."""
+        for number in list(self.running):
+            self.executor.cancel(number)
+        while self.running:
+            ended = self.executor.wait(POLL_S)
+            for done in ended:
+                self._end(done)
+
+
+def _is_complete(trial: TrialRecord) -> bool:
+    return trial.state == "complete"
+
+
+def _stopping_pays(trials: Sequence[TrialRecord]) -> bool:
+    """Return whether enough is known, and trials train long enough, for estimates to pay.
+
+    Early stopping saves some 5 % of the epochs (``benchmarks/early_stopping.py``), and needs an
+    estimate with its latency for every trial, which takes about a second.
+    """
+    trained = [t for t in trials if t.state == "complete" and t.parent is None]
+    spent = [sum(t.seconds.get(stage, 0.0) for stage in TRAINING_STAGES) for t in trained]
+    return len(spent) >= SETTLED and statistics.median(spent) >= PAYS_S

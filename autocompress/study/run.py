@@ -1,0 +1,241 @@
+"""Run a study, resume it, check it: from a study file, or from Python objects."""
+
+import datetime
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from autocompress.artifacts import read_json, write_folder
+from autocompress.config import StudyConfig, load_study, to_toml
+from autocompress.context import prepare
+from autocompress.errors import RunError
+from autocompress.events import Finished, Progress, Started, ignore
+from autocompress.execution import Executor
+from autocompress.execution.pool import LocalPool
+from autocompress.metrics.splits import on_test
+from autocompress.problem import Problem, check_model, digests, problem_from
+from autocompress.runs import Run, layout
+from autocompress.runs.journal import Journal, Session, now
+from autocompress.runs.lock import only_writer
+from autocompress.runs.stored import Header
+from autocompress.study.budget import Amount, Budget
+from autocompress.study.final import evaluate_front
+from autocompress.study.loop import SearchLoop
+from autocompress.study.session import RECIPES, asked, nearest_recipes, proposer_of
+from autocompress.targets import differences
+
+
+def run_study(
+    study: StudyConfig | str | Path,
+    *,
+    directory: Path = Path("runs"),
+    amount: Amount | None = None,
+    recipes: Sequence[Mapping[str, Any]] | None = None,
+    executor: Executor | None = None,
+    progress: Progress = ignore,
+) -> Run:
+    """Run a study from the start.
+
+    Args:
+        study: the study, or the file where it stands.
+        directory: where the run's folder, named like the study, is made.
+        amount: trials, time and processes, instead of the study's.
+        recipes: search parameters of recipes to begin with, instead of those that every study
+            begins with; numbers are moved to the nearest that the space allows.
+        executor: runs the trials; by default a pool of processes on this machine.
+        progress: receives what happens.
+
+    Returns:
+        the finished run.
+
+    Raises:
+        RunError: there is a run of this name already.
+        ConfigurationError: data or model do not exist or do not fit, or this machine cannot
+            measure as the study wants.
+    """
+    config = study if isinstance(study, StudyConfig) else load_study(study)
+    _refuse_existing(directory / config.study.name)
+    return begin(
+        problem_from(config),
+        directory=directory,
+        amount=amount or Amount(),
+        recipes=recipes,
+        executor=executor,
+        progress=progress,
+    )
+
+
+def begin(
+    problem: Problem,
+    *,
+    directory: Path,
+    amount: Amount,
+    recipes: Sequence[Mapping[str, Any]] | None,
+    executor: Executor | None,
+    progress: Progress,
+) -> Run:
+    """Run a problem from the start, as ``run_study`` does."""
+    config = problem.config
+    folder = directory / config.study.name
+    _refuse_existing(folder)
+    problem.target.check()
+    check_model(problem.model.initial(), problem.data, problem.task)
+    header = {
+        **_header(problem).to_dict(),
+        "digests": digests(problem),
+        "versions": _versions(),
+        RECIPES: nearest_recipes(config.space(), recipes),
+    }
+    contents = {layout.STUDY: to_toml(config).encode(), layout.HEADER: header}
+    write_folder(folder, contents, replace=False)  # at once: what fails before leaves nothing
+    with only_writer(folder):
+        return _search(problem, folder, amount, executor, progress)
+
+
+def resume_run(
+    path: str | Path,
+    *,
+    amount: Amount | None = None,
+    executor: Executor | None = None,
+    progress: Progress = ignore,
+) -> Run:
+    """Go on with an interrupted or finished run, until it has the wanted number of trials.
+
+    Trials that were interrupted come first, with the same recipe.
+
+    Args:
+        path: the run's folder.
+        amount: trials in all, time and processes, instead of what the last session was asked
+            for, or else the study's.
+        executor: as for ``run_study``.
+        progress: receives what happens.
+
+    Raises:
+        RunError: the folder is not a run, or its space, objectives, data, model or hardware
+            changed since the run began, or release 0.1 wrote it.
+    """
+    old = Run.open(path)
+    _refuse_old_format(old.path)
+    problem = problem_from(load_study(old.path / layout.STUDY))
+    return go_on(problem, old, amount=amount or Amount(), executor=executor, progress=progress)
+
+
+def go_on(
+    problem: Problem, old: Run, *, amount: Amount, executor: Executor | None, progress: Progress
+) -> Run:
+    """Go on with a run of a problem, as ``resume_run`` does."""
+    _refuse_old_format(old.path)
+    _refuse_changes(old, problem)
+    with only_writer(old.path):
+        return _search(problem, old.path, amount, executor, progress)
+
+
+def _refuse_existing(folder: Path) -> None:
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    other = "give this run another name by `--set study.name=NAME`"
+    if not (folder / layout.HEADER).exists():
+        raise RunError(f"{folder} exists and is not a run: move it away, or {other}")
+    raise RunError(f"{folder} exists; go on with it by `autocompress resume {folder}`, or {other}")
+
+
+def _refuse_old_format(folder: Path) -> None:
+    if read_json(folder / layout.HEADER).get("format") != layout.FORMAT:
+        raise RunError(
+            f"{folder} was written by autocompress 0.1, which kept its trials in another way: it "
+            "can be read, reported and exported, but not gone on with; start a new run from its "
+            f"{layout.STUDY}"
+        )
+
+
+def _header(problem: Problem) -> Header:
+    scores = [score.metric for score in problem.task.scores]
+    metrics = (*problem.metrics, *map(on_test, scores))
+    return Header(
+        name=problem.config.study.name,
+        created=datetime.datetime.now(datetime.UTC),
+        objectives=problem.objectives,
+        score=problem.task.score,
+        metrics={metric.name: metric for metric in metrics},
+        task=problem.task.name,
+        sizes=problem.data.sizes,
+        fingerprint=problem.target.fingerprint(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    names = ("autocompress", "torch", "optuna")
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in names},
+    }
+
+
+def _refuse_changes(old: Run, problem: Problem) -> None:
+    header = read_json(old.path / layout.HEADER)
+    found = digests(problem)
+    changed = [name for name, digest in header["digests"].items() if found.get(name) != digest]
+    if changed:
+        raise RunError(
+            f"{old.path}: {', '.join(changed)} changed since this run began, so that old and new "
+            f"trials could not be compared; undo the change in {layout.STUDY} or the data, or "
+            "start a new run"
+        )
+    moved = differences(old.fingerprint, problem.target.fingerprint())
+    if moved:
+        raise RunError(
+            f"{old.path}: its latencies were measured on other hardware or software "
+            f"({'; '.join(moved)}); start a new run here"
+        )
+
+
+def _search(
+    problem: Problem,
+    folder: Path,
+    amount: Amount,
+    executor: Executor | None,
+    progress: Progress,
+) -> Run:
+    config, run = problem.config, Run.open(folder)
+    with _explained(folder):
+        journal = Journal(folder / layout.JOURNAL)
+        trials, timeout_s = asked(config, amount, folder)
+        session = Session(
+            time=now(), trials=trials, asked=amount.trials is not None, timeout_s=timeout_s
+        )
+        journal.append(session)
+        done = sum(trial.counts for trial in run.trials())
+        progress(Started(config.study.name, str(folder), trials, done, problem.objectives))
+        with closing(prepare(problem, folder, progress)) as context:
+            budget = Budget(trials, timeout_s, amount.workers, done)
+            if budget.trials > done:
+                (folder / layout.FINAL).unlink(missing_ok=True)
+                proposer = proposer_of(context, run)
+                with closing(executor or LocalPool(amount.workers)) as runner:
+                    runner.start(folder, context)
+                    SearchLoop(context, proposer, runner, journal, budget, progress).search()
+            finished = Run.open(folder)
+            evaluate_front(finished, context, progress)
+        progress(Finished(str(folder), finished.front_document()))
+        return finished
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn a disk that is full into a message with a way out.
+
+    Raises:
+        RunError: a file of the run could not be written.
+    """
+    try:
+        yield
+    except (ConnectionError, TimeoutError):
+        raise  # of a target or data elsewhere
+    except OSError as error:
+        raise RunError(
+            f"{folder} could not be written ({error}); nothing that was finished is lost: make "
+            f"room, then go on by `autocompress resume {folder}`"
+        ) from error

@@ -1,0 +1,139 @@
+"""A pool of two processes, and trials that break: alone, with their process, with their GPU."""
+
+from dataclasses import replace
+
+import pytest
+
+from autocompress.errors import AutocompressError, ConfigurationError, UsageError
+from autocompress.execution import Job
+from autocompress.execution.inline import InlineExecutor
+from autocompress.execution.pool import LocalPool
+from autocompress.recipe import Recipe
+from autocompress.results import TrialResult
+from autocompress.runs import layout
+from autocompress.study.budget import Amount
+from autocompress.study.run import run_study
+from autocompress.training.fitting import Training
+
+from small_studies import STUDY, own_trials, study_in
+
+BRITTLE = """
+import os
+import torch
+from autocompress.models import vgg_small
+
+class Brittle(vgg_small(num_classes=10, channels=1).__class__):
+    def forward(self, x):
+        dead = int((self[0][0].weight.flatten(1) == 0).all(1).sum())
+        if self.training and dead == 2:
+            raise RuntimeError("two filters died")
+        if self.training and dead == 4:
+            os.abort()
+        if self.training and dead == 6:
+            raise torch.AcceleratorError("CUDA error: an illegal memory access")
+        return super().forward(x)
+
+def net(num_classes, channels):
+    model = vgg_small(
+        num_classes=num_classes, channels=channels, widths=(8, 16), layers_per_stage=1, hidden=32
+    )
+    model.__class__ = Brittle
+    return model
+"""
+SEARCH = """[search]
+sparsity = { low = 0.0, high = 0.75, step = 0.25 }
+linear_sparsity = [0.0, 0.5]
+schedule = "one_shot"
+"""
+FAILING = {
+    0.25: ("train", "RuntimeError: two filters died"),
+    0.5: ("process", "its process ended by SIGABRT: out of memory, or a crash"),
+    0.75: ("train", "AcceleratorError: CUDA error: an illegal memory access"),
+}
+
+
+@pytest.fixture
+def brittle(tmp_path, monkeypatch):
+    """A study whose network breaks in a way of its own for each sparsity."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "brittle_net.py").write_text(BRITTLE)
+    lines = [line for line in STUDY.split("[search]")[0].splitlines() if "kwargs" not in line]
+    text = "\n".join([*lines, SEARCH]).replace("autocompress:vgg_small", "brittle_net:net")
+    return study_in(tmp_path, "training.recovery_epochs=0", text=text)
+
+
+def test_a_trial_that_breaks_fails_alone_and_others_go_on(brittle, tmp_path):
+    given = [(0.0, 0.0), (0.75, 0.0), (0.25, 0.0), (0.5, 0.0), (0.0, 0.5)]
+    recipes = [{"sparsity": one, "linear_sparsity": two} for one, two in given]
+    amount = Amount(trials=len(given), workers=2)
+    done = run_study(brittle, directory=tmp_path / "runs", amount=amount, recipes=recipes)
+    trials = own_trials(done)
+    assert [trial.params["sparsity"] for trial in trials] == [one for one, _ in given]
+    for trial in trials:
+        sparsity = trial.params["sparsity"]
+        assert trial.state == ("failed" if sparsity in FAILING else "complete"), trial.reason
+        assert (trial.stage, trial.reason) == FAILING.get(sparsity, (None, None))
+    assert done.finished
+    assert {trial.number for trial in done.front()} <= {0, 4}
+
+
+def test_a_pool_needs_workers():
+    with pytest.raises(ConfigurationError, match="workers: expected at least 1"):
+        LocalPool(0)
+    with pytest.raises(ConfigurationError, match="workers"):
+        Amount(workers=0)
+
+
+def test_a_process_that_cannot_open_the_run_ends_the_search_and_the_job_waits(begun, tmp_path):
+    (tmp_path / layout.STUDY).write_text("[study]\nname = 'broken'\n")
+    pool = LocalPool()
+    pool.start(tmp_path, begun)
+    pool.submit(Job(number=0, recipe=Recipe().to_dict()))
+    with pytest.raises(AutocompressError, match="ended with exit code 2 before its first trial"):
+        all(pool.wait(1.0) == [] for _ in range(300))
+    assert [done.result.state for done in pool.wait(0.0)] == ["interrupted"]
+    pool.close()
+
+
+def test_a_job_that_is_cancelled_while_its_process_starts_is_interrupted(begun):
+    pool = LocalPool()
+    pool.start(begun.folder, begun)
+    pool.submit(Job(number=3, recipe=Recipe(training=Training(epochs=0)).to_dict()))
+    pool.cancel(3)
+    ended = []
+    while not ended:
+        ended = list(pool.wait(1.0))
+    assert [(done.number, done.result.state) for done in ended] == [(3, "interrupted")]
+    pool.close()
+
+
+def test_a_study_with_python_objects_is_refused(begun):
+    model = replace(begun.problem.config.model, factory="python:Net")
+    config = replace(begun.problem.config, model=model)
+    context = replace(begun, problem=replace(begun.problem, config=config))
+    with pytest.raises(ConfigurationError, match="holds Python objects"):
+        LocalPool().start(begun.folder, context)
+
+
+def test_an_inline_executor_must_be_started():
+    executor = InlineExecutor()
+    executor.submit(Job(number=0, recipe={}))
+    with pytest.raises(UsageError, match="must be started"):
+        executor.wait(0.0)
+
+
+def test_an_inline_job_that_was_interrupted_can_be_cancelled(context):
+    class Stopped(type(context.monitor)):
+        def batch(self):
+            raise KeyboardInterrupt
+
+    executor = InlineExecutor()
+    executor.start(context.folder, replace(context, monitor=Stopped()))
+    executor.submit(Job(number=0, recipe=Recipe().to_dict()))
+    with pytest.raises(KeyboardInterrupt):
+        executor.wait(0.0)
+    executor.cancel(0)
+    (done,) = executor.wait(0.0)
+    expected = TrialResult(state="interrupted", recipe=Recipe().to_dict())
+    assert (done.number, done.result) == (0, expected)
+    assert list(executor.wait(0.0)) == []

@@ -1,0 +1,73 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from autocompress.metrics import Candidate, Estimate, Metric
+from autocompress.testing.metrics import check_metric
+
+from made_up_runs import ACCURACY, ENERGY
+from tiny_models import TinyVgg
+
+
+@pytest.fixture
+def candidate():
+    model = TinyVgg().eval()
+    return Candidate(model=model, session=None, example=torch.zeros(1, 1, 8, 8), size_bytes=1000)
+
+
+def measuring(value, **description):
+    facts = {"name": "mine", "direction": "minimize", "measure": lambda _: value, **description}
+    return Metric(**facts)
+
+
+@pytest.mark.parametrize("metric", [ACCURACY, ENERGY, measuring(1.0, unit="layers")])
+def test_descriptions_that_are_complete_pass(metric):
+    check_metric(metric)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        measuring(3, format="count"),
+        measuring(Estimate(value=0.5, low=0.4, high=0.6, n=10), format="fraction"),
+        measuring(-2.5, comparison="difference", direction="maximize"),
+    ],
+)
+def test_metrics_that_measure_well_pass(metric, candidate):
+    check_metric(metric, candidate)
+
+
+def change(candidate):
+    next(candidate.model.parameters()).data.add_(1)
+    return 1.0
+
+
+def train(candidate):
+    candidate.model.train()
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (replace(ENERGY, name="macs"), "every run has"),
+        (replace(ENERGY, ratio_name="latency_ratio"), "latency_ratio is the name of another"),
+        (replace(ENERGY, drop_name="energy_mj"), "same name twice"),
+        (replace(ENERGY, pick="balanced"), "'balanced'"),
+        (replace(ENERGY, measure=None), "no function that measures"),
+        (measuring(math.nan), "finite"),
+        (measuring(math.inf), "finite"),
+        (measuring("fast"), "a number or an Estimate"),
+        (measuring(value=True), "True; expected a number"),
+        (measuring(1.5, format="fraction"), "between 0 and 1"),
+        (measuring(-1, format="count"), "0 or more"),
+        (measuring(Estimate(value=1.0, low=2.0, high=3.0)), "outside of its interval"),
+        (replace(measuring(1.0), measure=change), "changed the model: "),
+        (replace(measuring(1.0), measure=train), "another mode"),
+    ],
+)
+def test_what_breaks_the_contract_is_named(metric, message, candidate):
+    with pytest.raises(AssertionError, match=message):
+        check_metric(metric, candidate)
