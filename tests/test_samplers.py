@@ -8,6 +8,7 @@ from optuna.trial import TrialState, create_trial
 
 from autocompress.samplers import (
     ASK_S,
+    PARENT,
     SAMPLERS,
     SETTLING_TRIALS,
     WORTH,
@@ -18,11 +19,11 @@ from autocompress.samplers import (
 START = datetime.datetime(2026, 1, 1)
 
 
-def study_of(seconds, *, sampler="auto", harvested=0, state=TrialState.COMPLETE):
+def study_of(seconds, *, sampler="auto", derived=0, state=TrialState.COMPLETE):
     study = optuna.create_study(directions=["maximize", "minimize"])
     study.sampler = SAMPLERS[sampler](0)
     for index, cost in enumerate(seconds):
-        facts = {"harvested_from": 0} if index < harvested else {}
+        facts = {PARENT: 0} if index < derived else {}
         trial = create_trial(state=state, values=[0, 0], user_attrs=facts)
         trial.datetime_start = START
         trial.datetime_complete = START + datetime.timedelta(seconds=cost)
@@ -50,7 +51,7 @@ def test_the_last_trials_count():
 
 
 def test_until_the_cost_is_known_every_parameter_is_sampled():
-    study = study_of([1000] * (SETTLING_TRIALS + 3), harvested=4)
+    study = study_of([1000] * (SETTLING_TRIALS + 3), derived=4)
     assert study.sampler.prefers_gp(study) is None
     assert wants_flat(study)
 
