@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from autocompress.errors import ConfigurationError
-from autocompress.reading import plain, read, tell
+from autocompress.reading import in_lines, plain, read
 from autocompress.recipe import Recipe
 from autocompress.registry import by_name
 from autocompress.settings import check, describe, setting
@@ -141,13 +141,13 @@ def test_everything_wrong_with_plain_data_is_reported_with_its_place():
     data = {"nam": "x", "inner": {"size": 0, "siez": 1}, "time": "soon", "low": 0.3, "high": 0.1}
     settings, problems = read(Example, data)
     assert settings is None
-    told = tell(problems, "example")
-    assert [line.split(":")[0] for line in told] == [
+    lines = in_lines(problems, "example")
+    assert [line.split(":")[0] for line in lines] == [
         "example.nam", "example.name", "example.time", "example.inner.siez", "example.inner.size",
     ]  # fmt: skip
-    assert "(did you mean 'name'?); allowed: name, low, high" in told[0]
+    assert "(did you mean 'name'?); allowed: name, low, high" in lines[0]
     _, problems = read(Example, {"name": "x", "low": 0.3, "high": 0.1})
-    assert tell(problems, "") == ["low: expected at most high (0.1), got 0.3"]
+    assert in_lines(problems, "") == ["low: expected at most high (0.1), got 0.3"]
     assert read(Example, 3)[1] == [((), "expected a table of keys, got 3")]
 
 

@@ -168,4 +168,8 @@ def _stages(folder: Path) -> tuple[StageResult, ...]:
         return ()
     known = set(StageResult.__dataclass_fields__)
     rows = [{k: v for k, v in _renamed(row).items() if k in known} for row in read_json(path)]
-    return tuple(StageResult(**{"seconds": 0.0, **row}) for row in rows if "steps" in row)
+    return tuple(
+        StageResult(**{"seconds": 0.0, **row, "report": tuple(row.get("report", ()))})
+        for row in rows
+        if "steps" in row
+    )
