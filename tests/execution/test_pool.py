@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from autocompress.errors import AutocompressError, ConfigurationError, UsageError
+from autocompress.errors import ConfigurationError, UsageError
 from autocompress.execution import Job
 from autocompress.execution.inline import InlineExecutor
 from autocompress.execution.pool import LocalPool
 from autocompress.recipe import Recipe
 from autocompress.results import TrialResult
-from autocompress.runs import layout
 from autocompress.study.budget import Amount
 from autocompress.study.run import run_study
 from autocompress.training.fitting import Training
@@ -84,17 +83,6 @@ def test_a_pool_needs_workers():
         LocalPool(0)
     with pytest.raises(ConfigurationError, match="workers"):
         Amount(workers=0)
-
-
-def test_a_process_that_cannot_open_the_run_ends_the_search_and_the_job_waits(begun, tmp_path):
-    (tmp_path / layout.STUDY).write_text("[study]\nname = 'broken'\n")
-    pool = LocalPool()
-    pool.start(tmp_path, begun)
-    pool.submit(Job(number=0, recipe=Recipe().to_dict()))
-    with pytest.raises(AutocompressError, match="ended with exit code 2 before its first trial"):
-        all(pool.wait(1.0) == [] for _ in range(300))
-    assert [done.result.state for done in pool.wait(0.0)] == ["interrupted"]
-    pool.close()
 
 
 def test_a_job_that_is_cancelled_while_its_process_starts_is_interrupted(begun):
