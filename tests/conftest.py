@@ -1,6 +1,7 @@
 """What several tests need: a few real digits, and a small net that has learned them."""
 
 import shutil
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -29,6 +30,17 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_modules(tmp_path_factory):
+    """What a test imports from a folder of its own is forgotten: another may use that name."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        file = vars(sys.modules[name]).get("__file__")
+        if file and file.startswith(str(tmp_path_factory.getbasetemp())):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
