@@ -14,8 +14,7 @@ from autocompress.errors import AutocompressError, DivergedError
 from autocompress.evaluation import Evaluator
 from autocompress.events import BaselineReady, EpochDone, Message, Progress
 from autocompress.graph import Units
-from autocompress.metrics import Metric
-from autocompress.metrics.limits import Limits
+from autocompress.metrics import Limits, Metric
 from autocompress.pipeline import State, Work
 from autocompress.problem import Network, Problem, check_model
 from autocompress.results import EpochRecord, Estimates
@@ -41,7 +40,6 @@ class Context:
         teacher: what candidates learn from; ``None`` is the baseline.
         analysis: what surgery can do to the baseline.
         evaluator: scores candidates and measures them beside the baseline.
-        limits: what a candidate must keep to.
         folder: of the run.
         monitor: receives each training batch and epoch; may end a trial between two batches.
     """
@@ -52,7 +50,6 @@ class Context:
     teacher: nn.Module | None
     analysis: Analysis
     evaluator: Evaluator
-    limits: Limits
     folder: Path
     monitor: Monitor
 
@@ -60,6 +57,11 @@ class Context:
     def objectives(self) -> tuple[Metric, ...]:
         """What the search improves."""
         return self.problem.objectives
+
+    @property
+    def limits(self) -> Limits:
+        """What a candidate must keep to."""
+        return self.problem.limits
 
     @property
     def seed(self) -> int:
@@ -110,7 +112,6 @@ def prepare(
     doubt = _doubt(problem, metrics)
     if doubt:
         progress(Message(doubt))
-    limits = Limits.from_mapping(problem.config.limits, problem.metrics)
     analysis = analyze(baseline, problem.data.example[:2])
     units = folder / layout.BASELINE / layout.UNITS
     if not units.exists():
@@ -126,7 +127,6 @@ def prepare(
         teacher=teacher,
         analysis=analysis,
         evaluator=replace(evaluator, benchmark=benchmark),
-        limits=limits,
         folder=folder,
         monitor=monitor or Monitor(),
     )
@@ -160,9 +160,10 @@ def trained(network: Network, problem: Problem, folder: Path, progress: Progress
         load_tensors(model, kept)
         return model.to(data.device).eval()
     model = network.initial().to(data.device)
-    check_model(model, data, problem.task)
     role = folder.name
     section = config.model if role == layout.BASELINE or config.teacher is None else config.teacher
+    with problem.naming("model.factory" if section is config.model else "teacher.factory"):
+        check_model(model, data, problem.task)
     if section.epochs:
         progress(Message(f"training the {role} ({network.title}) for {section.epochs} epochs"))
     seed_everything(config.study.seed)

@@ -56,8 +56,29 @@ class DivergedError(AutocompressError):
 
 
 @contextmanager
-def failing_as(stage: str) -> Iterator[None]:
+def about(key: str) -> Iterator[None]:
+    """Begin what is wrong inside with the key or argument that it is about: ``"data.source"``.
+
+    What names a key of the same section already is left as it is.
+    """
+    try:
+        yield
+    except ConfigurationError as error:
+        section = key.partition(".")[0]
+        lines = [
+            problem if problem.startswith((f"{section}.", f"{section}:")) else f"{key}: {problem}"
+            for problem in error.problems
+        ]
+        raise ConfigurationError(lines) from error.__cause__
+
+
+@contextmanager
+def failing_as(stage: str, what: str = "") -> Iterator[None]:
     """Turn whatever goes wrong inside into a ``TrialError`` of this stage: it fails alone.
+
+    Args:
+        stage: of a trial.
+        what: fails, for the reason, where the stage does not say it.
 
     What makes the GPU unusable for this process, such as an illegal access or a device-side
     assert, becomes a ``DeviceLostError``.
@@ -68,7 +89,8 @@ def failing_as(stage: str) -> Iterator[None]:
         raise
     except Exception as error:
         kind = DeviceLostError if _loses_device(error) else TrialError
-        raise kind(stage, _in_one_line(error)) from error
+        reason = _in_one_line(error)
+        raise kind(stage, f"{what}: {reason}" if what else reason) from error
 
 
 def _loses_device(error: BaseException | None) -> bool:

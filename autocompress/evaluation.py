@@ -147,33 +147,36 @@ class Evaluator:
             "size_bytes": Estimate(value=deployed.size_bytes),
         }
         candidate = Candidate(model, session, self.example, deployed.size_bytes)
-        own: dict[str, Estimate] = {}
+        return {"latency_ms": latency.estimate, **sizes, **self.measured_by_user(candidate)}
+
+    def measured_by_user(self, candidate: Candidate) -> Estimates:
+        """Measure the metrics that the user added, each alone on the target.
+
+        Raises:
+            TrialError: one of them fails; the reason names it.
+        """
+        found = {}
         for metric in self.own:
-            assert metric.measure is not None
-            with self.target.exclusive():
-                found = metric.measure(candidate)
-            own[metric.name] = _checked(metric, found)
-        return {"latency_ms": latency.estimate, **sizes, **own}
+            with failing_as("measure", f"the metric {metric.name!r}"):
+                assert metric.measure is not None
+                with self.target.exclusive():
+                    value = metric.measure(candidate)
+                found[metric.name] = _as_estimate(value)
+                _refuse_infinite({metric.name: found[metric.name]})
+        return found
 
 
-def _checked(metric: Metric, found: Any) -> Estimate:
+def _as_estimate(found: Any) -> Estimate:
     """Return what a metric of the user's measured, as an estimate.
 
     Raises:
         TypeError: it is neither a number nor an estimate.
-        ValueError: it is infinite or no number.
     """
     if isinstance(found, Estimate):
-        estimate = found
-    elif isinstance(found, Real):
-        estimate = Estimate(value=float(found))
-    else:
-        raise TypeError(
-            f"the metric {metric.name!r} returned {type(found).__name__}; expected a number or an "
-            "autocompress.Estimate"
-        )
-    _refuse_infinite({metric.name: estimate})
-    return estimate
+        return found
+    if isinstance(found, Real):
+        return Estimate(value=float(found))
+    raise TypeError(f"expected a number or an autocompress.Estimate, not {type(found).__name__}")
 
 
 def _refuse_infinite(found: Estimates) -> None:

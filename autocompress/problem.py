@@ -2,7 +2,8 @@
 
 import copy
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,18 +12,27 @@ from torch import Tensor, nn
 
 from autocompress import models
 from autocompress.artifacts import digest_of
-from autocompress.config import ModelSection, StudyConfig
+from autocompress.config import ModelSection, StudyConfig, located
 from autocompress.data import Data, load_data
-from autocompress.errors import ConfigurationError
-from autocompress.metrics import Metric
-from autocompress.metrics.metric import KNOWN, LATENCY, PARAMETERS
+from autocompress.errors import ConfigurationError, about
+from autocompress.metrics import Limits, Metric
+from autocompress.metrics.metric import KNOWN
+from autocompress.objectives import objectives_from
 from autocompress.targets import Effort, Target
 from autocompress.tasks import TASKS, Task
 from autocompress.training.fitting import seed_everything
 from autocompress.training.layout import try_training
-from autocompress.user_code import call_function, find_object, import_plugins
+from autocompress.user_code import call_function, import_plugins
 
 Build = Callable[[], nn.Module]
+ARGUMENTS = {
+    "data.source": "data",
+    "model.factory": "model",
+    "study.objectives": "objectives",
+    "target.runtime": "target",
+    "teacher.factory": "teacher",
+}
+"""What the keys of a study file are called where it is given as Python objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +66,9 @@ class Problem:
         effort: how long latency is measured.
         objectives: what the search improves, one to five.
         own: metrics that the user added, objectives or not.
+
+    Raises:
+        ConfigurationError: a limit is on no metric of the study, or outside its range.
     """
 
     config: StudyConfig
@@ -67,6 +80,26 @@ class Problem:
     effort: Effort
     objectives: tuple[Metric, ...]
     own: tuple[Metric, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the limits, which may be on metrics of the user's own."""
+        self.limits  # noqa: B018 (what is wrong with them raises)
+
+    @property
+    def limits(self) -> Limits:
+        """What a candidate must keep to."""
+        return Limits.from_mapping(self.config.limits, self.metrics)
+
+    @contextmanager
+    def naming(self, key: str) -> Iterator[None]:
+        """Begin what is wrong inside with the key of the study file, or with the argument.
+
+        Args:
+            key: of the study file: ``"model.factory"``.
+        """
+        of_file = self.config.rebuildable
+        with located(self.config.places), about(key if of_file else ARGUMENTS.get(key, key)):
+            yield
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -94,19 +127,27 @@ def problem_from(config: StudyConfig) -> Problem:
             "call autocompress.search with the same objects and resume=True, or name them in the "
             "file as 'package.module:function'"
         )
-    import_plugins(config.study.plugins)
-    task = task_from(config)
-    data = load_data(**data_options(config), seed=config.study.seed, task=task)
-    target, effort = target_from(config)
-    objectives, own = objectives_from(config.study.objectives, task)
+    with located(config.places):
+        return _built(config)
+
+
+def _built(config: StudyConfig) -> Problem:
+    """Build what a study file names: what is soon found to be wrong before data is loaded."""
+    seed = config.study.seed
+    with about("study.plugins"):
+        import_plugins(config.study.plugins)
+    with about("task.name"):
+        task = task_from(config)
+    with about("study.objectives"):
+        objectives, own = objectives_from(config.study.objectives, task)
+    with about("target.runtime"):
+        target, effort = target_from(config)
+    with about("data.source"):
+        data = load_data(**data_options(config), seed=seed, task=task)
     return Problem(
         config=config,
-        model=network_from(config.model, data, config.study.seed),
-        teacher=(
-            None
-            if config.teacher is None
-            else network_from(config.teacher, data, config.study.seed)
-        ),
+        model=network_from(config.model, data, seed),
+        teacher=None if config.teacher is None else network_from(config.teacher, data, seed),
         data=data,
         task=task,
         target=target,
@@ -123,7 +164,7 @@ def task_from(config: StudyConfig) -> Task:
         made = call_function(name, "task", lambda _: dict(kwargs))
         if not isinstance(made, Task):
             raise ConfigurationError(
-                f"task {name!r}: expected an autocompress.Task, not {type(made).__name__}"
+                f"expected {name!r} to return an autocompress.Task, not {type(made).__name__}"
             )
         return made
     built: Task = TASKS[name](**kwargs)
@@ -139,7 +180,7 @@ def target_from(config: StudyConfig) -> tuple[Target, Effort]:
     made = call_function(settings.runtime, "target", lambda _: {})
     if not isinstance(made, Target):
         raise ConfigurationError(
-            f"target.runtime {settings.runtime!r}: expected an autocompress.Target, not "
+            f"expected {settings.runtime!r} to return an autocompress.Target, not "
             f"{type(made).__name__}"
         )
     return made, settings.effort
@@ -149,64 +190,6 @@ def data_options(config: StudyConfig) -> dict[str, Any]:
     """Return the arguments that ``load_data`` takes, from ``[data]``."""
     given = {entry.name: getattr(config.data, entry.name) for entry in fields(config.data)}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def objectives_from(
-    names: tuple[str | Metric, ...] | None, task: Task
-) -> tuple[tuple[Metric, ...], tuple[Metric, ...]]:
-    """Return the objectives that are named, and which of them the user added.
-
-    Args:
-        names: of metrics, ``"package.module:name"``, or metrics; ``None``: the task's first
-            score, latency and parameters.
-        task: its scores are known by name.
-
-    Raises:
-        ConfigurationError: there is no such metric, one is named twice, or there are not one to
-            five.
-    """
-    known = {score.metric.name: score.metric for score in task.scores} | KNOWN
-    if names is None:
-        return (task.score, LATENCY, PARAMETERS), ()
-    found: list[Metric] = []
-    own: list[Metric] = []
-    for name in names:
-        if isinstance(name, str) and name in known:
-            found.append(known[name])
-            continue
-        metric = name if isinstance(name, Metric) else _own_metric(name, known)
-        if metric.name in known:
-            raise ConfigurationError(
-                f"objectives: {metric.name!r} is the name of a metric that every run has; give "
-                "yours another name"
-            )
-        if metric.measure is None:
-            raise ConfigurationError(
-                f"objectives: the metric {metric.name!r} has no function that measures it"
-            )
-        found.append(metric)
-        own.append(metric)
-    given = [metric.name for metric in found]
-    if not 1 <= len(given) <= 5 or len(set(given)) < len(given):
-        raise ConfigurationError(
-            f"objectives: expected one to five different metrics, not {given}"
-        )
-    return tuple(found), tuple(own)
-
-
-def _own_metric(name: str, known: Mapping[str, Metric]) -> Metric:
-    if ":" not in name:
-        raise ConfigurationError(
-            f"objectives: unknown metric {name!r}; allowed: {', '.join(known)}, or "
-            "'package.module:name' of a metric of your own"
-        )
-    found = find_object(name, "metric")
-    if not isinstance(found, Metric):
-        raise ConfigurationError(
-            f"objectives: {name!r} is no autocompress.Metric but {type(found).__name__}; the "
-            "decorator @autocompress.metric makes one of a function"
-        )
-    return found
 
 
 def network_from(section: ModelSection, data: Data, seed: int) -> Network:
@@ -272,19 +255,18 @@ def check_model(model: nn.Module, data: Data, task: Task) -> Any:
             outputs = model(inputs.as_subclass(Tensor))
     except Exception as error:
         raise ConfigurationError(
-            f"data.image_size, model.factory: {given} do not fit the model: "
-            f"{type(error).__name__}: {error}"
+            f"{given} of the data do not fit the model: {type(error).__name__}: {error}"
         ) from error
     if task.check is not None:
         try:
             task.check(outputs, targets)
         except ValueError as error:
-            raise ConfigurationError(f"model.factory: for {given}: {error}") from error
+            raise ConfigurationError(f"for {given}: {error}") from error
     try:
         try_training(model, data.example, torch.preserve_format)
     except Exception as error:
         raise ConfigurationError(
-            f"model.factory: the model cannot be trained: {type(error).__name__}: {error}"
+            f"the model cannot be trained: {type(error).__name__}: {error}"
         ) from error
     return outputs
 

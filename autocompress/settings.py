@@ -141,6 +141,8 @@ def setting(default: Any = MISSING, *, help: str, **rule: Any) -> Any:  # noqa: 
 def describe(cls: type) -> Mapping[str, Described]:
     """Return the fields of a settings class by name; any dataclass is one.
 
+    A field that does not count in comparisons, such as where a study was read, is no setting.
+
     Example:
         >>> from autocompress.techniques.distillation import Distillation
         >>> describe(Distillation)["weight"].expected()
@@ -154,6 +156,8 @@ def _described(cls: Any) -> Mapping[str, Described]:
     hints = get_type_hints(cls)
     found = {}
     for entry in fields(cls):
+        if not entry.compare:
+            continue
         default = entry.default
         if entry.default_factory is not MISSING:
             default = entry.default_factory()

@@ -96,7 +96,7 @@ def _found(reference: str, kind: str, noun: str, fits: Callable[[Any], bool]) ->
     with _working_directory_first():
         importlib.invalidate_caches()
         module = _import_module(module_name, reference, kind)
-    known = {n: v for n, v in vars(module).items() if fits(v) and not n.startswith("_")}
+    known = {n: v for n, v in vars(module).items() if fits(v) and _is_offered(n, v)}
     if not fits(getattr(module, name, None)) or not hasattr(module, name):
         raise ConfigurationError(
             f"{kind} {reference!r}: {module_name!r} ({getattr(module, '__file__', None)}) has "
@@ -104,6 +104,10 @@ def _found(reference: str, kind: str, noun: str, fits: Callable[[Any], bool]) ->
             f"{', '.join(sorted(known)) or 'none'}"
         )
     return getattr(module, name)
+
+
+def _is_offered(name: str, value: Any) -> bool:
+    return not name.startswith("_") and not isinstance(value, ModuleType)
 
 
 def import_plugins(names: Iterable[str]) -> None:

@@ -50,11 +50,17 @@ def test_a_metric_receives_the_candidate(begun):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (math.nan, "ValueError: the metric 'own_0' is nan; expected a finite number"),
+        (
+            math.nan,
+            "ValueError: the metric 'own_0' is nan; expected a finite number",
+        ),
         (math.inf, "is inf; expected a finite number"),
         (Estimate(value=1.0, n=1), None),
-        ("much", "TypeError: the metric 'own_0' returned str; expected a number or an"),
-        (None, "returned NoneType"),
+        (
+            "much",
+            "the metric 'own_0': TypeError: expected a number or an",
+        ),
+        (None, "not NoneType"),
     ],
 )
 def test_what_is_no_number_is_refused(begun, value, message):
@@ -73,7 +79,8 @@ def test_an_exception_is_an_error_of_the_trial(begun):
 
     with pytest.raises(TrialError) as caught:
         measured(begun, measure)
-    assert (caught.value.stage, caught.value.reason) == ("measure", "LookupError: no such scale")
+    reason = "the metric 'own_0': LookupError: no such scale"
+    assert (caught.value.stage, caught.value.reason) == ("measure", reason)
 
 
 def test_all_that_a_run_knows_of_a_model(begun):

@@ -9,18 +9,18 @@ from autocompress.config import study_from
 from autocompress.errors import ConfigurationError
 from autocompress.metrics import Metric
 from autocompress.metrics.metric import LATENCY, MACS, PARAMETERS
+from autocompress.objectives import objectives_from
 from autocompress.problem import (
     check_model,
     digests,
     network_of,
-    objectives_from,
     problem_from,
     target_from,
     task_from,
 )
 from autocompress.tasks import classification
 
-from small_studies import MadeUpTarget, study_in
+from small_studies import STUDY, MadeUpTarget, study_in
 
 LAYERS = nn.Flatten(), nn.Linear(64, 10)
 WEIGHT = Metric(name="weight_kg", direction="minimize", measure=lambda candidate: 1.0)
@@ -83,8 +83,8 @@ def test_what_the_user_named_is_found(named):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ('task.name="own_names:nothing"', "expected an autocompress.Task, not NoneType"),
-        ('target.runtime="own_names:nothing"', "expected an autocompress.Target, not NoneType"),
+        ('task.name="own_names:nothing"', "to return an autocompress.Task, not NoneType"),
+        ('target.runtime="own_names:nothing"', "to return an autocompress.Target, not NoneType"),
         ('study.objectives=["accuracy", "own_names:task"]', "no autocompress.Metric but function"),
         ('study.objectives=["accuracy", "own_names:missing"]', "missing"),
         ('study.plugins=["no_such_module"]', "no_such_module"),
@@ -96,12 +96,38 @@ def test_what_the_user_named_must_be_what_it_is_for(named, setting, message):
 
 
 @pytest.mark.parametrize(
+    ("setting", "place"),
+    [
+        ('data.source="digit"', "data.source: unknown data set 'digit' .did you mean 'digits'"),
+        ('data.source="own_names:nothing"', "data.source: data set 'own_names:nothing'"),
+        ('task.name="own_names:nothing"', "task.name: "),
+        ('target.runtime="own_names:missing"', "target.runtime: target 'own_names:missing'"),
+        ('study.objectives=["own_names:missing"]', "study.objectives: metric"),
+        ("limits.energy_jm=3", "limits.energy_jm: unknown key 'energy_jm' .did you mean 'energy_"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_key_and_place(named, setting, place):
+    own = 'study.objectives=["accuracy", "own_names:energy_mj"]'
+    with pytest.raises(ConfigurationError, match=f"^--set .*: {place}"):
+        problem_from(study_in(named, own, setting))
+
+
+def test_a_place_in_the_file_is_its_line(named):
+    text = STUDY.replace('"digits"', '"digit"')
+    line = text.splitlines().index('source = "digit"') + 1
+    with pytest.raises(ConfigurationError, match=rf"study\.toml:{line}: data\.source: unknown"):
+        problem_from(study_in(named, text=text))
+
+
+@pytest.mark.parametrize(
     ("names", "message"),
     [
         ((), "expected one to five different metrics"),
         (("accuracy",) * 2, "expected one to five different metrics"),
         (("accuracy", "latency_ms", "parameters", "macs", "nonzero", "size_bytes"), "one to five"),
-        (("accuracy", "latency"), "unknown metric 'latency'; allowed: accuracy"),
+        (("accuracy", "latency"), "unknown metric 'latency' .did you mean 'latency_ms'"),
+        ("latency_ms", "expected a list of one to five metrics or their names, got 'latency_ms'"),
+        ((len,), "len is no autocompress.Metric but builtin_function_or_method; @autocompress"),
         ((replace(WEIGHT, name="macs"),), "the name of a metric that every run has"),
         ((replace(WEIGHT, measure=None),), "has no function that measures it"),
     ],
@@ -172,7 +198,7 @@ def test_a_model_that_cannot_be_trained_is_refused(data, task):
 def test_a_model_that_does_not_fit_its_data_is_refused(data, task):
     with pytest.raises(ConfigurationError, match="do not fit the model: RuntimeError"):
         check_model(nn.Linear(3, 10), data, task)
-    with pytest.raises(ConfigurationError, match=r"model\.factory: for inputs"):
+    with pytest.raises(ConfigurationError, match=r"^for inputs"):
         check_model(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), data, task)
 
 

@@ -238,6 +238,10 @@ def plan_lines(plan: "Check") -> Iterator[str]:
     yield f"data {data.source}: {'; '.join(about)}; inputs {_shape(data.inputs)}"
     parameters = count(model.parameters)
     yield f"model {model.factory}: {parameters} parameters; outputs {outputs}"
+    objectives = ", ".join(f"{way} {name}" for name, way in plan.objectives.items())
+    yield f"objectives: {objectives}"
+    limits = ", ".join(f"{name} {bound:,g}" for name, bound in plan.limits.items())
+    yield f"limits: {limits or 'none'}"
 
 
 def unit_rows(structure: "Structure") -> list[Row]:

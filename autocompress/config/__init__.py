@@ -1,6 +1,7 @@
 """The study file: what may stand in it, how it is read, and how its resolved form is written."""
 
 from autocompress.config.files import load_study, study_from, template, to_toml
+from autocompress.config.places import located
 from autocompress.config.schema import (
     PYTHON,
     DataSection,
@@ -21,6 +22,7 @@ __all__ = [
     "StudySection",
     "TaskSection",
     "load_study",
+    "located",
     "parse_duration",
     "study_from",
     "template",

@@ -2,22 +2,20 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from autocompress.config import places
+from autocompress.config.places import Places, key_lines, place_of
 from autocompress.config.reading import RENAMED, read_study
 from autocompress.config.schema import StudyConfig
 from autocompress.errors import ConfigurationError
 from autocompress.space.dimensions import flat
 from autocompress.space.parameters import path_of
-
-Place = Callable[[tuple[str, ...]], str]
-"""Names the place of a key, such as ``"study.toml:7: "``; empty where unknown."""
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
@@ -39,42 +37,36 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
         line = re.search(r"at line (\d+)", str(error))
         where = f"{path}:{line.group(1)}" if line else str(path)
         raise ConfigurationError(f"{where}: not valid TOML: {error}") from error
-    origins: dict[tuple[str, ...], str] = {
-        key: f"{path}:{line}: " for key, line in places.key_lines(text).items()
+    found: dict[tuple[str, ...], str] = {
+        key: f"{path}:{n}: " for key, n in key_lines(text).items()
     }
     for override in overrides:
         key, value = _parse_override(override)
         _set(data, key, value)
-        origins = {k: place for k, place in origins.items() if k[: len(key)] != key}
-        origins[key] = f"--set {override}: "
+        found = {k: place for k, place in found.items() if k[: len(key)] != key}
+        found[key] = f"--set {override}: "
         for depth in range(1, len(key)):  # tables on the way that the file does not have
-            origins.setdefault(key[:depth], origins[key])
-
-    def place(key: tuple[str, ...]) -> str:
-        written = next((k for k in (key, _split(key)) if k[:2] in origins), key)
-        while written and written not in origins:
-            written = written[:-1]
-        return origins.get(written, f"{path}: ")
-
-    return study_from(data, place=place)
+            found.setdefault(key[:depth], found[key])
+    return study_from(data, places={(): f"{path}: ", **found})
 
 
-def study_from(data: Mapping[str, Any], *, place: Place = lambda _: "") -> StudyConfig:
+def study_from(data: Mapping[str, Any], *, places: Places | None = None) -> StudyConfig:
     """Check the content of a study file, given as nested tables.
 
     Args:
         data: section to keys to values, as ``tomllib`` returns them.
-        place: names the place of a key in error messages.
+        places: where each key was given, for error messages.
 
     Raises:
         ConfigurationError: everything that is wrong, all at once.
     """
+    places = places or {}
     config, problems = read_study(data)
     if config is None:
         raise ConfigurationError(
-            f"{place(path)}{'.'.join(path)}: {text}" for path, text in problems
+            f"{place_of(path, places)}{'.'.join(path)}: {text}" for path, text in problems
         )
-    return config
+    return replace(config, places=places)
 
 
 def to_toml(config: StudyConfig) -> str:
@@ -85,11 +77,6 @@ def to_toml(config: StudyConfig) -> str:
 def template() -> str:
     """Return a commented study file to start from."""
     return resources.files(__package__).joinpath("template.toml").read_text(encoding="utf-8")
-
-
-def _split(key: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a key without dots in its parts: TOML reads a dotted name as tables."""
-    return tuple(".".join(key).split("."))
 
 
 def _read(path: Path) -> str:

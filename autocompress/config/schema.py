@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autocompress.config.places import Places
 from autocompress.data.settings import DataSettings
 from autocompress.reading import plain
 from autocompress.samplers import SAMPLERS
@@ -172,7 +173,12 @@ class SearchSection:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """A whole study file, checked; every default is filled in."""
+    """A whole study file, checked; every default is filled in.
+
+    Attributes:
+        places: where each key was read, by its path: ``"study.toml:7: "``; empty for a study that
+            was not read from a file.
+    """
 
     study: StudySection
     data: DataSection
@@ -183,6 +189,7 @@ class StudyConfig:
     target: TargetSettings = field(default_factory=TargetSettings)
     search: SearchSection
     limits: Mapping[str, float] = field(default_factory=dict)
+    places: Places = field(default_factory=dict, compare=False, repr=False)
 
     def space(self, *, conditional: bool = True) -> Space:
         """Return the search space that ``[search]`` and ``[training]`` describe.

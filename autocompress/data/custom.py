@@ -42,7 +42,7 @@ def labelled_images(returned: Any, reference: str) -> Source:
         pairs, classes = splits_of(returned)
     except ConfigurationError as error:
         raise ConfigurationError(
-            [f"data set {reference!r}: {p}" for p in error.problems]
+            f"data set {reference!r}: {p.removeprefix('data: ')}" for p in error.problems
         ) from None
     parts: dict[str, Part] = {
         name: _as_images(pair, f"data set {reference!r}, {name}") for name, pair in pairs.items()

@@ -123,4 +123,6 @@ def _adapted(
     try:
         return adapt(returned, task, settings.batches, seed=seed, device=device)
     except ConfigurationError as error:
-        raise ConfigurationError([f"data set {source!r}: {p}" for p in error.problems]) from error
+        raise ConfigurationError(
+            [f"data set {source!r}: {p.removeprefix('data: ')}" for p in error.problems]
+        ) from error

@@ -164,7 +164,7 @@ class LocalPool:
             self._ended += [] if job is None else [interrupted(job)]
             raise AutocompressError(
                 f"a worker ended with exit code {code} before its first trial; what is finished "
-                f"is kept: autocompress resume {self._folder}"
+                f"is kept: autocompress resume {self._folder}, in Python resume=True"
             )
         if job is None:
             return []

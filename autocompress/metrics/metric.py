@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
 
 from autocompress.errors import ConfigurationError
+from autocompress.registry import did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -169,15 +170,25 @@ class Metric:
 
 
 def metric(
-    *, direction: Direction, unit: str = "", name: str = "", **description: Any
+    function: Measure | None = None,
+    /,
+    *,
+    direction: Direction | None = None,
+    unit: str = "",
+    name: str = "",
+    **description: Any,
 ) -> Callable[[Measure], Metric]:
     """Make a metric of the function below.
 
     Args:
-        direction: whether less or more is better.
+        function: none; it stands below the decorator.
+        direction: whether less or more is better; it must be given.
         unit: of the values.
         name: by default the function's.
         description: further fields of :class:`Metric`.
+
+    Raises:
+        ConfigurationError: there is no direction, or no such field.
 
     Example:
         >>> @metric(direction="minimize", unit="layers")
@@ -186,6 +197,17 @@ def metric(
         >>> layers.name, layers.sign
         ('layers', 1)
     """
+    if function is not None or direction is None:
+        raise ConfigurationError(
+            "metric: say which direction is better, as in @metric(direction='minimize', unit='mJ')"
+        )
+    known = [entry.name for entry in fields(Metric) if entry.name != "measure"]
+    for key in description:
+        if key not in known:
+            raise ConfigurationError(
+                f"metric: unknown field {key!r}{did_you_mean(key, known)}; allowed: "
+                f"{', '.join(known)}"
+            )
 
     def make(measure: Measure) -> Metric:
         own = name or str(getattr(measure, "__name__", ""))

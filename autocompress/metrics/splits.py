@@ -26,6 +26,16 @@ def on_test(score: Metric) -> Metric:
     )
 
 
+def deciding(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Return the metrics that models may be chosen by: all but scores on the test split.
+
+    Args:
+        metrics: all of a run, by name.
+    """
+    tests = {name_on_test(metric) for metric in metrics.values()}
+    return {name: metric for name, metric in metrics.items() if name not in tests}
+
+
 def split_title(metric: Metric, metrics: Mapping[str, Metric]) -> str:
     """Return the title of a metric, of a score with its split: ``accuracy, valid``.
 

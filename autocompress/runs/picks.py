@@ -8,6 +8,7 @@ from math import inf, prod
 from autocompress.errors import UsageError
 from autocompress.metrics import Limits, Metric
 from autocompress.metrics.formatting import format_value
+from autocompress.metrics.splits import deciding
 from autocompress.registry import did_you_mean
 from autocompress.results import Estimates
 from autocompress.runs.records import TrialRecord
@@ -24,16 +25,23 @@ def pick_names(objectives: Sequence[Metric]) -> tuple[str, ...]:
 
 
 def check_budget(budget: Budget, metrics: Mapping[str, Metric]) -> None:
-    """Refuse a budget of metrics that a run does not have.
+    """Refuse a budget of metrics that a run does not have, or that choose nothing.
 
     Raises:
-        UsageError: there is no such metric; the message names those that there are.
+        UsageError: there is no such metric, or it is a score on the test split; the message names
+            those that are allowed.
     """
+    allowed = deciding(metrics)
     for name in budget:
-        if name not in metrics:
+        if name in metrics and name not in allowed:
             raise UsageError(
-                f"budget: unknown metric {name!r}{did_you_mean(name, metrics)}; "
-                f"allowed: {', '.join(metrics)}"
+                f"budget: {name!r} is a score on test data, by which no model is chosen; allowed: "
+                f"{', '.join(allowed)}"
+            )
+        if name not in allowed:
+            raise UsageError(
+                f"budget: unknown metric {name!r}{did_you_mean(name, allowed)}; "
+                f"allowed: {', '.join(allowed)}"
             )
 
 

@@ -11,6 +11,7 @@ from autocompress.artifacts import read_json
 from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.metrics import Limits
 from autocompress.metrics.pareto import costs, non_dominated
+from autocompress.metrics.splits import deciding
 from autocompress.results import Estimates
 from autocompress.runs import layout
 from autocompress.runs.importances import importances
@@ -102,7 +103,7 @@ class Run:
             RunError: one of them is unknown or outside its range.
         """
         try:
-            known = list(self.metrics.values())
+            known = list(deciding(self.metrics).values())
             return Limits.from_mapping(self.config.get("limits", {}), known)
         except ConfigurationError as error:
             raise RunError(f"{self.path / layout.STUDY}: {error}") from error

@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from autocompress.config import StudyConfig
-from autocompress.context import structure_of
+from autocompress.context import evaluator_of, structure_of
+from autocompress.errors import ConfigurationError, TrialError
 from autocompress.graph import find_units
-from autocompress.problem import check_model, problem_from
+from autocompress.metrics import Candidate
+from autocompress.problem import Problem, check_model, problem_from
 from autocompress.reading import plain
 from autocompress.runs.stored import Structure
 from autocompress.targets import count_parameters
+from autocompress.user_code import user_traceback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,8 @@ class Check:
     Attributes:
         study: its name.
         trials: how many recipes are tried.
+        objectives: what the search improves, with the direction: ``"minimize"``.
+        limits: what candidates must keep to.
         data: source, shapes and sizes of the splits.
         model: factory, parameters and shape of the outputs.
         structure: the groups that can be removed, and why others cannot.
@@ -63,11 +69,51 @@ class Check:
 
     study: str
     trials: int
+    objectives: Mapping[str, str]
+    limits: Mapping[str, float]
     data: DataFacts
     model: ModelFacts
     structure: Structure
     space: Mapping[str, Any]
     device: str
+
+
+def check_problem(problem: Problem) -> tuple[nn.Module, Any]:
+    """Refuse what cannot run, before anything is trained or written.
+
+    Returns:
+        the model, untrained, and its outputs for one batch.
+
+    Raises:
+        ConfigurationError: this machine cannot measure as the study wants, the model does not fit
+            the data or the task, or a metric of the user's own fails.
+    """
+    with problem.naming("target.runtime"):
+        problem.target.check()
+    with problem.naming("model.factory"):
+        model = problem.model.initial()
+        outputs = check_model(model, problem.data, problem.task)
+    if problem.teacher is not None:
+        with problem.naming("teacher.factory"):
+            check_model(problem.teacher.initial(), problem.data, problem.task)
+    if problem.own:
+        with problem.naming("study.objectives"):
+            _check_metrics(problem, model)
+    return model, outputs
+
+
+def _check_metrics(problem: Problem, model: nn.Module) -> None:
+    """Measure the metrics that the user added once, on the untrained model."""
+    evaluator = evaluator_of(problem)
+    deployed = evaluator.prepare(model)
+    session = evaluator.open(deployed)
+    try:
+        evaluator.measured_by_user(Candidate(model, session, problem.example, deployed.size_bytes))
+    except TrialError as error:
+        where = "" if error.__cause__ is None else f"\n{user_traceback(error.__cause__)}"
+        raise ConfigurationError(f"{error.reason}{where}") from error
+    finally:
+        session.close()
 
 
 def check(config: StudyConfig) -> Check:
@@ -78,13 +124,13 @@ def check(config: StudyConfig) -> Check:
             measure as the study wants.
     """
     problem = problem_from(config)
-    problem.target.check()
+    model, outputs = check_problem(problem)
     data = problem.data
-    model = problem.model.initial()
-    outputs = check_model(model, data, problem.task)
     return Check(
         study=config.study.name,
         trials=config.study.trials,
+        objectives={metric.name: metric.direction for metric in problem.objectives},
+        limits={limit.name: limit.bound for limit in problem.limits.limits},
         data=DataFacts(
             source=config.data.source,
             classes=tuple(data.describe().get("classes") or ()),

@@ -9,11 +9,12 @@ from torch import nn
 
 from autocompress.config import PYTHON, StudyConfig, study_from
 from autocompress.data import Data, as_data, load_data
-from autocompress.errors import UsageError
-from autocompress.events import Progress
+from autocompress.errors import ConfigurationError, UsageError, about
+from autocompress.events import Message, Progress
 from autocompress.execution import Executor
 from autocompress.execution.inline import InlineExecutor
 from autocompress.metrics import Metric
+from autocompress.objectives import objectives_from
 from autocompress.printing import progress_printer
 from autocompress.problem import (
     Network,
@@ -21,7 +22,6 @@ from autocompress.problem import (
     data_options,
     network_from,
     network_of,
-    objectives_from,
     target_from,
     task_from,
 )
@@ -103,7 +103,12 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
         >>> run = ac.search(net, (images, labels), trials=8, name="first")  # doctest: +SKIP
         >>> run.pick("balanced").metrics["latency_ms"].value  # doctest: +SKIP
     """
-    model, data, task = _unpacked(model, data, task)
+    model, data = _unpacked(model, data)
+    task = "classification" if task is None else task
+    _check_kinds(
+        task=task, target=target, effort=effort, space=space, limits=limits, teacher=teacher,
+        training=training, study=study,
+    )  # fmt: skip
     written = {
         "study": {"name": name, "seed": seed, **(study or {})},
         "data": {"source": data if isinstance(data, str) else f"{PYTHON}{type(data).__name__}"},
@@ -128,9 +133,15 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
         "executor": executor or InlineExecutor(),
         "progress": progress or progress_printer(),
     }
-    if resume and (folder / layout.HEADER).exists():
-        return go_on(problem, Run.open(folder), **shared)
-    return begin(problem, directory=Path(directory), recipes=None, **shared)
+    try:
+        if resume and (folder / layout.HEADER).exists():
+            return go_on(problem, Run.open(folder), **shared)
+        return begin(problem, directory=Path(directory), recipes=None, **shared)
+    except KeyboardInterrupt:
+        shared["progress"](
+            Message(f"interrupted; to go on, call search again with resume=True: {folder}")
+        )
+        raise
 
 
 @dataclass(frozen=True)
@@ -150,20 +161,22 @@ class Objects:
         Args:
             written: the study, with names where objects were given.
         """
-        if self.objectives is not None:
-            names = [f"{PYTHON}{m.name}" if isinstance(m, Metric) else m for m in self.objectives]
+        if isinstance(self.objectives, list | tuple):
+            names = list(map(_written_name, self.objectives))
             written = {**written, "study": {**written["study"], "objectives": names}}
         config = study_from(written)
         import_plugins(config.study.plugins)
-        task = self.task if isinstance(self.task, Task) else task_from(config)
-        data = self._data(config, task)
-        if isinstance(self.target, Target):
-            target, effort = self.target, config.target.effort
-        else:
-            target, effort = target_from(config)
-        objectives, own = objectives_from(
-            None if self.objectives is None else tuple(self.objectives), task
-        )
+        with about("task"):
+            task = self.task if isinstance(self.task, Task) else task_from(config)
+        with about("objectives"):
+            objectives, own = objectives_from(self.objectives, task)
+        with about("target"):
+            if isinstance(self.target, Target):
+                target, effort = self.target, config.target.effort
+            else:
+                target, effort = target_from(config)
+        with about("data"):
+            data = self._data(config, task)
         return Problem(
             config=config,
             model=self._network(self.model, config, data),
@@ -190,8 +203,14 @@ class Objects:
         return network_from(section, data, config.study.seed)
 
 
-def _unpacked(model: Any, data: Any, task: Any) -> tuple[nn.Module | str, Any, Task | str]:
-    """Take a fastai ``Learner`` apart; check the kinds of what was given."""
+def _written_name(metric: Any) -> str:
+    """Return what a study file says for an objective, whatever was given as one."""
+    name = getattr(metric, "name", "")
+    return metric if isinstance(metric, str) else f"{PYTHON}{name}"
+
+
+def _unpacked(model: Any, data: Any) -> tuple[nn.Module | str, Any]:
+    """Take a fastai ``Learner`` apart; refuse what is no model, and a model without data."""
     if not isinstance(model, nn.Module | str) and hasattr(model, "dls"):
         data = model.dls if data is None else data
         model = model.model
@@ -202,13 +221,37 @@ def _unpacked(model: Any, data: Any, task: Any) -> tuple[nn.Module | str, Any, T
         )
     if data is None:
         raise UsageError("data: expected what the model learns from; only a Learner brings it")
-    if task is None:
-        task = "classification"
-    if not isinstance(task, Task | str):
-        raise UsageError(
-            f"task: expected an autocompress.Task or the name of one, not {type(task).__name__}"
-        )
-    return model, data, task
+    return model, data
+
+
+_TABLE = "a table, as a dictionary with the keys of a study file"
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "task": ((Task, str), "an autocompress.Task or the name of one"),
+    "target": (
+        (Target, str, Mapping),
+        "an autocompress.Target, the name of a runtime, or " + _TABLE,
+    ),
+    "effort": ((Effort, type(None)), "an autocompress.targets.Effort"),
+    "teacher": (
+        (nn.Module, str, type(None)),
+        "a torch.nn.Module or the name of a factory",
+    ),
+    "space": ((Mapping, type(None)), f"{_TABLE}: {{'sparsity': {{'low': 0.0, 'high': 0.9}}}}"),
+    "limits": ((Mapping, type(None)), f"{_TABLE}: {{'accuracy_drop': 0.02}}"),
+    "training": ((Mapping, type(None)), f"{_TABLE}: {{'epochs': 5}}"),
+    "study": ((Mapping, type(None)), f"{_TABLE}: {{'sampler': 'tpe'}}"),
+}
+"""What each argument of ``search`` may be, and what messages call it."""
+
+
+def _check_kinds(**given: Any) -> None:
+    problems = [
+        f"{name}: expected {_KINDS[name][1]}, not {type(value).__name__}"
+        for name, value in given.items()
+        if not isinstance(value, _KINDS[name][0])
+    ]
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _model_section(model: nn.Module | str) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from autocompress.events import Finished, Progress, Started, ignore
 from autocompress.execution import Executor
 from autocompress.execution.pool import LocalPool
 from autocompress.metrics.splits import on_test
-from autocompress.problem import Problem, check_model, digests, problem_from
+from autocompress.problem import Problem, digests, problem_from
 from autocompress.runs import Run, layout
 from autocompress.runs.journal import Journal, Session, now
-from autocompress.runs.lock import only_writer
+from autocompress.runs.lock import is_being_run, only_writer
 from autocompress.runs.stored import Header
 from autocompress.study.budget import Amount, Budget
+from autocompress.study.check import check_problem
 from autocompress.study.final import evaluate_front
 from autocompress.study.loop import SearchLoop
 from autocompress.study.session import RECIPES, asked, nearest_recipes, proposer_of
@@ -81,8 +82,7 @@ def begin(
     config = problem.config
     folder = directory / config.study.name
     _refuse_existing(folder)
-    problem.target.check()
-    check_model(problem.model.initial(), problem.data, problem.task)
+    check_problem(problem)
     header = {
         **_header(problem).to_dict(),
         "digests": digests(problem),
@@ -90,7 +90,8 @@ def begin(
         RECIPES: nearest_recipes(config.space(), recipes),
     }
     contents = {layout.STUDY: to_toml(config).encode(), layout.HEADER: header}
-    write_folder(folder, contents, replace=False)  # at once: what fails before leaves nothing
+    # Only now, so that what fails before leaves nothing.
+    write_folder(folder, contents, replace=_has_nothing(folder))
     with only_writer(folder):
         return _search(problem, folder, amount, executor, progress)
 
@@ -134,12 +135,21 @@ def go_on(
 
 
 def _refuse_existing(folder: Path) -> None:
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or not any(folder.iterdir()) or _has_nothing(folder):
         return
-    other = "give this run another name by `--set study.name=NAME`"
+    other = "give this run another name (--set study.name=NAME, in Python name='NAME')"
     if not (folder / layout.HEADER).exists():
         raise RunError(f"{folder} exists and is not a run: move it away, or {other}")
-    raise RunError(f"{folder} exists; go on with it by `autocompress resume {folder}`, or {other}")
+    raise RunError(
+        f"{folder} exists; go on with it (autocompress resume {folder}, in Python resume=True), "
+        f"or {other}"
+    )
+
+
+def _has_nothing(folder: Path) -> bool:
+    """Return whether a run ended before it had a baseline, so that nothing is lost with it."""
+    is_run = (folder / layout.HEADER).exists() and not is_being_run(folder)
+    return is_run and not (folder / layout.BASELINE).exists() and not Run.open(folder).trials()
 
 
 def _refuse_old_format(folder: Path) -> None:
@@ -237,5 +247,5 @@ def _explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise RunError(
             f"{folder} could not be written ({error}); nothing that was finished is lost: make "
-            f"room, then go on by `autocompress resume {folder}`"
+            f"room, then go on (autocompress resume {folder}, in Python resume=True)"
         ) from error

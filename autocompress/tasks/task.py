@@ -69,6 +69,19 @@ class Task:
     classes: int | None = None
 
     def __post_init__(self) -> None:
+        """Check the scores."""
+        if not isinstance(self.scores, list | tuple):
+            raise ConfigurationError(
+                f"task {self.name!r}: scores: expected a list, not {type(self.scores).__name__}"
+            )
+        for score in self.scores:
+            if isinstance(score, type) or not isinstance(score, Score):
+                what = getattr(score, "__name__", type(score).__name__)
+                raise ConfigurationError(
+                    f"task {self.name!r}: scores: {what} has no metric, reset, update and "
+                    "compute; autocompress.Mean(function, metric) and Share make a score of a "
+                    "function with one value per item"
+                )
         names = [score.metric.name for score in self.scores]
         if not names or len(names) != len(set(names)):
             raise ConfigurationError(

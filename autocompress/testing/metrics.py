@@ -4,31 +4,57 @@ import json
 import math
 from numbers import Real
 
+from torch import Tensor, nn
+
 from autocompress.metrics import Candidate, Estimate, Metric
 from autocompress.metrics.formatting import axis_title, format_change, format_value
 from autocompress.metrics.metric import KNOWN
+from autocompress.targets import Target, local_target
 
 
-def check_metric(metric: Metric, candidate: Candidate | None = None) -> None:
-    """Check that a metric describes itself, and measures a candidate without changing it.
+def check_metric(
+    metric: Metric,
+    model: nn.Module | None = None,
+    example: Tensor | None = None,
+    *,
+    target: Target | None = None,
+) -> None:
+    """Check that a metric describes itself, and measures a model without changing it.
 
     Args:
         metric: your own.
-        candidate: a model on a target; without one, only the description is checked.
+        model: any network; without one, only the description is checked.
+        example: inputs of one call of the model, ``[batch_size, ...]``; its device is the model's.
+        target: where the model is deployed; by default in PyTorch on the device of ``example``.
 
     Raises:
         AssertionError: it breaks the contract; the message says how.
 
     Example:
+        >>> import torch
         >>> from autocompress.metrics import metric
         >>> @metric(direction="minimize", unit="layers", format="count")
         ... def layers(candidate):
         ...     return float(len(list(candidate.model.modules())))
         >>> check_metric(layers)
+        >>> check_metric(layers, nn.Linear(3, 2), torch.zeros(1, 3))
     """
     _check_description(metric)
-    if candidate is None:
+    if model is None:
         return
+    assert example is not None, "example: expected the inputs of one call of the model"
+    model.eval()
+    if target is None:
+        target = local_target(device=example.device.type, batch_size=len(example))
+    artifact = target.prepare(model, "fp32", example=example, calibration=iter(()))
+    session = target.open(artifact, example)
+    try:
+        _check_measuring(metric, Candidate(model, session, example, artifact.size_bytes))
+    finally:
+        session.close()
+
+
+def _check_measuring(metric: Metric, candidate: Candidate) -> None:
     assert metric.measure is not None, f"{metric.name} has no function that measures it"
     before = {name: value.clone() for name, value in candidate.model.state_dict().items()}
     training = [module.training for module in candidate.model.modules()]

@@ -1,6 +1,7 @@
 """Scoring without training: the task's scores, and batch norms fitted to changed weights."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from autocompress.data import Loader
+from autocompress.errors import failing_as
 from autocompress.metrics import Estimate
 from autocompress.targets.lock import DeviceLock
-from autocompress.tasks import Task
+from autocompress.tasks import Score, Task
 
 Run = nn.Module | Callable[[Tensor], Any]
 """From inputs of a batch to outputs as the task knows them."""
@@ -48,8 +50,18 @@ def _scores(run: Run, loader: Loader, task: Task) -> dict[str, Estimate]:
         for inputs, targets in _sharing_device(loader):
             outputs = _comparable(run(inputs), inputs.device)
             for score in task.scores:
-                score.update(outputs, targets)
-    return {score.metric.name: score.compute() for score in task.scores}
+                with _naming(score):
+                    score.update(outputs, targets)
+    found = {}
+    for score in task.scores:
+        with _naming(score):
+            found[score.metric.name] = score.compute()
+    return found
+
+
+def _naming(score: Score) -> AbstractContextManager[None]:
+    """Say which score it is that fails."""
+    return failing_as("evaluate", f"the score {score.metric.name!r}")
 
 
 def _comparable(outputs: Any, device: torch.device) -> Any:

@@ -302,7 +302,7 @@ def test_users_functions_may_return_splits(user_data):
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("None", "data set 'mine_data:get': data: expected fastai's DataLoaders; .* got NoneType"),
+        ("None", "data set 'mine_data:get': expected fastai's DataLoaders; .* got NoneType"),
         ("{'train': images}", "train: expected a pair"),
         ("{'dev': (images, labels)}", "expected the splits 'train'"),
         ("(images / 255, labels)", "expected images as uint8 .* not torch.float64"),

@@ -27,13 +27,7 @@ def work(small, net):
 
 
 def test_metric(example, net, small):
-    images = small.digits()[0][:1]
-    target = ac.local_target("torch", device="cpu")
-    artifact = target.prepare(net, "fp32", example=images, calibration=iter(()))
-    session = target.open(artifact, images)
-    candidate = ac.Candidate(net, session, images, artifact.size_bytes)
-    testing.check_metric(example("own_metric").activations_kb, candidate)
-    session.close()
+    testing.check_metric(example("own_metric").activations_kb, net, small.digits()[0][:1])
 
 
 def test_tasks(example):

@@ -8,10 +8,10 @@ from autocompress.metrics.metric import LATENCY, PARAMETERS
 from autocompress.runs.picks import Picker, excesses, infeasibility_of, pick_names
 from autocompress.runs.records import TrialRecord
 
-from made_up_runs import ACCURACY, ENERGY
+from made_up_runs import ACCURACY, ENERGY, TEST_ACCURACY
 
 OBJECTIVES = (ACCURACY, LATENCY, PARAMETERS)
-METRICS = {metric.name: metric for metric in (*OBJECTIVES, ENERGY)}
+METRICS = {metric.name: metric for metric in (*OBJECTIVES, ENERGY, TEST_ACCURACY)}
 FRAMES = Metric(name="frames", direction="maximize", pick="rapid")
 
 
@@ -115,6 +115,11 @@ def test_a_budget_that_nothing_keeps_names_the_nearest():
     ("how", "budget", "message"),
     [
         ("fats", {}, r"unknown pick 'fats' \(did you mean 'fast'\?\); allowed: accurate, fast"),
+        (
+            "fast",
+            {"test_accuracy": 1},
+            "a score on test data, by which no model",
+        ),
         ("fast", {"latency": 1}, r"unknown metric 'latency' .*allowed: accuracy, latency_ms"),
     ],
 )

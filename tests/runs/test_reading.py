@@ -425,3 +425,10 @@ def test_reading_a_run_loads_neither_torch_nor_optuna(run):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_limits_on_test_scores_are_refused(run):
+    path = run.path / "study.toml"
+    path.write_text(path.read_text().replace("[limits]", "[limits]\ntest_accuracy = 0.9"))
+    with pytest.raises(RunError, match=r"limits.test_accuracy: unknown key"):
+        Run.open(run.path).limits  # noqa: B018

@@ -114,7 +114,7 @@ def test_functions_of_ones_own_work_wherever_they_are_defined(tmp_path):
     )
     assert [metric.name for metric in run.objectives] == ["accuracy", "kilobytes"]
     complete = [trial for trial in run.trials() if trial.state == "complete"]
-    assert len(seen) == 1 + len(complete)  # the baseline, and each trial
+    assert len(seen) == 2 + len(complete)  # the model before training, the baseline, each trial
     lean = run.pick("lean")
     sizes = [trial.metrics["kilobytes"].value for trial in run.front()]
     assert lean.metrics["kilobytes"].value == min(sizes)
@@ -123,7 +123,7 @@ def test_functions_of_ones_own_work_wherever_they_are_defined(tmp_path):
 
 def test_an_interrupted_search_is_gone_on_with(tmp_path):
     class Once:
-        left = 2  # measurements until somebody asks to stop
+        left = 3  # measurements until somebody asks to stop
 
     @ac.metric(direction="minimize")
     def cost(candidate):
@@ -161,6 +161,11 @@ def test_a_teacher_is_an_object_too(tmp_path):
     assert (run.path / "teacher" / "weights.safetensors").exists()
 
 
+@ac.metric(direction="minimize")
+def broken(candidate):
+    raise LookupError("no scale")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -169,6 +174,13 @@ def test_a_teacher_is_an_object_too(tmp_path):
         ({"data": 3}, "int"),
         ({"task": "clasification"}, "classification"),
         ({"target": "torhc"}, "torch"),
+        ({"target": 3}, "target: expected an autocompress.Target, the name of a .* not int"),
+        ({"limits": ["accuracy_drop"]}, "limits: expected a table.* not list"),
+        ({"space": "sparsity"}, "space: expected a table.* not str"),
+        ({"teacher": 3}, r"teacher: expected a torch\.nn\.Module or the name .* not int"),
+        ({"objectives": "latency_ms"}, "objectives: expected a list .* got 'latency_ms'"),
+        ({"objectives": [len]}, "objectives: len is no autocompress.Metric"),
+        ({"objectives": [broken]}, "objectives: the metric 'broken': LookupError: no scale"),
         ({"objectives": ["accuracy", "speed"]}, "unknown metric 'speed'"),
         ({"limits": {"accuracy_dorp": 0.1}}, "accuracy_drop"),
         ({"space": {"sparsty": 0.5}}, "sparsity"),
@@ -176,7 +188,10 @@ def test_a_teacher_is_an_object_too(tmp_path):
         ({"study": {"sampler": "best"}}, "sampler"),
         ({"trials": 0.5}, "trials"),
         ({"name": "a/b"}, "name"),
-        ({"data": (torch.zeros(20, 3), torch.arange(20) % 10)}, "do not fit the model"),
+        (
+            {"data": (torch.zeros(20, 3), torch.arange(20) % 10)},
+            "^model: inputs .* of the data do not fit",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, given, message):

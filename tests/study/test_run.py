@@ -156,9 +156,21 @@ def test_what_fails_before_the_first_trial_leaves_no_folder(tmp_path, small_prob
     text = STUDY.replace('"autocompress:vgg_small"', '"torchvision:alexnet"')
     lines = [line for line in text.splitlines() if not line.startswith("kwargs")]
     config = study_in(tmp_path, text="\n".join(lines))
-    with pytest.raises(ConfigurationError, match="do not fit the model"):
+    with pytest.raises(ConfigurationError, match=r"model\.factory: inputs .* do not fit"):
         run_study(config, directory=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_ended_before_its_baseline_does_not_block_its_name(finished, tmp_path):
+    folder = tmp_path / "micro"
+    folder.mkdir()
+    for name in ("study.toml", "run.json"):
+        shutil.copy(finished.path / name, folder)
+    config = study_in(tmp_path, "study.trials=1", "model.epochs=0", "training.epochs=0")
+    run = run_study(config, directory=tmp_path, executor=InlineExecutor(), amount=Amount(trials=1))
+    assert len(own_trials(run)) == 1
+    with pytest.raises(RunError, match=r"exists; go on with it \(autocompress resume .*=True"):
+        run_study(config, directory=tmp_path)
 
 
 def test_a_folder_that_holds_something_else_is_refused_and_kept(tmp_path):
@@ -315,13 +327,19 @@ def test_what_saves_time_can_be_left_out(tmp_path, small_problem):
 
 
 def test_plan_trains_nothing_and_explains_the_model(tmp_path):
-    found = check(study_in(tmp_path))
+    found = check(study_in(tmp_path, "limits.accuracy_drop=0.1"))
     assert found.data.sizes["train"] == 300
     assert found.data.inputs == (1, 8, 8)
     assert found.model.outputs[1] == 10
     assert [group.units for group in found.structure.units][:2] == [8, 16]
     assert found.structure.staying
     assert set(found.space) >= {"sparsity", "rank"}
+    assert found.objectives == {
+        "accuracy": "maximize",
+        "latency_ms": "minimize",
+        "parameters": "minimize",
+    }
+    assert found.limits == {"accuracy_drop": 0.1}
     assert (found.study, found.trials, found.device) == ("micro", 4, "cpu")
     assert not list(tmp_path.glob("runs/*"))
 

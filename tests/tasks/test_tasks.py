@@ -220,3 +220,19 @@ def test_losses_of_the_user_take_the_place_of_ours():
     for task in (classification(loss=cross_entropy), segmentation(3, loss=cross_entropy)):
         assert task.loss is cross_entropy
     assert math.isfinite(regression(loss=lambda outputs, _: outputs.sum()).loss(numbers(3), 0))
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (
+            [cross_entropy],
+            "scores: cross_entropy has no metric, reset, .*Mean",
+        ),
+        (cross_entropy, "scores: expected a list, not function"),
+        ([], "expected at least one score"),
+    ],
+)
+def test_scores_are_checked(scores, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Task(name="mine", loss=cross_entropy, scores=scores)

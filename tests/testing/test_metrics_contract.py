@@ -1,20 +1,18 @@
+import copy
 import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from autocompress.metrics import Candidate, Estimate, Metric
+from autocompress.metrics import Estimate, Metric
 from autocompress.testing.metrics import check_metric
 
 from made_up_runs import ACCURACY, ENERGY
+from small_studies import MadeUpTarget
 from tiny_models import TinyVgg
 
-
-@pytest.fixture
-def candidate():
-    model = TinyVgg().eval()
-    return Candidate(model=model, session=None, example=torch.zeros(1, 1, 8, 8), size_bytes=1000)
+MODEL, EXAMPLE = TinyVgg().eval(), torch.zeros(1, 1, 8, 8)
 
 
 def measuring(value, **description):
@@ -35,8 +33,23 @@ def test_descriptions_that_are_complete_pass(metric):
         measuring(-2.5, comparison="difference", direction="maximize"),
     ],
 )
-def test_metrics_that_measure_well_pass(metric, candidate):
-    check_metric(metric, candidate)
+def test_metrics_that_measure_well_pass(metric):
+    check_metric(metric, MODEL, EXAMPLE)
+
+
+def test_a_metric_receives_the_model_where_it_is_deployed():
+    seen = []
+
+    def measure(candidate):
+        seen.append((candidate.session.run(candidate.example), candidate.size_bytes))
+        return 1.0
+
+    metric = replace(measuring(1.0), measure=measure)
+    check_metric(metric, MODEL, EXAMPLE.repeat(3, 1, 1, 1))
+    check_metric(metric, MODEL, EXAMPLE, target=MadeUpTarget())
+    (three, size_bytes), (one, _) = seen
+    assert (three.shape, one.shape) == ((3, 10), (1, 10))
+    assert size_bytes > 4 * sum(weight.numel() for weight in MODEL.parameters())
 
 
 def change(candidate):
@@ -68,6 +81,6 @@ def train(candidate):
         (replace(measuring(1.0), measure=train), "another mode"),
     ],
 )
-def test_what_breaks_the_contract_is_named(metric, message, candidate):
+def test_what_breaks_the_contract_is_named(metric, message):
     with pytest.raises(AssertionError, match=message):
-        check_metric(metric, candidate)
+        check_metric(metric, copy.deepcopy(MODEL), EXAMPLE)
