@@ -12,7 +12,7 @@ import pytest
 
 from autocompress.dashboard.report import write_report
 
-from made_up_runs import FOUR, add_trial, made_up_run
+from made_up_runs import FIVE, add_trial, made_up_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
@@ -190,9 +190,9 @@ def test_a_link_keeps_the_view(opened, address, run):
 
 
 def test_a_metric_of_a_user_is_everywhere(opened, tmp_path):
-    run = made_up_run(tmp_path / "four", complete=24, objectives=FOUR)
-    write_report(run, tmp_path / "four.html")
-    page = opened((tmp_path / "four.html").as_uri())
+    run = made_up_run(tmp_path / "five", complete=24, objectives=FIVE)
+    write_report(run, tmp_path / "five.html")
+    page = opened((tmp_path / "five.html").as_uri())
     assert picks_on(page) == picked(run)
     assert "frugal" in picks_on(page)
     assert "energy" in page.locator("#objectives").inner_text()

@@ -11,7 +11,7 @@ from autocompress.dashboard.report import report_data, write_report
 from autocompress.errors import UsageError
 from autocompress.runs.lock import only_writer
 
-from made_up_runs import FOUR, ONE, REASON, made_up_run
+from made_up_runs import FIVE, FOUR, ONE, REASON, made_up_run
 
 STATES = {
     "finished": {"complete": 5},
@@ -52,7 +52,7 @@ def test_every_state_of_a_run_has_a_report(tmp_path, name):
     assert set(found["figures"]) == set(study_figures(run))
 
 
-@pytest.mark.parametrize("objectives", [ONE, FOUR])
+@pytest.mark.parametrize("objectives", [ONE, FOUR, FIVE])
 def test_a_run_of_any_objectives_has_a_report(tmp_path, objectives):
     run = made_up_run(tmp_path / "run", complete=6, objectives=objectives)
     write_report(run, tmp_path / "report.html")

@@ -6,10 +6,10 @@ from autocompress.dashboard.tradeoff import card, tradeoff
 from autocompress.figures.view import view_of
 from autocompress.metrics import Estimate
 
-from made_up_runs import FOUR, ONE, THREE, TWO, made_up_run
+from made_up_runs import FIVE, FOUR, ONE, THREE, TWO, made_up_run
 
 
-@pytest.fixture(scope="module", params=[ONE, TWO, THREE, FOUR], ids=len)
+@pytest.fixture(scope="module", params=[ONE, TWO, THREE, FOUR, FIVE], ids=len)
 def run(request, tmp_path_factory):
     home = tmp_path_factory.mktemp("runs") / "run"
     return made_up_run(home, complete=24, stopped=2, objectives=request.param)

@@ -11,7 +11,7 @@ from autocompress.figures.volume import covered_volume, unit_point, volumes_over
 from autocompress.metrics import Estimate, Metric
 from autocompress.metrics.metric import LATENCY
 
-from made_up_runs import ACCURACY, BASELINE, FOUR, made_up_run
+from made_up_runs import ACCURACY, BASELINE, FIVE, made_up_run
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_history_never_falls_and_ends_where_the_front_does(run):
 
 
 def test_history_covers_as_many_objectives_as_there_are(tmp_path):
-    run = made_up_run(tmp_path / "four", complete=12, objectives=FOUR)
+    run = made_up_run(tmp_path / "five", complete=12, objectives=FIVE)
     line = figures.history(run).data[0]
     assert 0 < line.y[-1] < 1
     assert all(a <= b for a, b in itertools.pairwise(line.y))

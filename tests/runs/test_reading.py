@@ -19,6 +19,7 @@ from autocompress.runs.stored import Structure
 from made_up_runs import (
     BASELINE,
     BEGAN,
+    FIVE,
     FOUR,
     ONE,
     REASON,
@@ -111,7 +112,7 @@ def test_derived_trials_have_a_parent_and_do_not_count(run):
     assert all(trial.finished is not None for trial in derived)
 
 
-@pytest.mark.parametrize("objectives", [ONE, TWO, THREE, FOUR])
+@pytest.mark.parametrize("objectives", [ONE, TWO, THREE, FOUR, FIVE])
 def test_the_front_is_not_dominated(tmp_path, objectives):
     run = made_up_run(tmp_path / "run", objectives=objectives)
     front = run.front()
@@ -137,7 +138,7 @@ def test_the_front_is_not_dominated(tmp_path, objectives):
     assert dominated == off
 
 
-@pytest.mark.parametrize("objectives", [ONE, TWO, THREE, FOUR])
+@pytest.mark.parametrize("objectives", [ONE, TWO, THREE, FOUR, FIVE])
 def test_picks_are_extremes_of_the_front(tmp_path, objectives):
     run = made_up_run(tmp_path / "run", objectives=objectives)
     front = run.front()

@@ -29,7 +29,14 @@ def test_what_folds_in_a_model_also_folds_once_units_are_gone(name):
 
 
 @pytest.mark.parametrize("kind", ["channel", "spatial"])
-@pytest.mark.parametrize("name", ["autocompress:resnet_small", "torchvision:densenet121"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "autocompress:resnet_small",
+        "torchvision:shufflenet_v2_x0_5",
+        pytest.param("torchvision:densenet121", marks=pytest.mark.slow),
+    ],
+)
 def test_what_folds_in_a_model_folds_into_its_factors(name, kind):
     torch.manual_seed(0)
     model = models.build(name, {}, num_classes=10, channels=3).eval()
