@@ -157,11 +157,14 @@ class Folder:
         if event.result.state == "interrupted":
             return replace(proposed, interrupted=True)
         # what was run counts: an executor of a user's may have given it another start
-        finished = datetime.fromisoformat(event.time)
+        started = proposed.started  # a process that was started for it took a while until then
+        if event.started is not None:
+            started = datetime.fromisoformat(event.started)
         recipe = event.result.recipe or proposed.recipe
         return replace(
             proposed,
-            finished=finished,
+            started=started,
+            finished=datetime.fromisoformat(event.time),
             result=event.result,
             recipe=recipe,
             start=recipe.get("start"),

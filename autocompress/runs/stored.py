@@ -231,7 +231,7 @@ class StoredTrial:
         name: of an initial recipe.
         start: trial whose weights it starts from.
         parent: trial whose training run it shares.
-        started: when it was proposed last.
+        started: when its work began; until it has ended, when it was proposed last.
         finished: when it ended.
         result: what it returned at its end; ``None`` until then.
         interrupted: whether it waits to be run again.
