@@ -146,6 +146,11 @@ class Evaluator:
             **size_metrics(model, self.data.example[:1]),
             "size_bytes": Estimate(value=deployed.size_bytes),
         }
+        own = self.own_metrics(model, session, deployed)
+        return {"latency_ms": latency.estimate, **sizes, **own}
+
+    def own_metrics(self, model: nn.Module, session: Session, deployed: Artifact) -> Estimates:
+        """Measure what the user added; the target is held alone meanwhile."""
         candidate = Candidate(model, session, self.example, deployed.size_bytes)
         own: dict[str, Estimate] = {}
         for metric in self.own:
@@ -153,7 +158,7 @@ class Evaluator:
             with self.target.exclusive():
                 found = metric.measure(candidate)
             own[metric.name] = _checked(metric, found)
-        return {"latency_ms": latency.estimate, **sizes, **own}
+        return own
 
 
 def _checked(metric: Metric, found: Any) -> Estimate:

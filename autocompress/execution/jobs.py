@@ -14,7 +14,7 @@ from autocompress.execution.executor import Done, Job
 from autocompress.metrics.pareto import dominates
 from autocompress.pipeline import State
 from autocompress.recipe import Recipe
-from autocompress.results import Estimates, Rival
+from autocompress.results import Estimates, Rival, TrialResult
 from autocompress.runs import layout
 from autocompress.runs.journal import now
 from autocompress.runs.store import intact, load_trainable
@@ -61,7 +61,8 @@ def _run(job: Job, context: Context) -> Done:
     allowed_s = job.derive_s + SHARE * (deriving - begin)
     if not job.derive or result.state != "complete":
         return Done(number=job.number, result=result, derive_s=job.derive_s)
-    derived, lost = [], False
+    derived: list[TrialResult] = []
+    lost = False
     try:
         with failing_as("derive"):
             best = leads(result.metrics, job.rivals, context)

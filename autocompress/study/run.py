@@ -22,7 +22,7 @@ from autocompress.runs.journal import Journal, Session, now
 from autocompress.runs.lock import only_writer
 from autocompress.runs.stored import Header
 from autocompress.study.budget import Amount, Budget
-from autocompress.study.final import evaluate_front
+from autocompress.study.final import evaluate_front, reopen
 from autocompress.study.loop import SearchLoop
 from autocompress.study.session import RECIPES, asked, nearest_recipes, proposer_of
 from autocompress.targets import differences
@@ -212,7 +212,7 @@ def _search(
         with closing(prepare(problem, folder, progress)) as context:
             budget = Budget(trials, timeout_s, amount.workers, done)
             if budget.trials > done:
-                (folder / layout.FINAL).unlink(missing_ok=True)
+                reopen(run)
                 proposer = proposer_of(context, run)
                 with closing(executor or LocalPool(amount.workers)) as runner:
                     runner.start(folder, context)
