@@ -110,7 +110,6 @@ def prepare(
     doubt = _doubt(problem, metrics)
     if doubt:
         progress(Message(doubt))
-    limits = Limits.from_mapping(problem.config.limits, problem.metrics)
     analysis = analyze(baseline, problem.data.example[:2])
     units = folder / layout.BASELINE / layout.UNITS
     if not units.exists():
@@ -126,7 +125,7 @@ def prepare(
         teacher=teacher,
         analysis=analysis,
         evaluator=replace(evaluator, benchmark=benchmark),
-        limits=limits,
+        limits=problem.limits,
         folder=folder,
         monitor=monitor or Monitor(),
     )

@@ -14,7 +14,7 @@ from autocompress.artifacts import digest_of
 from autocompress.config import ModelSection, StudyConfig
 from autocompress.data import Data, load_data
 from autocompress.errors import ConfigurationError
-from autocompress.metrics import Metric
+from autocompress.metrics import Limits, Metric
 from autocompress.metrics.metric import KNOWN, LATENCY, PARAMETERS
 from autocompress.targets import Effort, Target
 from autocompress.tasks import TASKS, Task
@@ -73,6 +73,15 @@ class Problem:
         """All that is known of a model: scores, latency, sizes, and the user's own."""
         scores = [score.metric for score in self.task.scores]
         return (*scores, *KNOWN.values(), *self.own)
+
+    @property
+    def limits(self) -> Limits:
+        """What a candidate must keep to.
+
+        Raises:
+            ConfigurationError: a limit is on no metric of this study, or outside its range.
+        """
+        return Limits.from_mapping(self.config.limits, self.metrics)
 
     @property
     def example(self) -> Tensor:

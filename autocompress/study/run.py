@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifacts import read_json, write_folder
+from autocompress.artifacts import read_json, write_bytes, write_folder
 from autocompress.config import StudyConfig, load_study, to_toml
 from autocompress.context import prepare
 from autocompress.errors import RunError
@@ -81,7 +81,7 @@ def begin(
     config = problem.config
     folder = directory / config.study.name
     _refuse_existing(folder)
-    problem.target.check()
+    _check(problem)
     check_model(problem.model.initial(), problem.data, problem.task)
     header = {
         **_header(problem).to_dict(),
@@ -126,11 +126,29 @@ def resume_run(
 def go_on(
     problem: Problem, old: Run, *, amount: Amount, executor: Executor | None, progress: Progress
 ) -> Run:
-    """Go on with a run of a problem, as ``resume_run`` does."""
+    """Go on with a run of a problem, as ``resume_run`` does.
+
+    What may change, such as limits, is written into its study file first: every process of the
+    run, and all who read it, go by that.
+    """
     _refuse_old_format(old.path)
     _refuse_changes(old, problem)
+    _check(problem)
     with only_writer(old.path):
+        path = old.path / layout.STUDY
+        if load_study(path).to_dict() != problem.config.to_dict():
+            write_bytes(path, to_toml(problem.config).encode())
         return _search(problem, old.path, amount, executor, progress)
+
+
+def _check(problem: Problem) -> None:
+    """Refuse what cannot be measured here, or limits that the study does not have.
+
+    Raises:
+        ConfigurationError: it names what is wrong.
+    """
+    problem.target.check()
+    _ = problem.limits
 
 
 def _refuse_existing(folder: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from autocompress.config import load_study
 from autocompress.errors import AutocompressError
 from autocompress.events import FinalEvaluation, TrialDone, ignore
 from autocompress.execution.inline import InlineExecutor
@@ -85,6 +86,7 @@ def test_only_those_are_measured_that_were_not_before(slowed):
     known = {trial.number for trial in run.trials() if "test_accuracy" in trial.metrics}
     path.write_text(text.replace(f"latency_ms = {MOST_MS}", "accuracy = 0.0"))
     wider = {trial.number for trial in run.front()}
+    problem = replace(problem, config=load_study(path))
     assert resumed(problem, run) == len(wider - known)
     assert all("test_accuracy" in trial.metrics for trial in run.front())
     path.write_text(text)
