@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifacts import read_json, write_bytes, write_folder
+from autocompress.artifacts import read_json, remove_leftovers, write_bytes, write_folder
 from autocompress.config import StudyConfig, load_study, to_toml
 from autocompress.context import prepare
 from autocompress.errors import RunError
@@ -219,6 +219,7 @@ def _search(
 ) -> Run:
     config, run = problem.config, Run.open(folder)
     with _explained(folder):
+        remove_leftovers(folder)
         journal = Journal(folder / layout.JOURNAL)
         trials, timeout_s = asked(config, amount, folder)
         session = Session(
