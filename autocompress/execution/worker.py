@@ -16,7 +16,7 @@ from autocompress.execution.executor import Job, interrupted
 
 DEVICE_LOST = 75  # exit code of a worker whose GPU needs a new process
 UNUSABLE = 2  # exit code of a worker that cannot open the run
-READY = "ready"
+READY, TAKEN = "ready", "taken"  # it has opened the run; it begins the job of this number
 _POLL_S = 0.5
 
 
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str]) -> None:
 
     for line in sys.stdin:
         job = Job.from_dict(json.loads(line))
+        _write(results, {TAKEN: job.number})
         try:
             done = run_job(job, context)
         except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from autocompress.errors import AutocompressError
+from autocompress.errors import AutocompressError, RunError
 from autocompress.events import Message, TrialDone, ignore
 from autocompress.execution import Done
 from autocompress.execution.executor import interrupted
@@ -478,3 +478,21 @@ def test_a_score_whose_end_is_not_predicted_is_told_and_stops_nothing(context):
     (event,) = events
     assert "no trial is stopped early" in event.text
     assert "error" in event.text
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (ConnectionResetError("the board is gone"), ConnectionError, "the board is gone"),
+        (TimeoutError("the board is slow"), TimeoutError, "the board is slow"),
+        (OSError("no space left"), RunError, "could not be written .*no space left.*resume"),
+    ],
+)
+def test_a_lost_connection_is_no_full_disk(context, error, kind, message):
+    def broken(job):
+        raise error
+
+    options = {"executor": MadeUpExecutor(broken), "progress": ignore}
+    with pytest.raises(kind, match=message):
+        go_on(context.problem, Run.open(context.folder), amount=Amount(trials=1), **options)
+    assert [trial.state for trial in Run.open(context.folder).trials()] == ["waiting"]
