@@ -24,7 +24,8 @@ SETTLED = 8  # complete trials, before early stopping has something to compare w
 PAYS_S = 20.0  # of training per trial, from which an estimate with its latency pays
 NOT_PREDICTABLE = (
     "no trial is stopped early: what is predicted are shares of errors, and the first score of "
-    "this task ({}) is no fraction that is maximized (study.early_stopping = false leaves this line out)"
+    "this task ({}) is no fraction that is maximized (study.early_stopping = false leaves this "
+    "line out)"
 )
 
 
