@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written aside, flushed to disk, then renamed."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -77,6 +78,33 @@ def write_folder(path: Path, contents: Mapping[str, Any], *, replace: bool = Tru
         shutil.rmtree(aside, ignore_errors=True)
         raise
     return digest
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed have left of writing a folder or anything in it.
+
+    Args:
+        path: of the folder. What a process that still runs on this machine writes is left alone.
+    """
+    beside = path.parent.glob(f"{glob.escape(path.name)}.*.partial")
+    for left in [*beside, *path.rglob("*.partial")]:
+        writer = left.name.split(".")[-2]
+        if not writer.isdecimal() or _is_running(int(writer)):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def digest_of_folder(path: Path) -> str:

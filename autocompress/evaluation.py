@@ -146,15 +146,16 @@ class Evaluator:
             **size_metrics(model, self.data.example[:1]),
             "size_bytes": Estimate(value=deployed.size_bytes),
         }
-        candidate = Candidate(model, session, self.example, deployed.size_bytes)
-        return {"latency_ms": latency.estimate, **sizes, **self.measured_by_user(candidate)}
+        own = self.own_metrics(model, session, deployed)
+        return {"latency_ms": latency.estimate, **sizes, **own}
 
-    def measured_by_user(self, candidate: Candidate) -> Estimates:
+    def own_metrics(self, model: nn.Module, session: Session, deployed: Artifact) -> Estimates:
         """Measure the metrics that the user added, each alone on the target.
 
         Raises:
             TrialError: one of them fails; the reason names it.
         """
+        candidate = Candidate(model, session, self.example, deployed.size_bytes)
         found = {}
         for metric in self.own:
             with failing_as("measure", f"the metric {metric.name!r}"):

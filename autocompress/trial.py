@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -123,7 +123,7 @@ def run_trial(
     except DeviceLostError:
         raise
     except TrialError as error:
-        return failed(recipe, error, result)
+        return failed(result.recipe, error, result)
     spent = {"save": time.perf_counter() - saving, **evaluation.seconds}
     for stage in final.stages[0 if start is None else len(start.stages) :]:
         spent[stage.stage] = spent.get(stage.stage, 0.0) + stage.seconds
@@ -141,11 +141,19 @@ def run_trial(
     )
 
 
-def failed(recipe: Recipe, error: TrialError, result: TrialResult | None = None) -> TrialResult:
-    """Return the result of a trial that failed."""
+def failed(
+    recipe: Mapping[str, Any], error: TrialError, result: TrialResult | None = None
+) -> TrialResult:
+    """Return the result of a trial that failed.
+
+    Args:
+        recipe: as ``Recipe.to_dict`` writes it.
+        error: what happened.
+        result: what is known of the trial besides.
+    """
     text = "".join(traceback.format_exception(error))[-8000:]
     failure = Failure(stage=error.stage, reason=error.reason, traceback=text)
-    known = result or TrialResult(state="failed", recipe=recipe.to_dict())
+    known = result or TrialResult(state="failed", recipe=recipe)
     return replace(known, state="failed", failure=failure)
 
 

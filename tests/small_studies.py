@@ -1,6 +1,7 @@
 """A study on real digits with a second per trial, and a target whose latencies are made up."""
 
 import contextlib
+from dataclasses import replace
 
 import torch
 
@@ -58,6 +59,12 @@ def study_file(folder, text=STUDY):
 def study_in(folder, *settings, text=STUDY):
     """Write a study file into ``folder``, and read it with some settings changed."""
     return load_study(study_file(folder, text), settings)
+
+
+def limited(context, **limits):
+    """Return what trials share, in a study with these limits."""
+    config = replace(context.problem.config, limits=limits)
+    return replace(context, problem=replace(context.problem, config=config))
 
 
 def own_trials(run):

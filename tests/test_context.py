@@ -9,8 +9,10 @@ import torch
 from autocompress.context import prepare, trained
 from autocompress.errors import AutocompressError, RunError
 from autocompress.events import BaselineReady, EpochDone, Message, ignore
+from autocompress.metrics import Metric
 from autocompress.problem import problem_from
 from autocompress.runs import layout
+from autocompress.tasks import Mean
 
 from small_studies import MadeUpTarget, study_in
 
@@ -41,6 +43,17 @@ def test_weights_that_do_no_better_than_chance_are_doubted(tmp_path, begun):
     assert any("data.mean, data.std" in text and "10.0%" in text for text in doubts["wrong"])
     found = [e.metrics["accuracy"] for e in events["right"] if isinstance(e, BaselineReady)]
     assert found == [begun.baseline_metrics["accuracy"]]
+
+
+def test_only_a_share_of_right_answers_has_a_chance_to_be_compared_with(tmp_path, begun):
+    weights = begun.folder / layout.BASELINE / layout.WEIGHTS
+    wrong = ["model.epochs=0", "data.mean=[1.0]", "data.std=[0.001]"]
+    study, events = problem(tmp_path, f'model.weights="{weights}"', *wrong), []
+    error = Metric(name="error", title="error", direction="minimize")
+    right = Mean(lambda outputs, targets: (outputs.argmax(1) == targets).float(), error)
+    task = replace(study.task, scores=[right])
+    prepare(replace(study, task=task), tmp_path / "run", events.append)
+    assert not [event for event in events if isinstance(event, Message)]
 
 
 def test_a_baseline_is_trained_once_and_reported(tmp_path):

@@ -173,6 +173,24 @@ def test_a_gpu_that_broke_is_passed_on(context):
         run_trial(RECIPE, context, [Illegal()], name="00000")
 
 
+@pytest.mark.parametrize(
+    ("method", "stage"),
+    [("begin", "estimate"), ("batch", "train"), ("epoch", "train"), ("stage", "train"),
+     ("made", "estimate")],
+)  # fmt: skip
+def test_a_callback_that_breaks_fails_the_trial(context, method, stage):
+    def broken(*_):
+        raise RuntimeError("my callback broke")
+
+    callback = type("Broken", (TrialCallback,), {method: broken})()
+    result = run_trial(RECIPE, context, [callback], name="00000")
+    assert (result.state, result.failure.stage) == ("failed", stage)
+    assert result.failure.reason.startswith("RuntimeError: ")
+    assert result.failure.reason.endswith("my callback broke")
+    assert "in broken" in result.failure.traceback
+    assert not (context.folder / layout.TRIALS).exists()
+
+
 def test_a_metric_that_breaks_fails_the_trial(context):
     def weigh(candidate):
         raise RuntimeError("the scales are broken")

@@ -7,14 +7,23 @@ from torch import nn
 from autocompress.callbacks.estimate import EstimateStructure
 from autocompress.callbacks.prediction import Finished, Running, by_stage, decide
 from autocompress.context import Context
-from autocompress.metrics import Estimate
+from autocompress.metrics import Estimate, Metric
 from autocompress.recipe import Recipe
 from autocompress.results import EpochRecord, Estimates, Failure, Rival
 from autocompress.trial import PrunedError, TrialCallback
 
 
+def is_predictable(score: Metric) -> bool:
+    """Return whether the end of a training can be predicted from a score: shares of errors are.
+
+    Args:
+        score: the task's first.
+    """
+    return score.format == "fraction" and score.direction == "maximize"
+
+
 class StopEarly(TrialCallback):
-    """Ends a trial that can no longer enter the feasible front."""
+    """Ends a trial that can no longer enter the feasible front; its score is predictable."""
 
     def __init__(
         self,
@@ -45,8 +54,6 @@ class StopEarly(TrialCallback):
         """
         self.points.append((record.stage, record.score))
         score = self.context.problem.task.score
-        if score.format != "fraction" or score.direction != "maximize":
-            return  # shares of errors are meant
         known = self._known()
         decision = decide(
             Running(curve=by_stage(self.points), planned=self.planned, costs=self._costs(known)),

@@ -18,7 +18,7 @@ from autocompress.metrics.splits import in_order, split_title
 from autocompress.recipe_text import recipe_in_words
 from autocompress.results import Estimates
 from autocompress.runs.files import TrialFiles
-from autocompress.runs.stored import FinalStage
+from autocompress.runs.final import FinalStage
 
 if TYPE_CHECKING:
     from autocompress.runs import Run, TrialRecord

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from autocompress.runs import Run
 
+SHOWN = 8000  # last characters of what a failed export wrote
+
 
 @dataclass(frozen=True)
 class ExportState:
@@ -25,11 +27,10 @@ class Exports:
     """The exports that were asked for by the button, and how they went."""
 
     def __init__(self) -> None:
-        self._processes: dict[tuple[str, int], subprocess.Popen[str]] = {}
-        self._errors: dict[tuple[str, int], str] = {}
+        self._processes: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, run: Run, number: int) -> None:
-        """Start exporting a trial, unless that is under way."""
+        """Start exporting a trial, unless that is under way; its messages go to a file."""
         running = self._processes.get((name, number))
         if running is not None and running.poll() is None:
             return
@@ -37,26 +38,28 @@ class Exports:
         target.parent.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "autocompress.cli", "export", str(run.path)]
         command += ["--trial", str(number), "--output", str(target)]
-        self._errors.pop((name, number), None)
-        self._processes[name, number] = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        with _messages(target).open("wb") as messages:  # a pipe would fill up, and stop it
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=messages)
+        self._processes[name, number] = process
 
     def state(self, name: str, run: Run, number: int) -> ExportState:
-        """Return how the export of a trial goes."""
-        key, target = (name, number), str(self.target(run, number))
-        process = self._processes.get(key)
+        """Return how the export of a trial goes; of one that failed, the last messages."""
+        process, target = self._processes.get((name, number)), self.target(run, number)
         if process is None:
             return ExportState("none", "")
         if process.poll() is None:
             return ExportState("running", f"exporting to {target}")
         if process.returncode == 0:
             return ExportState("done", f"exported to {target}")
-        if key not in self._errors:
-            self._errors[key] = process.communicate()[1].strip()
-        return ExportState("failed", self._errors[key])
+        text = _messages(target).read_text(encoding="utf-8", errors="replace")
+        return ExportState("failed", text[-SHOWN:].strip())
 
     @staticmethod
     def target(run: Run, number: int) -> Path:
         """Return the folder that the button writes."""
         return run.path / "exports" / f"trial-{number}"
+
+
+def _messages(target: Path) -> Path:
+    """Return the file for what the export to a folder writes to its standard error."""
+    return target.with_name(f"{target.name}.log")

@@ -61,11 +61,18 @@ class Done:
         number: of the trial.
         result: what it returned; of a worker that died, a failure that says how.
         derive_s: seconds that derived candidates took less than they were allowed.
+        started: when its work began, in ISO 8601 with its time zone; ``None``: when it was
+            submitted.
+        device_lost: whether it broke the device of the executor, which runs nothing any more.
+            The search then ends, to go on in another process. An executor that has replaced the
+            process leaves it out.
     """
 
     number: int
     result: TrialResult
     derive_s: float = 0.0
+    started: str | None = None
+    device_lost: bool = False
 
 
 def interrupted(job: Job) -> Done:

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from autocompress.errors import AutocompressError, ConfigurationError
 from autocompress.execution.executor import Done, Job, interrupted
-from autocompress.execution.worker import DEVICE_LOST, READY
+from autocompress.execution.worker import READY, TAKEN
 from autocompress.results import Failure, TrialResult
 from autocompress.targets import usable_cores
 
@@ -30,13 +30,14 @@ class _Worker:
     results: int
     job: Job | None = None
     ready: bool = False
+    taken: bool = False  # whether it has begun its job
     cancelled: bool = False
     pending: bytes = b""
 
     def send(self, job: Job) -> None:
         """Give it a job."""
         assert self.process.stdin is not None
-        self.job = job
+        self.job, self.taken = job, False
         self.process.stdin.write(json.dumps(job.to_dict()).encode() + b"\n")
         self.process.stdin.flush()
 
@@ -45,8 +46,8 @@ class LocalPool:
     """Processes on this machine, each with its share of the cores.
 
     A process is started with the first job that needs it, and opens the run again from its
-    folder; so the study must be one that its file describes. One that dies is replaced, and its
-    trial fails: such a recipe would most likely kill the next process too.
+    folder; so the study must be one that its file describes. One that dies is replaced, and the
+    trial that it had begun fails: such a recipe would most likely kill the next process too.
 
     Args:
         workers: how many processes, at least 1.
@@ -82,10 +83,8 @@ class LocalPool:
         """Give the job to a process that has none; start one where there is none."""
         idle = next((worker for worker in self._workers if worker.job is None), None)
         worker = idle or self._begin()
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has just died; ``wait`` looks at how
             worker.send(job)
-        except BrokenPipeError:  # it has just died; ``wait`` looks at how
-            worker.job = job
 
     def wait(self, timeout_s: float) -> Sequence[Done]:
         """Return jobs that have ended, and failures of processes that died.
@@ -148,6 +147,9 @@ class LocalPool:
             if READY in document:
                 worker.ready = True
                 continue
+            if TAKEN in document:
+                worker.taken = True
+                continue
             worker.job, worker.cancelled = None, False
             result = TrialResult.from_dict(document.pop("result"))
             ended.append(Done(result=result, **document))
@@ -170,7 +172,7 @@ class LocalPool:
             return []
         if worker.cancelled:  # while it started
             return [interrupted(job)]
-        if code == DEVICE_LOST:  # of the job before; this one has not begun
+        if worker.ready and not worker.taken:  # it died of something else
             self.submit(job)
             return []
         killed = f"{signal.Signals(-code).name}: out of memory, or a crash" if code < 0 else ""

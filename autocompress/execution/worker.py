@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from autocompress.errors import AutocompressError, DeviceLostError
+from autocompress.errors import AutocompressError
 from autocompress.execution.executor import Job, interrupted
 
 DEVICE_LOST = 75  # exit code of a worker whose GPU needs a new process
 UNUSABLE = 2  # exit code of a worker that cannot open the run
-READY = "ready"
+READY, TAKEN = "ready", "taken"  # it has opened the run; it begins the job of this number
 _POLL_S = 0.5
 
 
@@ -55,11 +55,10 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(UNUSABLE) from None
     _write(results, {READY: True})
     from autocompress.execution.jobs import run_job
-    from autocompress.recipe import Recipe
-    from autocompress.trial import failed
 
     for line in sys.stdin:
         job = Job.from_dict(json.loads(line))
+        _write(results, {TAKEN: job.number})
         try:
             done = run_job(job, context)
         except KeyboardInterrupt:
@@ -67,18 +66,17 @@ def main(arguments: Sequence[str]) -> None:
             asked.clear()
             _write(results, {"number": job.number, "result": ended.result.to_dict()})
             continue
-        except DeviceLostError as error:
-            lost = failed(Recipe.from_dict(job.recipe), error)
-            _write(results, {"number": job.number, "result": lost.to_dict()})
-            sys.stderr.write(f"autocompress: a worker ends, its trial broke the GPU: {error}\n")
-            raise SystemExit(DEVICE_LOST) from None
         asked.clear()  # too late for this job, and not meant for the next
         document = {
             "number": done.number,
             "result": done.result.to_dict(),
             "derive_s": done.derive_s,
+            "started": done.started,
         }
         _write(results, document)
+        if done.device_lost:
+            sys.stderr.write(f"autocompress: trial {job.number} broke the GPU: its worker ends\n")
+            raise SystemExit(DEVICE_LOST)
     context.close()
 
 

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 from autocompress.artifacts import read_json
 from autocompress.errors import AutocompressError, RunError
 from autocompress.metrics import Estimate, Metric
-from autocompress.results import Estimates
+from autocompress.results import Estimates, Failure
 from autocompress.runs import layout
+from autocompress.runs.final import Final, FinalStage, FinalTrial
 from autocompress.runs.importances import frozen_trials
 from autocompress.runs.journal import Ended, Event, Proposed, Session, read_from
 from autocompress.runs.stored import (
     Baseline,
-    Final,
-    FinalStage,
-    FinalTrial,
     Header,
     StoredTrial,
     metric_named,
@@ -90,10 +88,15 @@ class Folder:
                 int(number): FinalTrial(
                     metrics=_estimates(entry["metrics"]),
                     stages=tuple(FinalStage(**row) for row in entry.get("stages", ())),
+                    failure=Failure(**entry["failure"]) if entry.get("failure") else None,
                 )
                 for number, entry in data["trials"].items()
             }
-            return Final(baseline=_estimates(data["baseline"]), trials=trials)
+            return Final(
+                baseline=_estimates(data["baseline"]),
+                trials=trials,
+                complete=bool(data.get("complete", True)),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"{path} is damaged: {error!r}") from error
 
@@ -157,11 +160,14 @@ class Folder:
         if event.result.state == "interrupted":
             return replace(proposed, interrupted=True)
         # what was run counts: an executor of a user's may have given it another start
-        finished = datetime.fromisoformat(event.time)
+        started = proposed.started  # a process that was started for it took a while until then
+        if event.started is not None:
+            started = datetime.fromisoformat(event.started)
         recipe = event.result.recipe or proposed.recipe
         return replace(
             proposed,
-            finished=finished,
+            started=started,
+            finished=datetime.fromisoformat(event.time),
             result=event.result,
             recipe=recipe,
             start=recipe.get("start"),

@@ -68,6 +68,7 @@ class Ended:
         result: without what was derived from it: each of these is a trial of its own.
         parent: number of the trial whose training run it shares; then nothing proposed it.
         params: of a derived trial, the nearest values of the search parameters.
+        started: when its work began, after it was proposed; ``None``: that is not known.
     """
 
     number: int
@@ -75,6 +76,7 @@ class Ended:
     result: TrialResult
     parent: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    started: str | None = None
 
 
 Event = Session | Proposed | Ended

@@ -14,6 +14,7 @@ from autocompress.metrics.pareto import costs, non_dominated
 from autocompress.metrics.splits import deciding
 from autocompress.results import Estimates
 from autocompress.runs import layout
+from autocompress.runs.final import Final
 from autocompress.runs.importances import importances
 from autocompress.runs.lock import is_being_run
 from autocompress.runs.opening import file_version, read_study, stored_in
@@ -30,7 +31,7 @@ from autocompress.runs.picks import (
 from autocompress.runs.records import Reading, TrialRecord
 from autocompress.runs.rows import flat, front_row, table_row
 from autocompress.runs.status import Status, counts_of, status_of
-from autocompress.runs.stored import Final, Stored, StoredTrial, Structure
+from autocompress.runs.stored import Stored, StoredTrial, Structure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,13 +127,13 @@ class Run:
 
     @property
     def final(self) -> Final | None:
-        """The final evaluation: measured again, and scored on the test split."""
+        """The final evaluation, as far as it is: measured again, and scored on the test split."""
         return self._stored.final()
 
     @property
     def finished(self) -> bool:
-        """Whether there is a final evaluation."""
-        return self.final is not None
+        """Whether there is a final evaluation that came to its end."""
+        return self.final is not None and self.final.complete
 
     @property
     def wanted(self) -> int | None:

@@ -11,7 +11,8 @@ from autocompress.metrics import Limits
 from autocompress.recipe_text import recipe_in_short
 from autocompress.results import EpochRecord, Estimates, Failure, StageResult
 from autocompress.runs import layout
-from autocompress.runs.stored import Final, FinalStage, FinalTrial, StoredTrial
+from autocompress.runs.final import Final, FinalStage, FinalTrial
+from autocompress.runs.stored import StoredTrial
 
 TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
 ENDED: tuple[TrialState, ...] = ("complete", "pruned", "failed")
@@ -40,6 +41,7 @@ class TrialRecord:
         curve: of its training.
         stages: what each stage led to.
         final_stages: the same, with the latency after each, of a final evaluation.
+        final_failure: what went wrong in its final evaluation.
         seconds: wall-clock time by stage.
         started: when it began, with its time zone; of a derived trial ``None``.
         finished: when it ended.
@@ -64,6 +66,7 @@ class TrialRecord:
     curve: tuple[EpochRecord, ...] = ()
     stages: tuple[StageResult, ...] = ()
     final_stages: tuple[FinalStage, ...] = ()
+    final_failure: Failure | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     started: datetime | None = None
     finished: datetime | None = None
@@ -157,6 +160,7 @@ class Reading:
             curve=() if result is None else result.curve,
             stages=() if result is None else result.stages,
             final_stages=final.stages,
+            final_failure=final.failure,
             seconds={} if result is None else result.seconds,
             started=None if state == "waiting" else stored.started,
             finished=stored.finished,

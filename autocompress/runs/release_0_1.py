@@ -16,11 +16,10 @@ from autocompress.metrics.intervals import wilson
 from autocompress.metrics.metric import KNOWN, LATENCY, MACS, NONZERO, PARAMETERS, SIZE
 from autocompress.results import Estimates, Failure, State, TrialResult
 from autocompress.runs import layout
+from autocompress.runs.final import Final, FinalTrial
 from autocompress.runs.release_0_1_files import curve_in, final_stage, stage_name, stages_in
 from autocompress.runs.stored import (
     Baseline,
-    Final,
-    FinalTrial,
     Header,
     StoredTrial,
     metric_named,

@@ -6,7 +6,7 @@ from typing import Any
 
 from autocompress.artifacts import read_json
 from autocompress.results import EpochRecord, StageResult
-from autocompress.runs.stored import FinalStage
+from autocompress.runs.final import FinalStage
 
 _STAGES = {"sparsify": "train", "draft": "estimate", "factorize late": "factorize_late"}
 

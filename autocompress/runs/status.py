@@ -34,11 +34,11 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Why a trial is not complete.
+    """Why a trial is not complete, or its final evaluation is not.
 
     Attributes:
         trial: its number.
-        state: ``"failed"`` or ``"pruned"``.
+        state: ``"failed"`` or ``"pruned"``; ``"complete"`` where the final evaluation failed.
         stage: in which it happened.
         reason: in one line.
     """
@@ -64,7 +64,7 @@ class Status:
         seconds_per_stage: mean over the trials that ended.
         best: way to pick, as ``Run.picks``, to the number of the trial.
         front_size: trials on the front.
-        reasons: of trials that are not complete.
+        reasons: of trials that are not complete, or whose final evaluation is not.
     """
 
     study: str
@@ -100,9 +100,9 @@ def status_of(run: "Run") -> Status:
         best={how: trial.number for how, trial in run.picks().items()},
         front_size=len(run.front()),
         reasons=tuple(
-            Reason(trial=t.number, state=t.state, stage=t.stage, reason=t.reason)
+            Reason(trial=t.number, state=t.state, stage=why.stage or None, reason=why.reason)
             for t in trials
-            if t.reason
+            if (why := t.failure or t.final_failure) is not None and why.reason
         ),
     )
 

@@ -9,6 +9,7 @@ from autocompress.errors import RunError
 from autocompress.metrics import Estimate, Metric
 from autocompress.results import EpochRecord, Estimates, Fingerprint, TrialResult
 from autocompress.runs import layout
+from autocompress.runs.final import Final, plain_estimates
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -120,60 +121,6 @@ class Structure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinalStage:
-    """What a model of the front was after a stage.
-
-    Attributes:
-        stage: its name, or a precision.
-        score: the task's first score on ``valid``; ``None`` where it was not evaluated.
-        parameters: elements of the tensors that are there.
-        latency_ms: of the structure after the stage; ``None`` where it was not measured.
-    """
-
-    stage: str
-    score: float | None
-    parameters: int
-    latency_ms: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinalTrial:
-    """The final evaluation of one trial.
-
-    Attributes:
-        metrics: what was measured again, and scores on the test split as ``test_NAME``.
-        stages: what each stage led to, in order.
-    """
-
-    metrics: Estimates = field(default_factory=dict)
-    stages: tuple[FinalStage, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Final:
-    """The final evaluation of a run.
-
-    Attributes:
-        baseline: its scores on the test split.
-        trials: those of the front, by number.
-    """
-
-    baseline: Estimates = field(default_factory=dict)
-    trials: Mapping[int, FinalTrial] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        trials = {
-            str(number): {
-                "metrics": plain_estimates(trial.metrics),
-                "stages": [asdict(stage) for stage in trial.stages],
-            }
-            for number, trial in self.trials.items()
-        }
-        return {"baseline": plain_estimates(self.baseline), "trials": trials}
-
-
-@dataclass(frozen=True, kw_only=True)
 class FromScratch:
     """The architecture of a trial, trained from fresh weights for as long as the trial was.
 
@@ -214,11 +161,6 @@ class FromScratch:
         return cls(**known, metrics=metrics)
 
 
-def plain_estimates(estimates: Estimates) -> dict[str, Any]:
-    """Return estimates as plain data for JSON."""
-    return {name: estimate.to_dict() for name, estimate in estimates.items()}
-
-
 @dataclass(frozen=True, kw_only=True)
 class StoredTrial:
     """One trial, as it was written.
@@ -231,7 +173,7 @@ class StoredTrial:
         name: of an initial recipe.
         start: trial whose weights it starts from.
         parent: trial whose training run it shares.
-        started: when it was proposed last.
+        started: when its work began; until it has ended, when it was proposed last.
         finished: when it ended.
         result: what it returned at its end; ``None`` until then.
         interrupted: whether it waits to be run again.

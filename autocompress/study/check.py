@@ -11,7 +11,6 @@ from autocompress.config import StudyConfig
 from autocompress.context import evaluator_of, structure_of
 from autocompress.errors import ConfigurationError, TrialError
 from autocompress.graph import find_units
-from autocompress.metrics import Candidate
 from autocompress.problem import Problem, check_model, problem_from
 from autocompress.reading import plain
 from autocompress.runs.stored import Structure
@@ -108,7 +107,7 @@ def _check_metrics(problem: Problem, model: nn.Module) -> None:
     deployed = evaluator.prepare(model)
     session = evaluator.open(deployed)
     try:
-        evaluator.measured_by_user(Candidate(model, session, problem.example, deployed.size_bytes))
+        evaluator.own_metrics(model, session, deployed)
     except TrialError as error:
         where = "" if error.__cause__ is None else f"\n{user_traceback(error.__cause__)}"
         raise ConfigurationError(f"{error.reason}{where}") from error

@@ -1,7 +1,7 @@
 """Ablation baselines: what the search is worth beside chance, and pruning beside new training."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -61,23 +61,20 @@ def run_controls(
     config = load_study(done.path / layout.STUDY)
     shared: dict[str, Any] = {"executor": executor, "progress": progress}
     home = done.path / layout.CONTROLS
-    spent_s = _spent_seconds(done, workers)
+    random, spent_s = home / "random", _spent_seconds(done, workers)
     epochs = _epochs(front[-1], config)
     chance = _changed(config, done.path, {"name": "random", "sampler": "random"}, epochs)
-    if not _begun(home / "random"):
-        progress(Message(f"control: random recipes for {spent_s:.0f} s"))
-        amount = Amount(timeout_s=spent_s, workers=workers)
-        run_study(chance, directory=home, amount=amount, **shared)
+    if not _finished(random):
+        left_s = spent_s - (_spent_seconds(Run.open(random), workers) if _begun(random) else 0.0)
+        progress(Message(f"control: random recipes for {max(0.0, left_s):.0f} s"))
+        _run(chance, home, Amount(timeout_s=max(0.0, left_s), workers=workers), None, shared)
     off = {"estimate": False, "early_stopping": False, "derive": False}
     study = {"name": "random_criterion", "trials": len(front), **off}
     unguided = _changed(config, done.path, study, {"criterion": "random", **epochs})
-    recipes = [trial.params for trial in front]
-    amount = Amount(workers=workers)
-    progress(Message("control: the front's recipes, with units chosen at random"))
-    if _begun(home / "random_criterion"):
-        resume_run(home / "random_criterion", amount=amount, **shared)
-    else:
-        run_study(unguided, directory=home, amount=amount, recipes=recipes, **shared)
+    if not _finished(home / "random_criterion"):
+        recipes = [trial.params for trial in front]
+        progress(Message("control: the front's recipes, with units chosen at random"))
+        _run(unguided, home, Amount(workers=workers), recipes, shared)
     if not (home / layout.SCRATCH).exists():
         smallest = min(front, key=lambda trial: trial.metrics["parameters"].value)
         progress(Message(f"control: the architecture of trial {smallest.number} from scratch"))
@@ -143,13 +140,33 @@ def _epochs(trial: TrialRecord, config: StudyConfig) -> dict[str, int]:
 def _spent_seconds(done: Run, workers: int) -> float:
     """Return how long the search took, its start included, but not the baseline's training."""
     trials = [trial for trial in done.trials() if trial.counts]
+    if not trials:
+        return 0.0  # it was interrupted before the end of its first
     first = min(trial.started for trial in trials if trial.started is not None)
     starting_s = (first - done.created).total_seconds() - _training_seconds(done.path)
     return starting_s + sum(trial.duration_s or 0.0 for trial in trials) / workers
 
 
+def _run(
+    config: StudyConfig,
+    home: Path,
+    amount: Amount,
+    recipes: Sequence[Mapping[str, Any]] | None,
+    shared: Mapping[str, Any],
+) -> None:
+    """Run a control, or go on with it where it was interrupted."""
+    if _begun(home / config.study.name):
+        resume_run(home / config.study.name, amount=amount, **shared)
+    else:
+        run_study(config, directory=home, amount=amount, recipes=recipes, **shared)
+
+
 def _begun(folder: Path) -> bool:
     return (folder / layout.HEADER).exists()
+
+
+def _finished(folder: Path) -> bool:
+    return _begun(folder) and Run.open(folder).finished
 
 
 def _training_seconds(folder: Path) -> float:

@@ -1,26 +1,32 @@
 """The search: ask for a recipe, submit it, tell its result; one process, one journal."""
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from autocompress.callbacks.early_stopping import is_predictable
 from autocompress.context import Context
-from autocompress.errors import ConfigurationError
+from autocompress.errors import AutocompressError
 from autocompress.events import Message, Progress, TrialDone
 from autocompress.execution import Done, Executor, Job
 from autocompress.recipe import Recipe
-from autocompress.results import Failure, Rival, TrialResult
+from autocompress.results import Rival, TrialResult
 from autocompress.runs import Run, TrialRecord
 from autocompress.runs.journal import Ended, Journal, Proposed, Session, now
 from autocompress.study.budget import Budget
 from autocompress.study.proposer import Proposal, Proposer
+from autocompress.study.refusals import Refusals
 from autocompress.trial import TRAINING_STAGES
 
 POLL_S = 0.5
 SETTLED = 8  # complete trials, before early stopping has something to compare with
 PAYS_S = 20.0  # of training per trial, from which an estimate with its latency pays
+NOT_PREDICTABLE = (
+    "no trial is stopped early: what is predicted are shares of errors, and the first score of "
+    "this task ({}) is no fraction that is maximized (study.early_stopping = false leaves this "
+    "line out)"
+)
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,12 @@ class SearchLoop:
         self.run = Run.open(context.folder)
         trials = self.run.trials()
         self.waiting = [trial for trial in trials if trial.state in ("waiting", "running")]
+        self.refusals = Refusals(self.run, context.analysis)
         self.next_number = len(trials)
         self.done = sum(trial.counts for trial in trials)
         self.running: dict[int, _Submitted] = {}
         self.derive_s = 0.0
+        self.predictable = is_predictable(context.problem.task.score)
         given = context.problem.config.search.paths
         searched = {"training.epochs", "training.recovery_epochs"} <= given
         self.may_shorten = not searched and proposer.fidelity == 1  # else an earlier session did
@@ -70,15 +78,20 @@ class SearchLoop:
 
         Raises:
             KeyboardInterrupt: somebody asked to stop; what ran then waits for the next session.
+            AutocompressError: a trial broke the device of the executor; that trial failed.
         """
+        if self.context.problem.config.study.early_stopping and not self.predictable:
+            self.progress(Message(NOT_PREDICTABLE.format(self.context.problem.task.score.title)))
         try:
             while True:
                 while self._wants_more():
                     self._submit()
                 if not self.running:
                     return
-                for done in self.executor.wait(POLL_S):
+                ended = self.executor.wait(POLL_S)
+                for done in ended:
                     self._end(done)
+                self._refuse_lost(ended)
         finally:
             self._interrupt()
 
@@ -92,21 +105,20 @@ class SearchLoop:
         if self.waiting:
             record = self.waiting.pop(0)
             proposal, number = self.proposer.ask_again(record), record.number
-            recipe, refusal = record.recipe, self._lacking_start(record.recipe)
+            recipe = record.recipe
         else:
             proposal, number = self.proposer.ask(), self.next_number
+            recipe = {}
             self.next_number += 1
-            try:
-                recipe = proposal.space.recipe(proposal.params, self.context.analysis).to_dict()
-            except ConfigurationError as error:
-                recipe, refusal = {}, str(error)
-            else:
-                refusal = self._duplicate_of(recipe) or self._lacking_start(recipe)
+        refusal = None
+        if not recipe:  # of a proposal that is new, or whose refusal was interrupted
+            recipe, refusal = self.refusals.made(proposal)
+        refusal = refusal or self.refusals.of(recipe)
         self._begin(number, proposal, recipe)
-        if refusal:
-            self._refuse(number, proposal, recipe, refusal)
-        else:
+        if refusal is None:
             self._run(number, proposal, recipe)
+        else:
+            self._refuse(number, proposal, refusal)
 
     def _begin(self, number: int, proposal: Proposal, recipe: Mapping[str, Any]) -> None:
         """Note that a trial begins, for the first time or again."""
@@ -121,42 +133,15 @@ class SearchLoop:
         )
         self.journal.append(proposed)
 
-    def _duplicate_of(self, recipe: Mapping[str, Any]) -> str:
-        text = json.dumps(recipe, sort_keys=True)
-        for trial in self.run.trials():
-            if trial.state == "complete" and json.dumps(trial.recipe, sort_keys=True) == text:
-                return f"the same recipe as trial {trial.number}"
-        return ""
-
-    def _lacking_start(self, recipe: Mapping[str, Any]) -> str:
-        start = recipe.get("start")
-        if start is None or self._start(recipe) is not None:
-            return ""
-        return f"recipe.start: trial {start} has no model to start from"
-
-    def _start(self, recipe: Mapping[str, Any]) -> TrialRecord | None:
-        """Return the trial that a recipe starts from, if it has a model."""
-        with_model = {t.number: t for t in self.run.trials() if t.folder is not None}
-        return with_model.get(recipe.get("start", -1))
-
-    def _refuse(
-        self, number: int, proposal: Proposal, recipe: Mapping[str, Any], reason: str
-    ) -> None:
-        """End a proposal that is not worth running."""
-        same = [t for t in self.run.trials() if t.state == "complete" and t.recipe == recipe]
-        result = TrialResult(
-            state="pruned",
-            recipe=recipe,
-            metrics=same[0].searched if same else {},
-            failure=Failure(stage="estimate", reason=reason),
-        )
+    def _refuse(self, number: int, proposal: Proposal, result: TrialResult) -> None:
+        """End a proposal that is not run."""
         self._record(number, result)
         self.proposer.tell(proposal, self.run.trial(number))
         self.done += 1
         self._report(number)
 
     def _run(self, number: int, proposal: Proposal, recipe: Mapping[str, Any]) -> None:
-        options, start = self.context.problem.config.study, self._start(recipe)
+        options, start = self.context.problem.config.study, self.refusals.start_of(recipe)
         trials = self.run.trials()
         job = Job(
             number=number,
@@ -164,7 +149,7 @@ class SearchLoop:
             start_folder=None if start is None or start.folder is None else start.folder.name,
             start_sha256=None if start is None else start.sha256,
             rivals=tuple(map(self._rival, filter(_is_complete, trials))),
-            stop_early=options.early_stopping and _stopping_pays(trials),
+            stop_early=options.early_stopping and self.predictable and _stopping_pays(trials),
             estimate=proposal.flat,
             derive=options.derive,
             derive_s=self.derive_s,
@@ -191,7 +176,7 @@ class SearchLoop:
             self._record(done.number, done.result)
             self.proposer.forget(submitted.proposal)
             return
-        self._record(done.number, replace(done.result, derived=()))
+        self._record(done.number, replace(done.result, derived=()), started=done.started)
         parent = self.run.trial(done.number)
         self.proposer.tell(submitted.proposal, parent)
         self.done += 1
@@ -214,9 +199,33 @@ class SearchLoop:
         *,
         parent: int | None = None,
         params: Mapping[str, Any] | None = None,
+        started: str | None = None,
     ) -> None:
-        ended = Ended(number=number, time=now(), result=result, parent=parent, params=params or {})
+        ended = Ended(
+            number=number,
+            time=now(),
+            result=result,
+            parent=parent,
+            params=params or {},
+            started=started,
+        )
         self.journal.append(ended)
+        self.refusals.keep(number, result.state, result.recipe)
+
+    def _refuse_lost(self, ended: Sequence[Done]) -> None:
+        """End the session where nothing runs any more.
+
+        Raises:
+            AutocompressError: a trial broke the device of the executor.
+        """
+        for done in ended:
+            if done.device_lost:
+                failures = [r.failure for r in (done.result, *done.result.derived) if r.failure]
+                reason = f" ({failures[-1].reason})" if failures else ""
+                raise AutocompressError(
+                    f"trial {done.number} broke the GPU for this process{reason}; that is noted, "
+                    f"and what is finished is kept: resume {self.context.folder} in a new process"
+                )
 
     def _report(self, number: int) -> None:
         trial = self.run.trial(number)

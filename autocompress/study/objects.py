@@ -76,7 +76,8 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
             ``autocompress.space.initial.DEFAULT_SPACE``.
         objectives: one to five metrics, or their names; by default the task's first score,
             ``"latency_ms"`` and ``"parameters"``.
-        limits: what a candidate must keep, as ``[limits]``: ``{"accuracy_drop": 0.02}``.
+        limits: what a candidate must keep, as ``[limits]``: ``{"accuracy_drop": 0.02}``. By
+            default none, or those of the run that is resumed; ``{}`` lifts these.
         teacher: what candidates learn from; by default the model itself.
         training: how each candidate is trained, as ``[training]``.
         trials: how many recipes are tried; by default 30, or as many as fit into ``timeout_s``.
@@ -87,7 +88,8 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
         batch_size: of data that is not in batches yet.
         study: further keys of ``[study]``, such as ``{"sampler": "tpe"}``.
         executor: runs the trials; by default this process does, one after the other.
-        resume: go on with the run of this name if there is one.
+        resume: go on with the run of this name if there is one. Other limits than before are
+            written into its study file.
         progress: receives events; by default they are printed as lines of text.
 
     Returns:
@@ -109,6 +111,10 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
         task=task, target=target, effort=effort, space=space, limits=limits, teacher=teacher,
         training=training, study=study,
     )  # fmt: skip
+    folder = Path(directory) / name
+    old = Run.open(folder) if resume and (folder / layout.HEADER).exists() else None
+    if limits is None:
+        limits = {} if old is None else old.config.get("limits", {})
     written = {
         "study": {"name": name, "seed": seed, **(study or {})},
         "data": {"source": data if isinstance(data, str) else f"{PYTHON}{type(data).__name__}"},
@@ -117,7 +123,7 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
         "target": _target_section(target, effort),
         "training": dict(training or {}),
         "search": dict(DEFAULT_SPACE if space is None else space),
-        "limits": dict(limits or {}),
+        "limits": dict(limits),
     }
     if trials is not None:
         written["study"]["trials"] = trials
@@ -127,15 +133,14 @@ def search(  # noqa: PLR0913 (the values that a study is made of, all but two wi
         written["data"]["batch_size"] = batch_size
     objects = Objects(model, teacher, data, task, target, objectives)
     problem = objects.problem(written)
-    folder = Path(directory) / name
     shared: dict[str, Any] = {
         "amount": Amount(trials=trials, timeout_s=timeout_s),
         "executor": executor or InlineExecutor(),
         "progress": progress or progress_printer(),
     }
     try:
-        if resume and (folder / layout.HEADER).exists():
-            return go_on(problem, Run.open(folder), **shared)
+        if old is not None:
+            return go_on(problem, old, **shared)
         return begin(problem, directory=Path(directory), recipes=None, **shared)
     except KeyboardInterrupt:
         shared["progress"](

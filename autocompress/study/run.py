@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifacts import read_json, write_folder
+from autocompress.artifacts import read_json, remove_leftovers, write_bytes, write_folder
 from autocompress.config import StudyConfig, load_study, to_toml
 from autocompress.context import prepare
 from autocompress.errors import RunError
@@ -23,7 +23,7 @@ from autocompress.runs.lock import is_being_run, only_writer
 from autocompress.runs.stored import Header
 from autocompress.study.budget import Amount, Budget
 from autocompress.study.check import check_problem
-from autocompress.study.final import evaluate_front
+from autocompress.study.final import evaluate_front, reopen
 from autocompress.study.loop import SearchLoop
 from autocompress.study.session import RECIPES, asked, nearest_recipes, proposer_of
 from autocompress.targets import differences
@@ -127,10 +127,18 @@ def resume_run(
 def go_on(
     problem: Problem, old: Run, *, amount: Amount, executor: Executor | None, progress: Progress
 ) -> Run:
-    """Go on with a run of a problem, as ``resume_run`` does."""
+    """Go on with a run of a problem, as ``resume_run`` does.
+
+    What may change, such as limits, is written into its study file first: every process of the
+    run, and all who read it, go by that.
+    """
     _refuse_old_format(old.path)
     _refuse_changes(old, problem)
+    problem.target.check()
     with only_writer(old.path):
+        path = old.path / layout.STUDY
+        if load_study(path).to_dict() != problem.config.to_dict():
+            write_bytes(path, to_toml(problem.config).encode())
         return _search(problem, old.path, amount, executor, progress)
 
 
@@ -211,6 +219,7 @@ def _search(
 ) -> Run:
     config, run = problem.config, Run.open(folder)
     with _explained(folder):
+        remove_leftovers(folder)
         journal = Journal(folder / layout.JOURNAL)
         trials, timeout_s = asked(config, amount, folder)
         session = Session(
@@ -222,7 +231,7 @@ def _search(
         with closing(prepare(problem, folder, progress)) as context:
             budget = Budget(trials, timeout_s, amount.workers, done)
             if budget.trials > done:
-                (folder / layout.FINAL).unlink(missing_ok=True)
+                reopen(run)
                 proposer = proposer_of(context, run)
                 with closing(executor or LocalPool(amount.workers)) as runner:
                     runner.start(folder, context)

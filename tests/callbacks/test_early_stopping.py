@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from autocompress.callbacks.early_stopping import StopEarly
+from autocompress.callbacks.early_stopping import StopEarly, is_predictable
 from autocompress.callbacks.estimate import EstimateStructure, StructureEstimate
 from autocompress.metrics import Estimate, Metric
-from autocompress.metrics.limits import Limits
 from autocompress.recipe import Recipe
 from autocompress.results import EpochRecord, Rival
-from autocompress.tasks import Mean, Task
 from autocompress.training.fitting import Training
 from autocompress.trial import PrunedError
+
+from small_studies import limited
 
 RECIPE = Recipe(training=Training(epochs=3, recovery_epochs=1))
 
@@ -55,7 +55,7 @@ def context(begun):
 
 
 def stopping(context, *, latency_ms=2.0, exact=True, rivals=RIVALS, estimated=True, **limits):
-    context = replace(context, limits=Limits.from_mapping(limits, context.problem.metrics))
+    context = limited(context, **limits)
     estimate = EstimateStructure(context, context.start, for_stopping=True)
     known = {"parameters": 200, "latency_ms": latency_ms}
     metrics = {n: Estimate(value=value) for n, value in known.items() if value is not None}
@@ -113,8 +113,10 @@ def test_a_limit_on_the_score_needs_no_estimate(context):
         assert set(caught.value.metrics) == {"accuracy"}
 
 
-def test_scores_that_are_no_shares_stop_nothing(context):
-    error = Metric(name="error", direction="minimize")
-    task = Task(name="depth", loss=lambda a, b: a.sum(), scores=[Mean(lambda a, b: a, error)])
-    problem = replace(context.problem, task=task, objectives=context.objectives[1:])
-    after(stopping(replace(context, problem=problem)), 0.3)
+@pytest.mark.parametrize(
+    ("kind", "direction", "expected"),
+    [("fraction", "maximize", True), ("fraction", "minimize", False), ("", "maximize", False)],
+)
+def test_only_the_end_of_shares_of_right_answers_is_predicted(kind, direction, expected):
+    score = Metric(name="depth", direction=direction, **({"format": kind} if kind else {}))
+    assert is_predictable(score) is expected

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from autocompress.callbacks.estimate import EstimateStructure, estimate_structure, is_exact
-from autocompress.metrics.limits import Limits
 from autocompress.pipeline import compress
 from autocompress.recipe import Recipe
 from autocompress.techniques.factorization import Factorization
@@ -13,6 +12,8 @@ from autocompress.techniques.pruning import Pruning
 from autocompress.techniques.sparsification import Sparsification
 from autocompress.training.fitting import Training
 from autocompress.trial import PrunedError
+
+from small_studies import limited
 
 THIN = Recipe(
     sparsification=Sparsification(sparsity=0.5, linear_sparsity=0.25, schedule="linear"),
@@ -24,10 +25,6 @@ THIN = Recipe(
 
 def thin(**changes):
     return replace(THIN, sparsification=replace(THIN.sparsification, **changes))
-
-
-def limited(context, **limits):
-    return replace(context, limits=Limits.from_mapping(limits, context.problem.metrics))
 
 
 @pytest.mark.parametrize("criterion", ["large_final", "movement", "taylor"])

@@ -1,4 +1,5 @@
 import csv
+import os
 import subprocess
 import sys
 import time
@@ -6,8 +7,10 @@ import time
 import pytest
 from starlette.testclient import TestClient
 
+from autocompress.dashboard.exports import Exports
 from autocompress.dashboard.server import TOKEN, make_app
 from autocompress.errors import RunError
+from autocompress.runs import Run
 
 from made_up_runs import made_up_run
 
@@ -136,6 +139,22 @@ def test_an_export_that_fails_tells_why(client):
         state = client.get(address).json()
     assert state["state"] == "failed"
     assert "autocompress:" in state["text"]
+
+
+def test_an_export_that_says_much_ends(folder, tmp_path, monkeypatch):
+    """More than a pipe holds: a process that nobody reads from would wait for ever."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys; sys.stderr.write(1_000_000 * 'a warning; ')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    run, exports = Run.open(folder / "first"), Exports()
+    exports.start("first", run, 0)
+    deadline = time.monotonic() + 120
+    while exports.state("first", run, 0).state == "running" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    state = exports.state("first", run, 0)
+    assert state.state == "failed"
+    assert "autocompress:" in state.text
 
 
 def test_a_folder_without_runs_is_a_clear_error(tmp_path):

@@ -3,18 +3,22 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from autocompress.execution import Done, Job
 from autocompress.execution.executor import interrupted
+from autocompress.execution.inline import InlineExecutor
 from autocompress.execution.jobs import leads, run_job
-from autocompress.metrics import Estimate
-from autocompress.metrics.limits import Limits
+from autocompress.metrics import Estimate, Metric
 from autocompress.recipe import Recipe
 from autocompress.results import EpochRecord, Rival
 from autocompress.runs import layout
+from autocompress.runs.journal import now
 from autocompress.techniques.pruning import Pruning
 from autocompress.techniques.sparsification import Sparsification
-from autocompress.training.fitting import Training
+from autocompress.training.fitting import Monitor, Training
+
+from small_studies import limited
 
 BEST = (0.9, 1.0, 1000)
 UNTRAINED = Recipe(training=Training(epochs=0, recovery_epochs=0))
@@ -50,8 +54,7 @@ def test_only_what_nothing_beats_leads(begun, values, expected):
 
 
 def test_what_breaks_a_limit_neither_leads_nor_stands_in_the_way(begun):
-    limits = Limits.from_mapping({"accuracy": 0.95}, begun.problem.metrics)
-    assert not leads_beside(replace(begun, limits=limits), (0.9, 0.1, 10))
+    assert not leads_beside(limited(begun, accuracy=0.95), (0.9, 0.1, 10))
     assert leads_beside(begun, (0.8, 2.0, 2000), rival(BEST, feasible=False))
 
 
@@ -99,8 +102,7 @@ def test_a_start_that_is_damaged_fails_the_trial_alone(context):
 
 
 def test_a_pruned_trial_is_estimated_for_samplers_that_need_values(context):
-    limits = Limits.from_mapping({"parameters": 10}, context.problem.metrics)
-    context = replace(context, limits=limits)
+    context = limited(context, parameters=10)
     for wanted in (False, True):
         result = run_job(Job(number=0, recipe=HALF.to_dict(), estimate=wanted), context).result
         assert result.state == "pruned"
@@ -126,3 +128,62 @@ def test_a_hopeless_trial_is_stopped_while_it_trains(context):
     assert result.state == "pruned"
     assert result.failure.epoch == len(result.curve) < 3
     assert result.failure.dominated_by in range(10)
+
+
+class Illegal(Monitor):
+    def batch(self):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access")
+
+
+def test_a_trial_that_breaks_the_gpu_says_so_and_has_failed(context):
+    executor = InlineExecutor()
+    executor.start(context.folder, replace(context, monitor=Illegal()))
+    executor.submit(Job(number=0, recipe=Recipe().to_dict()))
+    (done,) = executor.wait(0.0)
+    assert done.device_lost
+    assert (done.result.state, done.result.failure.stage) == ("failed", "train")
+    assert "illegal memory access" in done.result.failure.reason
+
+
+@pytest.mark.parametrize("device_lost", [False, True])
+def test_a_trial_whose_derived_candidates_break_is_complete(context, device_lost):
+    def measure(candidate):
+        if context.folder.joinpath("trials", "00000").exists():
+            raise torch.AcceleratorError("CUDA error") if device_lost else RuntimeError("no")
+        return 1.0
+
+    own = Metric(name="own", direction="minimize", measure=measure)
+    broken = replace(context, evaluator=replace(context.evaluator, own=(own,)))
+    training = Training(epochs=2, recovery_epochs=0)
+    recipe = replace(HALF, training=training, sparsification=Sparsification(schedule="linear"))
+    job = Job(number=0, recipe=recipe.to_dict(), derive=True, derive_s=100.0)
+    done = run_job(job, broken)
+    assert (done.result.state, done.device_lost) == ("complete", device_lost)
+    assert done.result.derived
+    assert {derived.state for derived in done.result.derived} == {"failed"}
+
+
+def test_a_recipe_that_cannot_be_read_fails_its_trial(context):
+    recipe = {**UNTRAINED.to_dict(), "extra": {"unknown": {}}}
+    done = run_job(Job(number=0, recipe=recipe), context)
+    assert (done.result.state, done.result.failure.stage) == ("failed", "start")
+    assert "no stage 'unknown' was added" in done.result.failure.reason
+    assert done.result.recipe == recipe
+
+
+def test_rivals_that_cannot_be_compared_fail_what_is_derived_alone(context):
+    other = Rival(number=1, score=1.0, values={}, feasible=True)
+    config = replace(context.problem.config.study, early_stopping=False)
+    problem = replace(context.problem, config=replace(context.problem.config, study=config))
+    job = Job(number=0, recipe=HALF.to_dict(), rivals=(other,), derive=True, derive_s=100.0)
+    result = run_job(job, replace(context, problem=problem)).result
+    assert result.state == "complete"
+    (derived,) = result.derived
+    assert (derived.state, derived.failure.stage) == ("failed", "derive")
+    assert derived.failure.reason == "KeyError: 'accuracy'"
+
+
+def test_a_trial_says_when_its_work_began(context):
+    before = now()
+    done = run_job(Job(number=0, recipe=UNTRAINED.to_dict()), context)
+    assert before <= done.started <= now()

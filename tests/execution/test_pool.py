@@ -1,6 +1,10 @@
 """A pool of two processes, and trials that break: alone, with their process, with their GPU."""
 
+import os
+import signal
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -90,11 +94,42 @@ def test_a_job_that_is_cancelled_while_its_process_starts_is_interrupted(begun):
     pool.start(begun.folder, begun)
     pool.submit(Job(number=3, recipe=Recipe(training=Training(epochs=0)).to_dict()))
     pool.cancel(3)
-    ended = []
-    while not ended:
-        ended = list(pool.wait(1.0))
-    assert [(done.number, done.result.state) for done in ended] == [(3, "interrupted")]
+    assert [(d.number, d.result.state) for d in ended(pool)] == [(3, "interrupted")]
     pool.close()
+
+
+def ended(pool):
+    """Wait for jobs of a pool."""
+    found = []
+    while not found:
+        found = list(pool.wait(1.0))
+    return found
+
+
+def end_workers_of(folder):
+    """Kill the processes that run trials of a run, and wait for their end."""
+    commands = {path.parent: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")}
+    workers = [p for p, command in commands.items() if os.fsencode(folder) in command]
+    for process in workers:
+        os.kill(int(process.name), signal.SIGKILL)
+        while process.joinpath("stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+            time.sleep(0.01)
+    return len(workers)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="it looks processes up in /proc")
+def test_a_process_that_dies_between_two_jobs_is_replaced(context):
+    pool, recipe = LocalPool(), Recipe(training=Training(epochs=0, recovery_epochs=0)).to_dict()
+    pool.start(context.folder, context)
+    pool.submit(Job(number=0, recipe=recipe))
+    first = ended(pool)
+    assert end_workers_of(context.folder) == 1
+    pool.submit(Job(number=1, recipe=recipe))
+    second = ended(pool)
+    pool.close()
+    assert [(d.number, d.result.state) for d in (*first, *second)] == [
+        (0, "complete"), (1, "complete"),
+    ]  # fmt: skip
 
 
 def test_a_study_with_python_objects_is_refused(begun):

@@ -2,8 +2,6 @@
 
 from types import SimpleNamespace
 
-import pytest
-
 from autocompress.errors import AutocompressError
 from autocompress.execution import Job
 from autocompress.execution.pool import LocalPool
@@ -27,8 +25,3 @@ def test_jobs_of_processes_that_cannot_open_the_run_are_given_back(tmp_path):
     assert all("before its first trial" in text for text in errors)
     assert {done.number for done in ended} == {0, 1}
     assert {done.result.state for done in ended} == {"interrupted"}
-
-
-def test_a_pool_has_a_process():
-    with pytest.raises(AutocompressError, match="at least 1"):
-        LocalPool(0)

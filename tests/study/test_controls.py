@@ -1,11 +1,13 @@
 """Controls of a small run on real digits."""
 
+import importlib
 import json
 
 import pytest
 
 from autocompress.dashboard.comparison import comparison
 from autocompress.errors import RunError
+from autocompress.events import TrialDone
 from autocompress.execution.inline import InlineExecutor
 from autocompress.runs import Run
 from autocompress.space.parameters import path_of
@@ -92,3 +94,55 @@ def test_without_a_front_there_is_nothing_to_compare(tmp_path):
     empty = made_up_run(tmp_path / "empty", complete=0, failed=1, pruned=0)
     with pytest.raises(RunError, match="has no front"):
         run_controls(empty)
+
+
+COUNTING = """
+from small_studies import MadeUpSession, MadeUpTarget
+
+sessions = []
+
+
+class Session(MadeUpSession):
+    closed = False
+
+    def close(self):
+        self.closed = True
+
+
+class Target(MadeUpTarget):
+    def open(self, artifact, example):
+        sessions.append(Session(artifact.content, artifact.size_bytes / 4000))
+        return sessions[-1]
+"""
+
+
+@pytest.fixture
+def counted(tmp_path, monkeypatch):
+    """A run on a target that keeps its sessions, and these sessions."""
+    (tmp_path / "counting_target.py").write_text(COUNTING)
+    monkeypatch.syspath_prepend(tmp_path)
+    text = STUDY.split("[target]")[0] + '[target]\nruntime = "counting_target:Target"\n' + SEARCH
+    config = study_in(tmp_path, "study.trials=3", text=text)
+    done = run_study(config, directory=tmp_path / "runs", executor=InlineExecutor())
+    return done, importlib.import_module("counting_target").sessions
+
+
+def test_controls_that_were_interrupted_are_gone_on_with_and_close_their_sessions(counted):
+    done, sessions = counted
+
+    def stop(event):
+        if isinstance(event, TrialDone):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_controls(done, executor=InlineExecutor(), progress=stop)
+    chance = Run.open(done.path / "controls" / "random")
+    assert not chance.finished
+    before = {trial.number: trial.started for trial in chance.trials() if trial.counts}
+    assert before
+    run_controls(done, executor=InlineExecutor())
+    assert chance.finished
+    assert {number: chance.trial(number).started for number in before} == before
+    assert Run.open(done.path / "controls" / "random_criterion").finished
+    assert (done.path / "controls" / "from_scratch.json").exists()
+    assert all(session.closed for session in sessions)

@@ -3,25 +3,28 @@
 import itertools
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from autocompress.errors import AutocompressError
+from autocompress.errors import AutocompressError, RunError
 from autocompress.events import Message, TrialDone, ignore
 from autocompress.execution import Done
 from autocompress.execution.executor import interrupted
-from autocompress.metrics import Estimate
-from autocompress.metrics.limits import Limits
+from autocompress.metrics import Estimate, Metric
 from autocompress.problem import digests
 from autocompress.recipe import Recipe
 from autocompress.results import EpochRecord, Failure, TrialResult
 from autocompress.runs import Run, layout
-from autocompress.runs.journal import Journal, Session, now, read_events
+from autocompress.runs.journal import Journal, Proposed, Session, now, read_events
 from autocompress.space.space import Constant, Range, Space
 from autocompress.study.budget import Amount, Budget
 from autocompress.study.loop import PAYS_S, SETTLED, SearchLoop
 from autocompress.study.proposer import Proposer
 from autocompress.study.run import go_on
+from autocompress.tasks import Mean, Task
+
+from small_studies import limited
 
 
 def complete(job, *, accuracy=0.9, parameters=1000, **more):
@@ -378,10 +381,9 @@ def test_a_trial_that_ends_as_interrupted_waits_and_is_not_told(context):
 
 
 def test_limits_decide_what_the_sampler_is_told(context):
-    limits = Limits.from_mapping({"parameters": 600}, context.problem.metrics)
-    limited = replace(context, limits=limits)
-    made = proposer_of(limited)
-    search(limited, MadeUpExecutor(), 1, proposer=made)
+    context = limited(context, parameters=600)
+    made = proposer_of(context)
+    search(context, MadeUpExecutor(), 1, proposer=made)
     assert made.study.trials[0].constraints["parameters"] == 400
 
 
@@ -390,3 +392,107 @@ def test_a_session_that_goes_on_with_fewer_epochs_keeps_their_number(context):
     made.fidelity = 0.3
     search(context, MadeUpExecutor(slow), 4, proposer=made, timeout_s=60.0)
     assert made.fidelity == 0.3
+
+
+def lost(job):
+    failure = Failure(stage="train", reason="CUDA error: an illegal memory access")
+    return TrialResult(state="failed", recipe=job.recipe, failure=failure)
+
+
+class Breaking(MadeUpExecutor):
+    """One whose first job breaks its GPU, and ends together with the second."""
+
+    def wait(self, timeout_s):
+        if self.cancelled or not self.running:
+            return super().wait(timeout_s)
+        jobs, self.running = self.running[:2], self.running[2:]
+        first = Done(number=jobs[0].number, result=lost(jobs[0]), device_lost=True)
+        return [first, *(Done(number=job.number, result=complete(job)) for job in jobs[1:])]
+
+
+def test_a_trial_that_broke_the_device_has_failed_and_the_session_ends(context):
+    with pytest.raises(AutocompressError, match=r"trial 0 broke the GPU .*illegal memory"):
+        search(context, Breaking(capacity=3), 6)
+    states = [trial.state for trial in Run.open(context.folder).trials()]
+    assert states == ["failed", "complete", "waiting"]
+    again = MadeUpExecutor()
+    search(context, again, 3)
+    assert [job.number for job in again.jobs] == [2]
+
+
+def test_a_refusal_that_a_kill_interrupted_is_a_refusal_again(context):
+    space = Space({"sparsity": Constant(0.5), "rewind": Constant(0.8)})
+    params = {"sparsity": 0.5, "rewind": 0.8}
+    proposed = Proposed(number=0, time=now(), params=params, recipe={})
+    Journal(context.folder / layout.JOURNAL).append(proposed)
+    executor = MadeUpExecutor()
+    run = search(context, executor, 1, proposer=proposer_of(context, space))
+    assert executor.jobs == []
+    assert (run.trial(0).state, "rewind" in run.trial(0).reason) == ("pruned", True)
+
+
+def test_a_duplicate_that_a_kill_interrupted_is_refused_again(context):
+    space = Space({"sparsity": Constant(0.5)}, context.problem.config.training)
+    first = search(context, MadeUpExecutor(), 1, proposer=proposer_of(context, space)).trial(0)
+    proposed = Proposed(number=1, time=now(), params=first.params, recipe=first.recipe)
+    Journal(context.folder / layout.JOURNAL).append(proposed)
+    executor = MadeUpExecutor()
+    run = search(context, executor, 2, proposer=proposer_of(context, space))
+    assert executor.jobs == []
+    assert run.trial(1).reason == "the same recipe as trial 0"
+
+
+class Broken(Space):
+    """A space with settings of a user's that do not come about."""
+
+    def recipe(self, params, analysis=None):
+        raise RuntimeError("no such luck")
+
+
+def test_a_recipe_that_cannot_be_made_fails_alone(context):
+    executor = MadeUpExecutor()
+    run = search(context, executor, 2, proposer=proposer_of(context, Broken({"sparsity": 0.5})))
+    assert executor.jobs == []
+    assert [(t.state, t.stage, t.reason) for t in run.trials()] == [
+        ("failed", "propose", "RuntimeError: no such luck")
+    ] * 2
+
+
+def test_a_trial_begins_when_its_worker_takes_it(context):
+    began = datetime(2030, 1, 1, tzinfo=UTC)
+
+    class Late(MadeUpExecutor):
+        def wait(self, timeout_s):
+            return [replace(done, started=began.isoformat()) for done in super().wait(timeout_s)]
+
+    run = search(context, Late(), 1)
+    assert run.trial(0).started == began
+
+
+def test_a_score_whose_end_is_not_predicted_is_told_and_stops_nothing(context):
+    error = Metric(name="error", title="error", direction="minimize")
+    task = Task(name="depth", loss=lambda a, b: a.sum(), scores=[Mean(lambda a, b: a, error)])
+    context = replace(context, problem=replace(context.problem, task=task))
+    executor, events = MadeUpExecutor(), []
+    search(context, executor, 0, progress=events.append)
+    (event,) = events
+    assert "no trial is stopped early" in event.text
+    assert "error" in event.text
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (ConnectionResetError("the board is gone"), ConnectionError, "the board is gone"),
+        (TimeoutError("the board is slow"), TimeoutError, "the board is slow"),
+        (OSError("no space left"), RunError, "could not be written .*no space left.*resume"),
+    ],
+)
+def test_a_lost_connection_is_no_full_disk(context, error, kind, message):
+    def broken(job):
+        raise error
+
+    options = {"executor": MadeUpExecutor(broken), "progress": ignore}
+    with pytest.raises(kind, match=message):
+        go_on(context.problem, Run.open(context.folder), amount=Amount(trials=1), **options)
+    assert [trial.state for trial in Run.open(context.folder).trials()] == ["waiting"]

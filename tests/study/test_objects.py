@@ -114,7 +114,9 @@ def test_functions_of_ones_own_work_wherever_they_are_defined(tmp_path):
     )
     assert [metric.name for metric in run.objectives] == ["accuracy", "kilobytes"]
     complete = [trial for trial in run.trials() if trial.state == "complete"]
-    assert len(seen) == 2 + len(complete)  # the model before training, the baseline, each trial
+    measured_again = len(run.final.trials)
+    # the model before training, the baseline, each trial, the front again
+    assert len(seen) == 2 + len(complete) + measured_again
     lean = run.pick("lean")
     sizes = [trial.metrics["kilobytes"].value for trial in run.front()]
     assert lean.metrics["kilobytes"].value == min(sizes)
@@ -151,6 +153,30 @@ def test_an_interrupted_search_is_gone_on_with(tmp_path):
 
 def test_resume_without_a_run_begins_one(tmp_path):
     assert len(found(tmp_path, trials=1, resume=True).trials()) == 1
+
+
+def test_limits_of_a_resumed_search_are_those_of_its_study_file(tmp_path):
+    limited = {"trials": 1, "limits": {"accuracy_drop": 0.5}}
+    run = found(tmp_path, **limited)
+    seen = []
+
+    def begun(event):
+        seen.append(dict(Run.open(run.path).config["limits"]))
+
+    again = {"trials": 2, "resume": True, "progress": begun}
+    found(tmp_path, **again, limits={"parameters": 100})
+    assert seen[0] == {"parameters": 100}  # before anything else
+    assert run.limits.on("parameters")
+    assert not any(trial.feasible for trial in run.trials())
+    found(tmp_path, **{**again, "trials": 3})
+    assert run.limits.on("parameters")  # what is not given stays
+    found(tmp_path, **{**again, "trials": 3}, limits={})
+    assert not run.limits
+    assert run.front()
+    before = (run.path / "study.toml").read_bytes()
+    with pytest.raises(ConfigurationError, match="accuracy_dorp"):
+        found(tmp_path, **again, limits={"accuracy_dorp": 0.1})
+    assert (run.path / "study.toml").read_bytes() == before
 
 
 def test_a_teacher_is_an_object_too(tmp_path):

@@ -86,3 +86,12 @@ def test_half_precision_takes_models_with_several_outputs():
 
     outputs = Half(Two().eval())(torch.rand(3, 4))
     assert outputs["out"].dtype == outputs["aux"][0].dtype == torch.float32
+
+
+def test_whole_numbers_stay_whole_numbers_in_half_precision():
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(12, 2))
+    inputs = torch.tensor([[0, 1, 4], [2, 2, 3]])
+    with torch.no_grad():
+        found, expected = Half(model)(inputs), model(inputs)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-2)

@@ -6,6 +6,7 @@ from torch import nn
 
 from autocompress.errors import ConfigurationError
 from autocompress.targets import Profiling, count_macs, profile_layers
+from autocompress.targets.profile import BLOCK_CALLS, MOST_BLOCKS
 
 IMAGES = torch.rand(1, 1, 6, 6)
 BRIEF = Profiling(budget_s=0.01)
@@ -40,6 +41,20 @@ def test_every_layer_with_a_weight_is_timed_in_both_models():
     assert rows["conv"].before.widths == (4,)
     assert rows["conv"].after.widths == (3,)
     assert rows["norm"].after.widths == ()
+
+
+def test_a_fast_model_is_called_as_often_as_its_medians_need():
+    """And not until the time is up: nothing that is saved of a trial costs more than it."""
+    calls = []
+
+    class Counted(nn.Linear):
+        def forward(self, inputs):
+            calls.append(1)
+            return super().forward(inputs)
+
+    model = nn.Sequential(nn.Flatten(), Counted(36, 2))
+    profile_layers(model, model, IMAGES, Profiling(budget_s=300.0))
+    assert len(calls) == 2 * (2 + BLOCK_CALLS * MOST_BLOCKS)  # two before the blocks
 
 
 def test_rows_become_plain_data():
