@@ -56,8 +56,8 @@ import autocompress as ac
 model = ac.load("path/to/this/folder")
 ```
 """
-LOAD_ALLOWED = """Train on, as an ordinary module with the compressed sizes. This calls `{factory}`, \
-which must be importable; the bundle holds no code:
+LOAD_ALLOWED = """Train on, as an ordinary module with the compressed sizes. This calls \
+`{factory}`, which must be importable; the bundle holds no code:
 
 ```python
 import autocompress as ac
