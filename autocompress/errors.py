@@ -1,7 +1,7 @@
 """Every error that autocompress raises on purpose: what was expected, and what came."""
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -27,6 +27,25 @@ class ConfigurationError(UsageError):
 
 class RunError(UsageError):
     """A run folder is missing, foreign or corrupt, or does not match what is asked of it."""
+
+
+class UntrustedError(UsageError):
+    """A run or bundle from elsewhere names code that would be called.
+
+    Attributes:
+        what: the run or bundle.
+        names: the functions or modules.
+    """
+
+    def __init__(self, what: str, names: Sequence[str], way: str = "") -> None:
+        self.what, self.names = what, tuple(names)
+        packages = list(dict.fromkeys(name.partition(":")[0].partition(".")[0] for name in names))
+        options = " ".join(f"--allow {package}" for package in packages)
+        super().__init__(
+            f"{what} names {', '.join(names)} to be called, which you have neither run nor "
+            f"allowed, and which could do anything. Look at the code; then allow it: {options}, "
+            f"in Python allow={packages}{way}"
+        )
 
 
 class VerificationError(AutocompressError):

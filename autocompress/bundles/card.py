@@ -7,6 +7,7 @@ from autocompress.bundles.card_texts import (
     ARRAY,
     CHECKED,
     LOAD,
+    LOAD_ALLOWED,
     NO_FACTORY,
     PICTURE,
     PRECISIONS,
@@ -15,7 +16,14 @@ from autocompress.bundles.card_texts import (
 )
 from autocompress.bundles.charts import CURVE, LAYERS
 from autocompress.bundles.checks import MOST_LOST, TOLERANCE, Times
-from autocompress.bundles.contents import CLASSIFICATION, LABELS, PREPROCESS, RECIPE, Card
+from autocompress.bundles.contents import (
+    CLASSIFICATION,
+    LABELS,
+    PREPROCESS,
+    RECIPE,
+    Card,
+    ModelSpec,
+)
 from autocompress.bundles.loading import WEIGHTS, Index
 from autocompress.metrics import Metric
 from autocompress.metrics.formatting import (
@@ -28,6 +36,7 @@ from autocompress.metrics.formatting import (
 from autocompress.metrics.metric import LATENCY, PARAMETERS
 from autocompress.recipe_text import recipe_in_short
 from autocompress.results import LayerChange
+from autocompress.trust import references
 
 NAMED = 12  # classes listed by name
 
@@ -166,7 +175,7 @@ def _usage(card: Card, index: Index, files: Sequence[str]) -> Iterator[str]:
         if file in files:
             yield text.format(file=file, inputs=_inputs(card))
     if WEIGHTS in files:
-        yield NO_FACTORY if index.model is None else LOAD
+        yield _loading(index.model)
     yield from _pictures(card)
 
 
@@ -256,3 +265,12 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
 
 def _rounded(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
+
+
+def _loading(spec: ModelSpec | None) -> str:
+    """Say how the bundle becomes a module again."""
+    if spec is None:
+        return NO_FACTORY
+    if not references(spec.factory):
+        return LOAD
+    return LOAD_ALLOWED.format(factory=spec.factory, package=spec.factory.partition(":")[0])

@@ -56,6 +56,15 @@ import autocompress as ac
 model = ac.load("path/to/this/folder")
 ```
 """
+LOAD_ALLOWED = """Train on, as an ordinary module with the compressed sizes. This calls \
+`{factory}`, which must be importable; the bundle holds no code:
+
+```python
+import autocompress as ac
+
+model = ac.load("path/to/this/folder", allow=["{package}"])
+```
+"""
 NO_FACTORY = """This bundle does not know which function builds the uncompressed model. Its model \
 files run as they are; to train on, give that function:
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -15,8 +15,9 @@ from autocompress.bundles.checks import Check
 from autocompress.bundles.contents import ModelSpec
 from autocompress.bundles.formats import Batch, files_of
 from autocompress.bundles.material import Timing
-from autocompress.errors import UsageError
+from autocompress.errors import UntrustedError, UsageError
 from autocompress.graph import Plan, rebuild
+from autocompress.trust import not_allowed, references
 
 FORMAT, VERSION = "autocompress-bundle", 2
 OLDER = 1  # written by release 0.1, whose checks are not read
@@ -84,13 +85,22 @@ class Index:
         )
 
 
-def load(bundle: str | Path, *, factory: Callable[[], nn.Module] | None = None) -> nn.Module:
+def load(
+    bundle: str | Path,
+    *,
+    factory: Callable[[], nn.Module] | None = None,
+    allow: Collection[str] = (),
+) -> nn.Module:
     """Rebuild the model of a bundle: factory, plan, weights; no pickle and no graph.
+
+    No code is called that the bundle names, but for the networks of autocompress and torchvision
+    and what is allowed.
 
     Args:
         bundle: folder that ``autocompress export`` or ``autocompress.export`` wrote.
         factory: builds the uncompressed model, with any weights, instead of the function that
             the bundle names; needed where it names none.
+        allow: packages or modules whose functions the bundle may name: ``["my_package"]``.
 
     Returns:
         the compressed model on the CPU, in evaluation mode; all its parameters can be trained.
@@ -98,6 +108,7 @@ def load(bundle: str | Path, *, factory: Callable[[], nn.Module] | None = None) 
     Raises:
         UsageError: the folder is missing, no bundle, or was changed (a file's sha256 differs); or
             it names no factory and none is given.
+        UntrustedError: it names a function of another package, which is not allowed.
         ConfigurationError: the model's function can't be found or fails.
     """
     bundle = Path(bundle)
@@ -109,6 +120,10 @@ def load(bundle: str | Path, *, factory: Callable[[], nn.Module] | None = None) 
                 f"{bundle} does not know which function builds its model: give it one, "
                 "load(bundle, factory=function), or run one of its model files"
             )
+        foreign = not_allowed(references(index.model.to_dict()), allow)
+        if foreign:
+            way = ", or give the function itself: load(bundle, factory=function)"
+            raise UntrustedError(str(bundle), foreign, way)
         factory = index.model.build
     model = factory()
     title = "the factory" if index.model is None else repr(index.model.factory)

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from autocompress.problem import problem_from
 from autocompress.recipe import Recipe
 from autocompress.results import Estimates
 from autocompress.targets import differences
+from autocompress.trust import require_trust
 
 TRAINABLE = "recover"  # stage after which a model is what another trial starts from
 
@@ -76,7 +77,9 @@ class Reproduction:
         return {**asdict(self), **plain, "numbers": numbers}
 
 
-def reproduce(bundle: str | Path, progress: Progress = ignore) -> Reproduction:
+def reproduce(
+    bundle: str | Path, progress: Progress = ignore, *, allow: Collection[str] = ()
+) -> Reproduction:
     """Run a bundle's recipe again, from the baseline on, and compare the numbers.
 
     The baseline is made as the study made it: from the weights that it names, or by training with
@@ -86,9 +89,11 @@ def reproduce(bundle: str | Path, progress: Progress = ignore) -> Reproduction:
     Args:
         bundle: folder that ``autocompress export`` wrote from a run.
         progress: receives what happens.
+        allow: packages or modules whose functions the study of the bundle may name.
 
     Raises:
         UsageError: the bundle is missing, was changed, or was not exported from a run.
+        UntrustedError: it names functions that this user has neither run nor allowed.
         ConfigurationError: its data or model can't be found here.
         TrialError: a stage of the recipe failed.
     """
@@ -104,6 +109,7 @@ def reproduce(bundle: str | Path, progress: Progress = ignore) -> Reproduction:
     study = tomllib.loads((bundle / STUDY).read_text(encoding="utf-8"))
     origin = Origin.from_dict(json.loads((bundle / ORIGIN).read_text(encoding="utf-8")), study)
     stored = json.loads((bundle / METRICS).read_text(encoding="utf-8"))
+    require_trust(study, str(bundle), allow)
     problem = problem_from(load_study(bundle / STUDY))
     with tempfile.TemporaryDirectory() as folder:
         with _threads(origin.baseline_threads):
@@ -114,11 +120,12 @@ def reproduce(bundle: str | Path, progress: Progress = ignore) -> Reproduction:
             recipe = Recipe.from_dict(origin.chain[-1])
             with _threads(origin.threads[-1]):
                 numbers = _numbers(context, state, recipe, tested=tested)
+    again = load(bundle, factory=problem.model.structure)
     return Reproduction(
         bundle=bundle,
         trial=origin.trial,
         same_baseline=digest_of_weights(context.baseline) == origin.baseline_sha256,
-        same_model=digest_of_weights(state.model) == digest_of_weights(load(bundle)),
+        same_model=digest_of_weights(state.model) == digest_of_weights(again),
         differences=differences(origin.machine, problem.target.fingerprint()),
         numbers=tuple(
             row for of, again in numbers.items() for row in _rows(of, stored[of], again)

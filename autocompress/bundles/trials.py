@@ -1,6 +1,6 @@
 """Exporting a trial of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from autocompress.runs.store import intact, load_state, load_tensors
 from autocompress.targets import CALIBRATION_ITEMS
 from autocompress.targets.onnx_files import batch_of, open_session
 from autocompress.tasks import Task
+from autocompress.trust import require_trust
 from autocompress.user_code import import_plugins
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def export_trial(  # noqa: PLR0913 (what search was given comes back)
     model: nn.Module | None = None,
     data: Any = None,
     task: Task | None = None,
+    allow: Collection[str] = (),
 ) -> Bundle:
     """Write the model of a trial as a bundle, verified over the study's validation set.
 
@@ -60,13 +62,16 @@ def export_trial(  # noqa: PLR0913 (what search was given comes back)
             the study file names.
         data: what ``search`` was given; ``None``: what the study file names.
         task: likewise.
+        allow: packages or modules whose functions the study may name.
 
     Raises:
+        UntrustedError: the study names functions that this user has neither run nor allowed.
         RunError: the trial has no model, or its files were changed.
         UsageError: there is no such trial; or as :func:`autocompress.export`.
         ConfigurationError: as :func:`autocompress.export`; or the study was given Python objects.
         VerificationError: as :func:`autocompress.export`.
     """
+    require_trust(run.config, str(run.path), allow)
     config, record = study_from(run.config), run.trial(number)
     folder = intact(record.folder, record.sha256, f"trial {number}, which is {record.state},")
     known = _known(config, model, data, task)

@@ -1,12 +1,13 @@
 """Reload each model file of a bundle, compare and time it, in a process that has nothing else.
 
-Run as ``python -m autocompress.bundles.verify BUNDLE [--material FOLDER] [--report FILE]``.
+Run as ``python -m autocompress.bundles.verify BUNDLE [--allow PACKAGE] [--material FOLDER]
+[--report FILE]``.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,9 @@ from autocompress.targets.timing import timed_by_clock
 VALIDATION, BASELINE, FOUND = "validation", "baseline", "found"  # folders in the material
 
 
-def verify(bundle: Path, material: Path | None = None) -> dict[str, Check]:
+def verify(
+    bundle: Path, material: Path | None = None, *, allow: Collection[str] = ()
+) -> dict[str, Check]:
     """Check every model file of a bundle.
 
     Args:
@@ -44,6 +47,7 @@ def verify(bundle: Path, material: Path | None = None) -> dict[str, Check]:
         material: a folder with ``validation/``, see :func:`check_validation`, and ``baseline/``,
             the uncompressed model in some formats; outputs go to ``found/FILE``. Without it,
             files are compared on the golden inputs, and not timed.
+        allow: packages or modules whose functions the bundle may name, as in :func:`load`.
 
     Returns:
         what was found of each model file; scores are not computed here.
@@ -57,7 +61,7 @@ def verify(bundle: Path, material: Path | None = None) -> dict[str, Check]:
     report = {}
     for name, batch in index.batch.items():
         try:
-            report[name] = _check(_File(bundle, name, batch, index), material)
+            report[name] = _check(_File(bundle, name, batch, index, allow), material)
         except AutocompressError as error:
             report[name] = Check(failed=str(error), batch=batch)
     return report
@@ -71,6 +75,7 @@ class _File:
     name: str
     batch: Batch
     index: Index
+    allow: Collection[str]
 
     @property
     def kind(self) -> type[Format] | None:
@@ -80,7 +85,11 @@ class _File:
     def open(self) -> Callable[[Tensor], Any]:
         """Return a function from inputs to outputs."""
         path, kind = self.bundle / self.name, self.kind
-        read = partial(load, self.bundle) if kind is None else partial(kind.read, path)
+        read = (
+            partial(load, self.bundle, allow=self.allow)
+            if kind is None
+            else partial(kind.read, path)
+        )
         run: Callable[[Tensor], Any] = _guarded(self.name, "opened", read)
         return run
 
@@ -175,11 +184,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Verify a bundle; returns 0 where all is well, 1 with the reasons on stderr else."""
     parser = argparse.ArgumentParser(prog="python -m autocompress.bundles.verify")
     parser.add_argument("bundle", type=Path)
+    parser.add_argument("--allow", action="append", default=[], metavar="PACKAGE")
     parser.add_argument("--material", type=Path)
     parser.add_argument("--report", type=Path)
     options = parser.parse_args(arguments)
     try:
-        report = verify(options.bundle, options.material)
+        report = verify(options.bundle, options.material, allow=options.allow)
     except AutocompressError as error:
         sys.stderr.write(f"{error}\n")
         return 1

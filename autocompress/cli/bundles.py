@@ -7,6 +7,7 @@ import typer
 
 from autocompress.cli import calls
 from autocompress.cli.options import (
+    Allow,
     AsJson,
     Least,
     MaxLatency,
@@ -17,6 +18,7 @@ from autocompress.cli.options import (
     bounds_of,
     budget_of,
 )
+from autocompress.cli.permission import allowed_by
 from autocompress.cli.progress import progress_on
 from autocompress.cli.reading import pick_or_leave
 from autocompress.cli.tables import Row, say, show_json, show_line, show_table
@@ -61,6 +63,7 @@ def export(  # noqa: PLR0913 (typer calls it)
         str, typer.Option("--format", help="Comma-separated formats of the model.")
     ] = "pt2",
     force: Annotated[bool, typer.Option("--force", help="Replace an older bundle.")] = False,
+    allow: Allow = None,
     as_json: AsJson = False,
 ) -> None:
     """Export one model as a bundle of files, each reloaded and checked.
@@ -76,7 +79,10 @@ def export(  # noqa: PLR0913 (typer calls it)
     else:
         chosen = opened.trial(trial)
     wanted = tuple(name.strip() for name in formats.split(","))
-    bundle = calls.export(opened, chosen.number, output, formats=wanted, force=force)
+    allowed = allowed_by(allow, opened)
+    bundle = calls.export(
+        opened, chosen.number, output, formats=wanted, force=force, allow=allowed
+    )
     if as_json:
         show_json({"trial": chosen.number, **bundle.to_dict()})
     else:
@@ -116,6 +122,7 @@ def checked_row(name: str, check: "Check", score: Metric) -> Row:
 def reproduce(
     bundle: Annotated[Path, typer.Argument(metavar="DIR", help="A bundle's folder.")],
     *,
+    allow: Allow = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a bundle's recipe again, from the baseline on, and show how far each number drifts.
@@ -123,7 +130,7 @@ def reproduce(
     Example: autocompress reproduce bundle
     """
     with progress_on() as progress:
-        found = calls.reproduce(bundle, progress)
+        found = calls.reproduce(bundle, progress, allow=allow or [])
     if as_json:
         show_json(found.to_dict())
         return

@@ -57,13 +57,14 @@ def go_on(
     timeout_s: float | None,
     workers: int,
     progress: Progress,
+    allow: Sequence[str],
 ) -> "Run":
     """Go on with a run."""
     from autocompress.study.budget import Amount
     from autocompress.study.run import resume_run
 
     amount = Amount(trials=trials, timeout_s=timeout_s, workers=workers)
-    return resume_run(path, amount=amount, progress=progress)
+    return resume_run(path, amount=amount, progress=progress, allow=allow)
 
 
 def controls(run: "Run", *, workers: int, progress: Progress) -> None:
@@ -80,24 +81,32 @@ def check(config: "StudyConfig") -> "Check":
     return check(config)
 
 
-def remeasure(run: "Run", trials: Sequence[int], progress: Progress) -> "Remeasurement":
+def remeasure(
+    run: "Run", trials: Sequence[int], progress: Progress, *, allow: Sequence[str]
+) -> "Remeasurement":
     """Measure trials again."""
     from autocompress.study.remeasure import remeasure
 
-    return remeasure(run, trials, progress)
+    return remeasure(run, trials, progress, allow=allow)
 
 
 def export(
-    run: "Run", number: int, output: Path, *, formats: tuple[str, ...], force: bool
+    run: "Run",
+    number: int,
+    output: Path,
+    *,
+    formats: tuple[str, ...],
+    force: bool,
+    allow: Sequence[str],
 ) -> "Bundle":
     """Write the bundle of a trial."""
     from autocompress.bundles import export_trial
 
-    return export_trial(run, number, output, formats=formats, force=force)
+    return export_trial(run, number, output, formats=formats, force=force, allow=allow)
 
 
-def reproduce(bundle: Path, progress: Progress) -> "Reproduction":
+def reproduce(bundle: Path, progress: Progress, *, allow: Sequence[str]) -> "Reproduction":
     """Run the recipe of a bundle again."""
     from autocompress.bundles import reproduce
 
-    return reproduce(bundle, progress)
+    return reproduce(bundle, progress, allow=allow)

@@ -10,6 +10,7 @@ import typer
 from autocompress.cli import calls, views
 from autocompress.cli.front import flag_lines, front_columns
 from autocompress.cli.options import (
+    Allow,
     AsJson,
     Least,
     MaxLatency,
@@ -20,6 +21,7 @@ from autocompress.cli.options import (
     bounds_of,
     budget_of,
 )
+from autocompress.cli.permission import allowed_by
 from autocompress.cli.progress import progress_on
 from autocompress.cli.tables import (
     say,
@@ -132,6 +134,7 @@ def bench(
         list[int] | None, typer.Argument(metavar="[TRIAL...]", help="Numbers; else the front.")
     ] = None,
     *,
+    allow: Allow = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure trials again, paired with the baseline, on this machine.
@@ -139,8 +142,9 @@ def bench(
     Example: autocompress bench runs/quickstart 12 17
     """
     opened = calls.open_run(run)
+    allowed = allowed_by(allow, opened)
     with progress_on() as progress:
-        found = calls.remeasure(opened, trials or [], progress)
+        found = calls.remeasure(opened, trials or [], progress, allow=allowed)
     if found.differences:
         say("WARNING: this is not what the run was measured on; stored and new ratios may differ")
         for difference in found.differences:

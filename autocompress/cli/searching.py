@@ -11,6 +11,7 @@ from autocompress.artifacts import write_bytes
 from autocompress.cli import calls, views
 from autocompress.cli.interrupts import INTERRUPTED, stop_cleanly_first
 from autocompress.cli.options import (
+    Allow,
     AsJson,
     Overrides,
     RunFolder,
@@ -20,6 +21,7 @@ from autocompress.cli.options import (
     WithControls,
     Workers,
 )
+from autocompress.cli.permission import allowed_by
 from autocompress.cli.progress import progress_on
 from autocompress.cli.reading import NOTHING_FEASIBLE, show_front
 from autocompress.cli.tables import say, show_json, show_line, show_sections
@@ -64,17 +66,23 @@ def resume(
     timeout: Timeout = None,
     workers: Workers = 1,
     controls: WithControls = False,
+    allow: Allow = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with an interrupted run, or add trials to a finished one.
 
     Example: autocompress resume runs/quickstart --trials 60
     """
-    calls.open_run(run)
+    allowed = allowed_by(allow, calls.open_run(run))
 
     def search(progress: Progress) -> "Run":
         return calls.go_on(
-            run, trials=trials, timeout_s=timeout, workers=workers, progress=progress
+            run,
+            trials=trials,
+            timeout_s=timeout,
+            workers=workers,
+            progress=progress,
+            allow=allowed,
         )
 
     _search(run, search, workers if controls else 0, as_json=as_json)

@@ -28,6 +28,7 @@ from autocompress.study.run import resume_run, run_study
 from autocompress.techniques.folding import Folding, fold_batch_norms
 from autocompress.training.fitting import Fit, fit, seed_everything
 from autocompress.trial import TRAINING_STAGES
+from autocompress.trust import require_trust
 
 
 def run_controls(
@@ -54,7 +55,9 @@ def run_controls(
 
     Raises:
         RunError: the front is empty.
+        UntrustedError: the study names functions that this user has neither run nor allowed.
     """
+    require_trust(done.config, str(done.path))
     front = [trial for trial in done.front() if trial.parent is None]
     if not front:
         raise RunError(f"{done.path} has no front that controls could be compared with")

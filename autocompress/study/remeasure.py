@@ -1,7 +1,7 @@
 """Trials of a run measured again, on this machine."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 
@@ -17,6 +17,7 @@ from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
 from autocompress.study.final import deployed_for
 from autocompress.targets import Latency, LatencyBenchmark, differences
+from autocompress.trust import require_trust
 
 FILE = "remeasured.json"
 
@@ -71,7 +72,9 @@ class Remeasurement:
     trials: Sequence[Remeasured]
 
 
-def remeasure(run: Run, numbers: Sequence[int], progress: Progress) -> Remeasurement:
+def remeasure(
+    run: Run, numbers: Sequence[int], progress: Progress, *, allow: Collection[str] = ()
+) -> Remeasurement:
     """Measure trials again, paired with the baseline, on the study's target.
 
     Other hardware or software than the run's is no error: ``differences`` names it. Writes
@@ -81,8 +84,10 @@ def remeasure(run: Run, numbers: Sequence[int], progress: Progress) -> Remeasure
         run: a run whose baseline is trained.
         numbers: of complete trials; empty for the front.
         progress: receives what happens.
+        allow: packages or modules whose functions the study may name.
 
     Raises:
+        UntrustedError: the study names functions that this user has neither run nor allowed.
         UsageError: there is no such trial, or nothing on the front.
         RunError: a trial has no model, or the run is damaged or has no baseline yet.
         ConfigurationError: the target cannot be used here.
@@ -90,6 +95,7 @@ def remeasure(run: Run, numbers: Sequence[int], progress: Progress) -> Remeasure
     if not run.baseline:
         raise RunError(f"{run.path} has no measured baseline yet; resume it first")
     trials = _wanted(run, numbers)
+    require_trust(run.config, str(run.path), allow)
     problem = problem_from(load_study(run.path / layout.STUDY))
     problem.target.check()
     now = problem.target.fingerprint()

@@ -2,7 +2,7 @@
 
 import datetime
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +27,7 @@ from autocompress.study.final import evaluate_front, reopen
 from autocompress.study.loop import SearchLoop
 from autocompress.study.session import RECIPES, asked, nearest_recipes, proposer_of
 from autocompress.targets import differences
+from autocompress.trust import require_trust, trust
 
 
 def run_study(
@@ -92,6 +93,7 @@ def begin(
     contents = {layout.STUDY: to_toml(config).encode(), layout.HEADER: header}
     # Only now, so that what fails before leaves nothing.
     write_folder(folder, contents, replace=_has_nothing(folder))
+    trust(config.to_dict())
     with only_writer(folder):
         return _search(problem, folder, amount, executor, progress)
 
@@ -102,6 +104,7 @@ def resume_run(
     amount: Amount | None = None,
     executor: Executor | None = None,
     progress: Progress = ignore,
+    allow: Collection[str] = (),
 ) -> Run:
     """Go on with an interrupted or finished run, until it has the wanted number of trials.
 
@@ -113,13 +116,16 @@ def resume_run(
             for, or else the study's.
         executor: as for ``run_study``.
         progress: receives what happens.
+        allow: packages or modules whose functions the study may name.
 
     Raises:
+        UntrustedError: the study names functions that this user has neither run nor allowed.
         RunError: the folder is not a run, or its space, objectives, data, model or hardware
             changed since the run began, or release 0.1 wrote it.
     """
     old = Run.open(path)
     _refuse_old_format(old.path)
+    require_trust(old.config, str(old.path), allow)
     problem = problem_from(load_study(old.path / layout.STUDY))
     return go_on(problem, old, amount=amount or Amount(), executor=executor, progress=progress)
 

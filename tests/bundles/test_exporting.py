@@ -27,7 +27,7 @@ def net(width=8):
 
 def from_bundle():
     import autocompress as ac
-    return ac.load("first")
+    return ac.load("first", allow=["nets_of_mine"])
 """
 
 
@@ -82,7 +82,9 @@ def test_a_segmentation_is_scored_by_its_own_metrics_in_every_file(nets, onnx):
     assert "python infer.py inputs.npy --output outputs.npy" in card
     assert not (found.path / "labels.txt").exists()
     assert read_index(found.path).task == "segmentation"
-    torch.testing.assert_close(ac.load("bundle")(images()), model(images()))
+    torch.testing.assert_close(
+        ac.load("bundle", allow=["nets_of_mine"])(images()), model(images())
+    )
 
 
 class InANotebook(nn.Module):
@@ -139,7 +141,7 @@ def test_the_model_of_a_bundle_can_be_compressed_and_exported_again(nets):
     factory = "nets_of_mine:from_bundle"
     found = ac.export(second, "second", plan=more, factory=factory, **options)
     assert ac.Plan.from_json((found.path / "plan.json").read_text()) == more
-    loaded = ac.load("second")
+    loaded = ac.load("second", allow=["nets_of_mine"])
     assert loaded[0].out_channels == 3
     torch.testing.assert_close(loaded(images()), second(images()))
 
@@ -154,7 +156,7 @@ def test_a_state_brings_its_plan_and_its_curve(nets):
     )  # fmt: skip
     assert (found.path / "curve.svg").exists()
     assert (found.path / "README.md").read_text().startswith("# a state\n")
-    assert ac.load("bundle")[0].out_channels == 7
+    assert ac.load("bundle", allow=["nets_of_mine"])[0].out_channels == 7
 
 
 def test_there_must_be_something_to_compare_on(tmp_path):

@@ -49,7 +49,7 @@ def test_all_names_reach_the_workers(folder):
 def test_a_bundle_is_made_and_loaded_by_the_names(folder, example):
     autocompress("export", "runs/own_study", "-o", "bundle", folder=folder)
     example("small")
-    network = ac.load(folder / "bundle")
+    network = ac.load(folder / "bundle", allow=["small"])
     run = ac.Run.open(folder / "runs" / "own_study")
     parameters = sum(parameter.numel() for parameter in network.parameters())
     assert parameters == run.pick("balanced").metrics["parameters"].value
