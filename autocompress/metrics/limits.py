@@ -1,7 +1,7 @@
 """Limits that a candidate must keep to be feasible: on any metric, absolute or by the baseline."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -13,6 +13,10 @@ Kind = Literal["value", "ratio", "drop"]
 Estimates = Mapping[str, Estimate]
 ESTIMATE_ERRORS: Mapping[str, float] = {LATENCY.name: 0.1}
 """By what fraction of itself the latency of an untrained structure may be wrong."""
+ROUNDING = 1e-12
+"""What floats may be wrong by, as a fraction of the largest number in a comparison.
+
+It is far below one image of any split, one parameter, or a nanosecond."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,25 @@ class Limit:
         """Whether the bound is the least that is allowed."""
         return self.kind != "drop" and self.metric.direction == "maximize"
 
+    def excess_of(self, value: float, baseline: float | None) -> float | None:
+        """Return by how much a value breaks the limit; 0 or less is kept.
+
+        A value on the bound keeps it, whatever the rounding of differences and ratios.
+
+        Args:
+            value: of the metric.
+            baseline: the baseline's; ``None`` while it is not known.
+        """
+        found = self.of(value, baseline)
+        if found is None:
+            return None
+        excess = self.bound - found if self.least else found - self.bound
+        return 0.0 if abs(excess) <= self._rounding(found, baseline) else float(excess)
+
+    def _rounding(self, found: float, baseline: float | None) -> float:
+        known = [abs(self.bound), abs(found) if math.isfinite(found) else 0.0]
+        return ROUNDING * max(known if self.kind == "ratio" else [*known, abs(baseline or 0.0)])
+
     def of(self, value: float, baseline: float | None) -> float | None:
         """Return what the bound is on: the value, its ratio, or the drop.
 
@@ -56,10 +79,6 @@ class Limit:
             return 1.0 if value == 0 else math.inf
         return value / baseline
 
-    def excess(self, found: float) -> float:
-        """Return by how much what ``of`` returned breaks the limit; 0 or less is kept."""
-        return self.bound - found if self.least else found - self.bound
-
     @property
     def scale(self) -> float:
         """What an excess is a fraction of: the bound; for a drop of a fraction, all items."""
@@ -68,14 +87,17 @@ class Limit:
         return abs(self.bound) or 1.0
 
     def allowed(self, baseline: float | None) -> float | None:
-        """Return the bound as a value of the metric; ``None`` where it needs the baseline's."""
+        """Return the bound as a value of the metric; ``None`` where it needs the baseline's.
+
+        What is computed is wider by the rounding, so that a value on the bound is within it.
+        """
         if self.kind == "value":
             return self.bound
         if baseline is None:
             return None
-        if self.kind == "drop":
-            return baseline + self.metric.sign * self.bound
-        return self.bound * baseline
+        drop = baseline + self.metric.sign * self.bound
+        bound = drop if self.kind == "drop" else self.bound * baseline
+        return bound + self.metric.sign * ROUNDING * max(abs(bound), abs(baseline))
 
 
 @dataclass(frozen=True)
@@ -142,8 +164,14 @@ class Limits:
         Limits whose metric is not known (of a candidate that was not trained, or while there is
         no baseline) are left out.
         """
-        found = self._found(metrics, baseline)
-        return {limit.name: float(limit.excess(value)) for limit, value in found}
+        found = {}
+        for limit in self.limits:
+            name = limit.metric.name
+            if name in metrics:
+                excess = limit.excess_of(metrics[name].value, _value(baseline, name))
+                if excess is not None:
+                    found[limit.name] = excess
+        return found
 
     def constraints(self, metrics: Estimates, baseline: Estimates) -> dict[str, float]:
         """Return violations as a sampler needs them: of every limit; what is not known is kept."""
@@ -171,19 +199,13 @@ class Limits:
         at_best = {name: Estimate(value=value) for name, value in best.items()}
         excess = self.violations(at_best, baseline)
         broken = []
-        for limit, value in self._found(metrics, baseline):
-            if excess[limit.name] > 0:
+        for limit in self.limits:
+            if excess.get(limit.name, 0.0) > 0:
+                name = limit.metric.name
+                value = limit.of(metrics[name].value, _value(baseline, name))
                 word = "least" if limit.least else "most"
                 broken.append(f"{limit.name} {value:,.4g} (at {word} {limit.bound:,g})")
         return ", ".join(broken)
-
-    def _found(self, metrics: Estimates, baseline: Estimates) -> Iterator[tuple[Limit, float]]:
-        for limit in self.limits:
-            name = limit.metric.name
-            if name in metrics:
-                found = limit.of(metrics[name].value, _value(baseline, name))
-                if found is not None:
-                    yield limit, found
 
     def bounds(self, baseline: Estimates) -> dict[str, float]:
         """Return what is allowed of each metric that a limit is on, by the metric's name.

@@ -70,7 +70,7 @@ def test_what_is_not_known_breaks_no_limit_and_is_a_constraint_that_is_kept():
 
 def test_bounds_are_values_of_the_metrics_and_the_tightest_counts():
     given = limits(latency_ms=3.0, latency_ratio=0.5, accuracy_drop=0.02, accuracy=0.90)
-    assert given.bounds(BASELINE) == {"latency_ms": 2.0, "accuracy": pytest.approx(0.93)}
+    assert given.bounds(BASELINE) == pytest.approx({"latency_ms": 2.0, "accuracy": 0.93})
     assert given.bounds({}) == {"latency_ms": 3.0, "accuracy": 0.90}
 
 
@@ -133,3 +133,31 @@ def test_nothing_beside_nothing_is_a_ratio_of_one():
     assert one.violations(estimates(latency_ms=0.0), estimates(latency_ms=0.0)) == {
         "latency_ratio": 0.0
     }
+
+
+@pytest.mark.parametrize("n", [*range(100, 2001, 19), 10_000])
+def test_whoever_loses_exactly_the_limit_keeps_it(n):
+    """Compared in items of the split, not in rounded floats."""
+    for percent in (1, 2, 3, 5, 7, 10):
+        given = limits(accuracy_drop=percent / 100)
+        lost = n * percent // 100
+        is_whole = n * percent % 100 == 0
+        for right in range(lost + 1, n + 1, max(1, n // 50)):
+            baseline = estimates(accuracy=right / n)
+            at, beyond = (estimates(accuracy=(right - k) / n) for k in (lost, lost + 1))
+            excess = given.violations(at, baseline)["accuracy_drop"]
+            assert excess == 0 if is_whole else excess < 0
+            assert given.violations(beyond, baseline)["accuracy_drop"] > 0.5 / n / 100
+            bound = given.bounds(baseline)["accuracy"]
+            assert beyond["accuracy"].value < bound <= at["accuracy"].value
+
+
+def test_one_parameter_or_nanosecond_over_the_limit_breaks_it():
+    baseline = estimates(parameters=3_000_000_000, latency_ms=3000.0)
+    given = limits(parameter_ratio=0.1, latency_ratio=0.1)
+    on = estimates(parameters=300_000_000, latency_ms=300.0)
+    assert set(given.violations(on, baseline).values()) == {0.0}
+    over = estimates(parameters=300_000_001, latency_ms=300.000001)
+    assert all(by > 0 for by in given.violations(over, baseline).values())
+    assert not given.surely_broken(on, baseline)
+    assert given.surely_broken(estimates(parameters=300_000_001), baseline)
