@@ -1,6 +1,8 @@
 """Writing a bundle: aside first, reloaded and compared in a fresh process, then put in place."""
 
 import copy
+import errno
+import itertools
 import json
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from autocompress.bundles.formats import FORMATS
 from autocompress.bundles.loading import read_index, refuse_foreign
 from autocompress.bundles.material import Material
 from autocompress.bundles.writing import Writing
-from autocompress.errors import AutocompressError, VerificationError
+from autocompress.errors import AutocompressError, UsageError, VerificationError
 from autocompress.trust import references
 
 Verifier = Callable[[Path, Path], Mapping[str, Check]]
@@ -123,7 +125,7 @@ def export_bundle(
         index = job.scored(index, verifier(job.folder, job.extra))
         job.write_card(index)
         files = job.write_index(index)
-        _put_in_place(job.folder, output)
+        _put_in_place(job.folder, output, force=force)
     return Bundle(
         path=output,
         files=files,
@@ -142,14 +144,33 @@ def _explained() -> Iterator[None]:
         raise AutocompressError(f"the bundle can't be written: {error}") from error
 
 
-def _put_in_place(folder: Path, output: Path) -> None:
-    """Rename the finished folder; an older bundle is set aside first and goes with the rest."""
+def _put_in_place(folder: Path, output: Path, *, force: bool) -> None:
+    """Rename the finished folder; an older bundle is set aside first and goes with the rest.
+
+    Raises:
+        UsageError: meanwhile somebody put something there, which is left as it is.
+    """
+    refuse_foreign(output, force=force)
     older = folder.with_name("replaced")
     if output.exists():
         output.rename(older)
     try:
-        folder.rename(output)
-    except OSError:
         if older.exists():
-            older.rename(output)
+            refuse_foreign(older, force=True)  # nobody can add to it under its old name any more
+        folder.rename(output)
+    except (OSError, UsageError) as error:
+        if older.exists():
+            kept = output if not output.exists() else _free_name(output)
+            older.rename(kept)
+        if isinstance(error, UsageError) or error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise UsageError(
+                f"{output} got other files while the bundle was written, and is left as it is; "
+                "choose another folder"
+            ) from error
         raise
+
+
+def _free_name(path: Path) -> Path:
+    """Return a name beside a path that nothing has."""
+    names = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())

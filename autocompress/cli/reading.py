@@ -185,7 +185,11 @@ def dashboard(
 
     Example: autocompress dashboard runs/quickstart
     """
+    from autocompress.dashboard.guarding import warning_for
     from autocompress.dashboard.server import serve
+
+    if warning_for(host):
+        say(f"WARNING: {warning_for(host)}")
 
     def ready(address: str) -> None:
         show_line(address)

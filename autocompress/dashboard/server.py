@@ -20,7 +20,6 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -34,26 +33,15 @@ from autocompress.dashboard.document import (
     trials,
 )
 from autocompress.dashboard.exports import Exports
+from autocompress.dashboard.guarding import Guard, own_names, warning_for
 from autocompress.dashboard.page import MODULES, asset, plotly_js, served_page, to_json
 from autocompress.errors import AutocompressError, RunError, UsageError
 from autocompress.runs import Run
 from autocompress.runs.layout import HEADER
 
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 TOKEN = "x-autocompress-token"  # the header that a post must have
 _KINDS = {"css": "text/css", "js": "text/javascript"}
-# Plotly makes functions and styles of its own at run time; everything comes from this server.
-_POLICY = (
-    "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-GUARDS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+MOST_DIGITS = 10  # of the number of a trial
 Answer = Callable[[Run], Any]
 _DOCUMENTS: dict[str, Answer] = {
     "overview": overview,
@@ -123,8 +111,8 @@ class Runs:
 class Pages:
     """What the server answers, one method for each kind of address."""
 
-    def __init__(self, runs: Runs) -> None:
-        self.runs = runs
+    def __init__(self, runs: Runs, warning: str) -> None:
+        self.runs, self.warning = runs, warning
         self.exports = Exports()
         self.token = secrets.token_urlsafe(24)
 
@@ -140,22 +128,23 @@ class Pages:
 
     async def page(self, _: Request) -> Response:
         """Answer with the page."""
-        return Response(served_page(), media_type="text/html", headers=GUARDS)
+        return Response(served_page(), media_type="text/html")
 
     async def asset(self, request: Request) -> Response:
         """Answer with a script or the style."""
         name = request.path_params["name"]
         if name == "plotly.js":
-            headers = {**GUARDS, "Cache-Control": "max-age=86400"}
+            headers = {"Cache-Control": "max-age=86400"}
             return Response(plotly_js(), media_type=_KINDS["js"], headers=headers)
         if name not in _ASSETS:
             raise HTTPException(404)
         kind = _KINDS[name.rpartition(".")[2]]
-        return Response(asset(name), media_type=kind, headers=GUARDS)
+        return Response(asset(name), media_type=kind)
 
     async def names(self, _: Request) -> Response:
-        """Answer with the runs that there are, and the token of the export button."""
-        return JSONResponse({"runs": self.runs.names(), "token": self.token}, headers=GUARDS)
+        """Answer with the runs, who else can see them, and the token of the export button."""
+        names = self.runs.names()
+        return JSONResponse({"runs": names, "warning": self.warning, "token": self.token})
 
     async def document(self, request: Request) -> Response:
         """Answer with the overview of a run, its trials or its figures."""
@@ -166,27 +155,28 @@ class Pages:
 
     async def trial(self, request: Request) -> Response:
         """Answer with all that is known of a trial."""
-        number = request.path_params["number"]
+        number = _number(request)
         return await self._answer(request, f"trial {number}", lambda run: details(run, number))
 
     async def table(self, request: Request) -> Response:
         """Answer with the table of trials, for a spreadsheet."""
         name = request.path_params["run"]
         text = await run_in_threadpool(lambda: as_csv(self.runs.open(name)))
-        return Response(text, media_type="text/csv", headers=GUARDS)
+        return Response(text, media_type="text/csv")
 
     async def export(self, request: Request) -> Response:
         """Start an export (post), and answer with how it goes."""
-        name, number = request.path_params["run"], request.path_params["number"]
+        name, number = request.path_params["run"], _number(request)
         run = self.runs.open(name)
         record = await run_in_threadpool(run.trial, number)
         if request.method == "POST":
-            if not secrets.compare_digest(request.headers.get(TOKEN, ""), self.token):
+            given = request.headers.get(TOKEN, "").encode()
+            if not secrets.compare_digest(given, self.token.encode()):
                 raise HTTPException(403, "this did not come from the dashboard's own page")
             if record.folder is None:
                 raise UsageError(f"trial {number} is {record.state} and has no model to export")
             self.exports.start(name, run, number)
-        return JSONResponse(asdict(self.exports.state(name, run, number)), headers=GUARDS)
+        return JSONResponse(asdict(self.exports.state(name, run, number)))
 
     async def _answer(self, request: Request, what: str, make: Answer) -> Response:
         """Answer with a document, or with 304 where the page has this state of it already."""
@@ -195,8 +185,15 @@ class Pages:
         if known and known.strip('"') == self.runs.open(name).version():
             return Response(status_code=304)
         version, text = await run_in_threadpool(self.runs.answer, name, what, make)
-        headers = {**GUARDS, "ETag": f'"{version}"', "Cache-Control": "no-cache"}
+        headers = {"ETag": f'"{version}"', "Cache-Control": "no-cache"}
         return Response(text, media_type="application/json", headers=headers)
+
+
+def _number(request: Request) -> int:
+    text = request.path_params["number"]
+    if not (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS):
+        raise UsageError(f"{text[:MOST_DIGITS]!r} is no number of a trial")
+    return int(text)
 
 
 def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
@@ -209,8 +206,8 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
     Raises:
         RunError: the folder is neither.
     """
-    pages, trial = Pages(Runs(folder)), "/api/runs/{run}/trials/{number:int}"
-    hosts = [*LOCAL_HOSTS, socket.gethostname(), host]
+    pages = Pages(Runs(folder), warning_for(host))
+    trial = "/api/runs/{run}/trials/{number}"
     app = Starlette(
         routes=[
             Route("/", pages.page),
@@ -221,7 +218,7 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
             Route(f"{trial}/export", pages.export, methods=["GET", "POST"]),
             Route("/api/runs/{run}/{what}", pages.document),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+        middleware=[Middleware(Guard, names=own_names(host))],
         exception_handlers={UsageError: _missing, RunError: _missing},
         lifespan=pages.at_work,
     )
@@ -230,7 +227,7 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
 
 
 async def _missing(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, status_code=404, headers=GUARDS)
+    return JSONResponse({"error": str(error)}, status_code=404)
 
 
 def serve(folder: Path, *, host: str, port: int, ready: Callable[[str], None]) -> None:

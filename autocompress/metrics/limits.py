@@ -202,9 +202,9 @@ class Limits:
         for limit in self.limits:
             if excess.get(limit.name, 0.0) > 0:
                 name = limit.metric.name
-                value = limit.of(metrics[name].value, _value(baseline, name))
+                found = limit.of(metrics[name].value, _value(baseline, name))
                 word = "least" if limit.least else "most"
-                broken.append(f"{limit.name} {value:,.4g} (at {word} {limit.bound:,g})")
+                broken.append(f"{limit.name} {found:,.4g} (at {word} {limit.bound:,g})")
         return ", ".join(broken)
 
     def bounds(self, baseline: Estimates) -> dict[str, float]:

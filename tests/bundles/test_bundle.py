@@ -330,6 +330,40 @@ def test_what_cannot_be_written_is_missing_with_its_reason(tmp_path):
     assert load(tmp_path / "bundle") is not None
 
 
+def meanwhile(do):
+    """Return a verifier during which somebody does something."""
+
+    def verifier(folder, material):
+        do()
+        return verify(folder, material)
+
+    return verifier
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_appears_while_a_bundle_is_written_is_left_as_it_is(tmp_path, force):
+    notes = tmp_path / "bundle" / "notes.txt"
+
+    def write():
+        notes.parent.mkdir(exist_ok=True)
+        notes.write_text("precious")
+
+    if force:
+        export(tmp_path / "bundle", verifier=verify)
+    with pytest.raises(UsageError, match="left as it is"):
+        export(tmp_path / "bundle", force=force, verifier=meanwhile(write))
+    assert notes.read_text() == "precious"
+    assert (tmp_path / "bundle" / "bundle.json").exists() == force
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_of_two_exports_into_one_folder_the_second_is_refused(tmp_path):
+    other = meanwhile(lambda: export(tmp_path / "bundle", verifier=verify))
+    with pytest.raises(UsageError, match="is a bundle already"):
+        export(tmp_path / "bundle", verifier=other)
+    assert load(tmp_path / "bundle")
+
+
 KILLED_WHILE_CHECKING = """
 import os, signal, sys
 from pathlib import Path

@@ -1,5 +1,6 @@
 import csv
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from autocompress.dashboard.exports import Exports
+from autocompress.dashboard.guarding import GUARDS, warning_for
 from autocompress.dashboard.server import TOKEN, make_app
 from autocompress.errors import RunError
 from autocompress.runs import Run
@@ -104,12 +106,55 @@ def test_what_is_not_there_is_not_found(client, address, text):
         assert text in answer.json()["error"]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "[::1].a", "1:2:3"]
+)
 def test_a_strange_host_is_refused(client, host):
-    assert client.get("/api/runs", headers={"Host": host}).status_code == 400
+    answer = client.get("/api/runs", headers={"Host": host})
+    assert answer.status_code == 400
+    assert "is no name of this machine" in answer.json()["error"]
 
 
-@pytest.mark.parametrize("token", [None, "", "guessed"])
+@pytest.mark.parametrize("name", ["localhost", "192.168.1.20", "[::1]", socket.gethostname()])
+def test_the_names_and_addresses_of_this_machine_are_answered(client, name):
+    for host in (name, f"{name}:8801", name.upper()):
+        assert client.get("/api/runs", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_page_for_this_machine_needs_no_warning(folder, host):
+    assert warning_for(host) == ""
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "server.example", "192.168.1.20"])
+def test_a_page_for_others_says_who_can_reach_it(folder, host):
+    with TestClient(make_app(folder, host=host), base_url=HERE) as client:
+        warning = client.get("/api/runs").json()["warning"]
+    assert f"listens on {host}: whoever reaches this machine can read these runs" in warning
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        ("/", 200),
+        ("/api/runs/first/overview", 200),
+        ("/assets/none", 404),
+        ("/api/runs/first/trials/" + "9" * 5000, 404),
+        ("/api/runs/first/trials/-1", 404),
+        ("/api/runs/first/trials/\u0663", 404),
+    ],
+)
+def test_every_answer_is_guarded(client, address, code):
+    answer = client.get(address)
+    assert answer.status_code == code
+    assert (
+        GUARDS.items() <= {name.title(): value for name, value in answer.headers.items()}.items()
+    )
+    refused = client.get(address, headers={"Host": "evil.example"})
+    assert "content-security-policy" in refused.headers
+
+
+@pytest.mark.parametrize("token", [None, "", "guessed", "gu\u00e9ssed".encode()])
 def test_a_post_from_elsewhere_writes_nothing(client, folder, token):
     before = files_of(folder / "first")
     headers = {} if token is None else {TOKEN: token}

@@ -213,6 +213,8 @@ async function start() {
   setTheme();
   listen();
   const names = await source.runs();
+  byId("warning").hidden = !source.warning;
+  byId("warning").textContent = source.warning;
   if (!names.includes(state.run)) set({ run: names[0] });
   byId("run").replaceChildren(...names.map((text) => element("option", { text, value: text })));
   byId("run").value = state.run;

@@ -4,6 +4,7 @@ const inlined = JSON.parse(document.getElementById("data").textContent);
 const TOKEN = "x-autocompress-token";
 const versions = new Map(); // address -> the ETag of what is known
 let token = "";
+export let warning = ""; // who else can reach the page
 
 export const live = inlined === null;
 
@@ -32,6 +33,7 @@ export async function runs() {
   if (!live) return [inlined.overview.study];
   const found = await (await ask("/api/runs")).json();
   token = found.token;
+  warning = found.warning;
   return found.runs;
 }
 
