@@ -245,7 +245,8 @@ def _stages_exist(extra: Mapping[str, Any]) -> str:
             return f"{EXTRA}.{stage}: {unknown_stage(stage)}"
         if not isinstance(settings, EXTRA_SETTINGS[stage]):
             wanted = EXTRA_SETTINGS[stage].__name__
-            return f"{EXTRA}.{stage}: expected its settings, a {wanted}, got {settings!r}"
+            other = " of another definition" if type(settings).__name__ == wanted else ""
+            return f"{EXTRA}.{stage}: expected its settings, a {wanted}, got {settings!r}{other}"
     return ""
 
 

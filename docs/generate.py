@@ -80,6 +80,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
         "Stage",
         "Change",
         "add_stage",
+        "remove_stage",
         "technique_stage",
         "setting",
         "Training",
@@ -191,7 +192,7 @@ def _allowed(found: Parameter) -> str:
 def _default(found: Parameter) -> str:
     if found.default is None:
         return "as in `[training]`" if found.path.startswith("training.") else ""
-    off = ", which is off" if found.off is not None and found.is_off(found.default) else ""
+    off = ", which is off" if found.default == found.off else ""
     return f"`{_toml(found.default)}`{off}"
 
 

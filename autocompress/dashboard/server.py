@@ -104,10 +104,6 @@ class Runs:
             self._opened[name] = Run.open(self.folder if alone else self.folder / name)
         return self._opened[name]
 
-    def has_answer(self, name: str, what: str) -> bool:
-        """Return whether a document about a run was made already."""
-        return (name, what) in self._answers
-
     def answer(self, name: str, what: str, make: Answer) -> tuple[str, str]:
         """Return a version and a document about a run, made anew only where something changed."""
         with self._lock:
@@ -211,7 +207,7 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
     """
     pages, trial = Pages(Runs(folder)), "/api/runs/{run}/trials/{number:int}"
     hosts = [*LOCAL_HOSTS, socket.gethostname(), host]
-    app = Starlette(
+    return Starlette(
         routes=[
             Route("/", pages.page),
             Route("/assets/{name}", pages.asset),
@@ -225,8 +221,6 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
         exception_handlers={UsageError: _missing, RunError: _missing},
         lifespan=pages.at_work,
     )
-    app.state.runs = pages.runs
-    return app
 
 
 async def _missing(_: Request, error: Exception) -> Response:

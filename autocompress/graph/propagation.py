@@ -38,7 +38,6 @@ ROLE_ORDER: tuple[Role, ...] = (
     "norm_statistic",
     "consumer",
 )
-GRID_CHOICES = 2
 RAW_ELEMENTS, RAW_DIMS = 1_000_000, 3  # what is followed element by element
 
 

@@ -1,6 +1,6 @@
 """The search space: which settings of a recipe a study varies, and the recipe that they make."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -169,13 +169,6 @@ class Space:
             if params[name] is None:
                 return None
         return params
-
-    def nearest_of(self, params: Params, names: Iterable[str]) -> dict[str, Any]:
-        """Move some parameters to the nearest values that the space allows."""
-        return {
-            name: nearest(self._parameters[path_of(name)], self.dimensions[name], params[name])
-            for name in names
-        }
 
     def derived(self, params: Params, recipe: Recipe, fraction: float) -> dict[str, Any]:
         """Return the parameters of a recipe that shares another's training run.

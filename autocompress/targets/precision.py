@@ -10,19 +10,6 @@ Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-def check_precision(name: str) -> None:
-    """Check the name of a precision.
-
-    Raises:
-        ConfigurationError: there is no such precision.
-    """
-    if name not in PRECISIONS:
-        raise ConfigurationError(
-            f"precision: expected one of {', '.join(PRECISIONS)}, not {name!r}"
-            f"{did_you_mean(name, PRECISIONS)}"
-        )
-
-
 def require_precision(name: str, allowed: Sequence[str], target: str) -> None:
     """Check that a target runs a precision.
 

@@ -113,16 +113,6 @@ class Sparsification:
         check(self, _starts_before_end, _rewinds_before_end)
 
     @property
-    def zeroes_convolutions(self) -> bool:
-        """Whether convolutions get any zeros."""
-        return asks(self.sparsity)
-
-    @property
-    def zeroes_linear_layers(self) -> bool:
-        """Whether linear layers get any zeros."""
-        return asks(self.linear_sparsity)
-
-    @property
     def by_kind(self) -> tuple[LayerSettings, LayerSettings]:
         """What is asked of convolutions and of linear layers."""
         return (

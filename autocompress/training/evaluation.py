@@ -15,6 +15,7 @@ from autocompress.tasks import Task
 
 Run = nn.Module | Callable[[Tensor], Any]
 """From inputs of a batch to outputs as the task knows them."""
+NORM_BATCHES = 50  # from which the statistics of batch norms are computed
 
 
 def evaluate(run: Run, loader: Loader, task: Task) -> dict[str, Estimate]:
@@ -63,7 +64,7 @@ def _comparable(outputs: Any, device: torch.device) -> Any:
     return tree_map(moved, outputs)
 
 
-def reestimate_batch_norms(model: nn.Module, loader: Loader, *, batches: int = 50) -> None:
+def reestimate_batch_norms(model: nn.Module, loader: Loader) -> None:
     """Recompute the running statistics of all batch norms over training batches, in place.
 
     A candidate that changed but does not train again would else be scored with the statistics
@@ -71,8 +72,7 @@ def reestimate_batch_norms(model: nn.Module, loader: Loader, *, batches: int = 5
 
     Args:
         model: edited in place; its training mode is as before afterwards.
-        loader: training batches.
-        batches: how many of them to use at most.
+        loader: training batches, of which the first ``NORM_BATCHES`` are used.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     norms = [norm for norm in norms if norm.track_running_stats]
@@ -85,7 +85,7 @@ def reestimate_batch_norms(model: nn.Module, loader: Loader, *, batches: int = 5
         norm.momentum = None  # a plain average over all batches
         norm.train()
     with torch.no_grad():
-        for inputs, _ in _sharing_device(islice(loader, batches)):
+        for inputs, _ in _sharing_device(islice(loader, NORM_BATCHES)):
             model(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -26,17 +26,16 @@ def same(p: Propagation, node: fx.Node, args: Arguments) -> None:
     p.set(node, state.labels, state.zero)
 
 
-def execute(p: Propagation, node: fx.Node, reads: Any = None) -> Any:
+def execute(p: Propagation, node: fx.Node) -> Any:
     """Run a view operator on the labels and on the zero bits of what it reads."""
     target = torch.ops.aten.reshape.default if _reshapes(node) else node.target
     assert callable(target)
-    args = (node.args, node.kwargs) if reads is None else reads
 
     def run(pick: str) -> Any:
         def value(read: fx.Node) -> Any:
             return getattr(p.state(read), pick) if is_floating(read) else p.value(read)
 
-        mapped_args, mapped_kwargs = fx.node.map_arg(args, value)
+        mapped_args, mapped_kwargs = fx.node.map_arg((node.args, node.kwargs), value)
         return target(*mapped_args, **mapped_kwargs)
 
     labels, zero = run("labels"), run("zero")
