@@ -209,7 +209,7 @@ def _registered(registry: Registry[Any], function: Callable[..., Any]) -> Iterat
         yield
         return
     name = function.__name__
-    before = registry[name] if name in registry else None  # an earlier version, of a notebook
+    before = dict(registry).get(name)  # an earlier version, of a notebook
     registry.register(function)
     try:
         yield
