@@ -175,8 +175,8 @@ def rendered():
 def test_what_is_included_is_whole(include, rendered):
     shown = rendered(f'```\n--8<-- "{include}"\n```')
     assert shown.strip()
-    parse = ast.parse if ".py" in include else tomllib.loads
-    parse(shown)
+    if include.startswith("examples/"):
+        (ast.parse if ".py" in include else tomllib.loads)(shown)
 
 
 @pytest.mark.parametrize("include", ["examples/none.py", "examples/small.py:none"])

@@ -45,11 +45,9 @@ def test_each_name_is_what_its_module_calls_so(name):
         assert found is getattr(sys.modules[module], name)
 
 
-@pytest.mark.parametrize(
-    "module", ["autocompress", "autocompress.figures", "autocompress.testing"]
-)
+@pytest.mark.parametrize("module", ["", ".figures", ".testing"])
 def test_names_that_complete_are_those_that_are_offered(module):
-    found = importlib.import_module(module)
+    found = importlib.import_module(f"autocompress{module}")
     assert dir(found) == sorted(found.__all__)
 
 
