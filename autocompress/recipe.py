@@ -8,6 +8,7 @@ from autocompress.errors import ConfigurationError
 from autocompress.reading import Problem, build, converted, in_lines, plain, read
 from autocompress.registry import Registry, did_you_mean
 from autocompress.settings import Described, Rule, check, describe, setting
+from autocompress.short_repr import short_repr
 from autocompress.targets.precision import Precision
 from autocompress.techniques.distillation import Distillation
 from autocompress.techniques.factorization import Factorization
@@ -20,6 +21,7 @@ EXTRA_SETTINGS: Registry[type] = Registry("stage", {})
 EXTRA = "extra"
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What is done to the model that a trial starts from. ``None`` leaves a stage out.

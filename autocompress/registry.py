@@ -75,6 +75,9 @@ class Registry(Mapping[str, T]):
         self[name]
         del self._entries[name]
 
+    def __repr__(self) -> str:
+        return f"<Registry, {self.kind}: {', '.join(self)}>"
+
     def __getitem__(self, name: str) -> T:
         try:
             return self._entries[name]

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from autocompress.errors import RunError
 from autocompress.metrics import Estimate
+from autocompress.short_repr import short_repr
 
 VERSION = 2  # of a trial's document; release 0.1 had none
 State = Literal["complete", "pruned", "failed", "interrupted"]
@@ -80,6 +81,7 @@ class Failure:
     epoch: int | None = None
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """All that a trial returns.

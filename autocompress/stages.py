@@ -13,6 +13,7 @@ from autocompress.errors import VerificationError, failing_as
 from autocompress.graph import Plan, check_equal
 from autocompress.recipe import Recipe
 from autocompress.results import EpochRecord, StageResult
+from autocompress.short_repr import short_repr
 from autocompress.tasks import Task
 from autocompress.techniques import factorization, folding, pruning
 from autocompress.techniques.analysis import Analysis
@@ -25,6 +26,7 @@ from autocompress.training.fitting import Fit, Monitor, fit, seed_everything
 EXACT = 1e-4  # standard deviations that the outputs of an exact stage may differ by, in float32
 
 
+@short_repr
 @dataclass(frozen=True)
 class State:
     """A network between two stages.
@@ -45,6 +47,7 @@ class State:
     stages: tuple[StageResult, ...] = ()
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """What all stages share.
@@ -70,6 +73,7 @@ class Work:
     dry: bool = False
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """What a stage made of a state.
@@ -89,6 +93,7 @@ class Change:
     verified: bool = False
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A part of the pipeline.

@@ -9,6 +9,7 @@ from autocompress.errors import RunError
 from autocompress.metrics import Estimate, Metric
 from autocompress.results import EpochRecord, Estimates, Fingerprint, TrialResult
 from autocompress.runs import layout
+from autocompress.short_repr import short_repr
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -87,6 +88,7 @@ class UnitFacts:
     not_removable: tuple[str, ...] = ()
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Structure:
     """What pruning can and cannot do to the baseline.
@@ -149,6 +151,7 @@ class FinalTrial:
     stages: tuple[FinalStage, ...] = ()
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Final:
     """The final evaluation of a run.

@@ -9,6 +9,7 @@ from autocompress.errors import ConfigurationError
 from autocompress.reading import Problem, in_lines
 from autocompress.recipe import Recipe, changed
 from autocompress.settings import describe
+from autocompress.short_repr import short_repr
 from autocompress.space.allocation import UNIFORM, allocate
 from autocompress.space.dimensions import (
     Choices,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Choices", "Constant", "Dimension", "Range", "Space"]
 
 
+@short_repr
 @dataclass(frozen=True)
 class Space:
     """All recipes that a study may try.

@@ -15,6 +15,7 @@ from autocompress.graph.plan import Fold
 from autocompress.graph.surgery import fold
 from autocompress.graph.tracing import Inputs, Trace, module_of, trace
 from autocompress.graph.verification import check_equal
+from autocompress.short_repr import short_repr
 from autocompress.techniques.layers import shares_tensors
 from autocompress.techniques.report import Report
 
@@ -34,6 +35,7 @@ class Folding:
     """How batch norms are folded: there is nothing to choose."""
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Folded(Report):
     """Which batch norms were, or can be, folded exactly.

@@ -13,6 +13,7 @@ from autocompress.errors import UsageError
 from autocompress.graph import UnitGroup, Units, find_units
 from autocompress.graph.tracing import Inputs, as_arguments, check_copyable
 from autocompress.settings import check, setting
+from autocompress.short_repr import short_repr
 from autocompress.techniques.criteria import CRITERIA, measures_change, needs
 from autocompress.techniques.granularity import CONVOLUTION_GRANULARITIES, LINEAR_GRANULARITIES
 from autocompress.techniques.modes import eval_mode
@@ -44,6 +45,7 @@ def _rewinds_before_end(rewind: float | None, start: float, end: float) -> str:
     )
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sparsification:
     """What to drive to zero, and when.

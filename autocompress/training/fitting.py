@@ -15,6 +15,7 @@ from autocompress.data.randomness import seed_everything
 from autocompress.errors import DivergedError
 from autocompress.results import EpochRecord
 from autocompress.settings import check, setting
+from autocompress.short_repr import short_repr
 from autocompress.targets.lock import DeviceLock
 from autocompress.tasks import Task
 from autocompress.training.layout import LayOut, common_layout
@@ -24,6 +25,7 @@ from autocompress.training.running import Report, ShareDevice, StopAfter, StopOn
 __all__ = ["EpochRecord", "Fit", "Monitor", "Training", "fit", "seed_everything"]
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How a model is trained.
