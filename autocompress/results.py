@@ -12,7 +12,7 @@ from autocompress.metrics import Estimate
 from autocompress.short_repr import short_repr
 
 VERSION = 2  # of a trial's document; release 0.1 had none
-State = Literal["complete", "pruned", "failed", "interrupted"]
+EndState = Literal["complete", "pruned", "failed", "interrupted"]
 Estimates = Mapping[str, Estimate]
 """Estimates by the name of their metric."""
 Fact = str | int | float | bool | None
@@ -102,7 +102,7 @@ class TrialResult:
         fraction: of a derived one: the share of the other's sparsity that it has, in [0, 1].
     """
 
-    state: State
+    state: EndState
     recipe: Mapping[str, Any]
     metrics: Estimates = field(default_factory=dict)
     curve: tuple[EpochRecord, ...] = ()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from autocompress.graph.propagation import Role
+from autocompress.graph.activations import Role
 from autocompress.short_repr import short_repr
 
 Kind = Literal["convolution", "linear"]

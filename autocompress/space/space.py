@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from autocompress.errors import ConfigurationError
-from autocompress.reading import Problem, in_lines
+from autocompress.reading import Misfit, in_lines
 from autocompress.recipe import Recipe, changed
 from autocompress.settings import describe
 from autocompress.short_repr import short_repr
@@ -135,7 +135,7 @@ class Space:
             return given.get(path, self._default(path))
 
         effects = Effects(value, self._paths)
-        problems: list[Problem] = []
+        problems: list[Misfit] = []
         stages: dict[str, Any] = {}
         for stage, entry in Recipe.paths().items():
             if entry.nested is not None and effects.stage_is_on(stage):
@@ -237,7 +237,7 @@ class Space:
             return self._default(path)
         return _suggest(trial, self.name(path), known, dimension)
 
-    def _settings(self, stage: str, cls: type, effects: Effects, problems: list[Problem]) -> Any:
+    def _settings(self, stage: str, cls: type, effects: Effects, problems: list[Misfit]) -> Any:
         """Return the settings of a stage; what is wrong with them joins the problems."""
         values = effects.settings(stage)
         if "exclude" in describe(cls):

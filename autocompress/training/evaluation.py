@@ -13,12 +13,12 @@ from autocompress.metrics import Estimate
 from autocompress.targets.lock import DeviceLock
 from autocompress.tasks import Task
 
-Run = nn.Module | Callable[[Tensor], Any]
+Forward = nn.Module | Callable[[Tensor], Any]
 """From inputs of a batch to outputs as the task knows them."""
 NORM_BATCHES = 50  # from which the statistics of batch norms are computed
 
 
-def evaluate(run: Run, loader: Loader, task: Task) -> dict[str, Estimate]:
+def evaluate(run: Forward, loader: Loader, task: Task) -> dict[str, Estimate]:
     """Compute every score of a task over all items of a loader, in one pass.
 
     Outputs in half precision are scored in float32.
@@ -42,7 +42,7 @@ def evaluate(run: Run, loader: Loader, task: Task) -> dict[str, Estimate]:
         run.train(was_training)
 
 
-def _scores(run: Run, loader: Loader, task: Task) -> dict[str, Estimate]:
+def _scores(run: Forward, loader: Loader, task: Task) -> dict[str, Estimate]:
     for score in task.scores:
         score.reset()
     with torch.inference_mode():

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from autocompress.graph.activations import Activation
 from autocompress.graph.attention import ElasticAttention
 from autocompress.graph.elastic import qualified_name
 from autocompress.graph.labels import compact
 from autocompress.graph.nodes import is_floating, operator_name, place
-from autocompress.graph.propagation import Propagation, Rule, State
+from autocompress.graph.propagation import Propagation, Rule
 from autocompress.graph.window_attention import ElasticRelativeAttention, ElasticWindowAttention
 
 Arguments = Mapping[str, Any]
@@ -40,8 +41,8 @@ def execute(p: Propagation, node: fx.Node) -> Any:
 
     labels, zero = run("labels"), run("zero")
     if isinstance(labels, Tensor):
-        return State(labels, zero)
-    return [State(one, bit) for one, bit in zip(labels, zero, strict=True)]
+        return Activation(labels, zero)
+    return [Activation(one, bit) for one, bit in zip(labels, zero, strict=True)]
 
 
 def _reshapes(node: fx.Node) -> bool:
@@ -75,7 +76,8 @@ def concatenate(p: Propagation, node: fx.Node, args: Arguments) -> None:
     states = [p.state(part) for part in args["tensors"]]
     if operator_name(node) == "stack":
         states = [
-            State(s.labels.unsqueeze(args["dim"]), s.zero.unsqueeze(args["dim"])) for s in states
+            Activation(s.labels.unsqueeze(args["dim"]), s.zero.unsqueeze(args["dim"]))
+            for s in states
         ]
     states = [s for s in states if s.labels.dim() > 1 or s.labels.numel() or len(states) == 1]
     dim = args["dim"] % states[0].labels.dim()
