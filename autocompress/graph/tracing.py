@@ -50,10 +50,6 @@ class Trace:
         name = self.name_of(node)
         return name is not None and isinstance(self.tensors[name], nn.Parameter)
 
-    def module_of(self, node: fx.Node) -> str:
-        """Return the name of the innermost module whose forward pass made the node."""
-        return module_of(node)
-
 
 def module_of(node: fx.Node) -> str:
     """Return the name of the innermost module whose forward pass made a node ("" is the model)."""

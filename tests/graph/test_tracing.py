@@ -40,7 +40,7 @@ def test_modules_of_nodes():
     convolution = next(n for n in found.graph.nodes if "conv2d" in str(n.target))
     (norm,) = convolution.users
     assert "batch_norm" in str(norm.target)
-    assert [module_of(convolution), found.module_of(norm)] == ["0", "1"]
+    assert [module_of(convolution), module_of(norm)] == ["0", "1"]
 
 
 def test_the_model_stays_as_it_is():
