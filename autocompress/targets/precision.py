@@ -1,13 +1,12 @@
 """The numbers that a deployed model computes with."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
 
 Precision = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def require_precision(name: str, allowed: Sequence[str], target: str) -> None:
