@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autocompress import figures, testing
+    from autocompress.added_stages import add_stage, remove_stage, technique_stage
     from autocompress.bundles import export, export_trial, load
     from autocompress.config import StudyConfig, load_study
     from autocompress.context import Context
@@ -18,16 +19,7 @@ if TYPE_CHECKING:
     from autocompress.execution.pool import LocalPool
     from autocompress.graph import Plan, find_units, rebuild
     from autocompress.metrics import Candidate, Estimate, Metric, metric
-    from autocompress.pipeline import (
-        STAGES,
-        Change,
-        Stage,
-        State,
-        Work,
-        add_stage,
-        compress,
-        technique_stage,
-    )
+    from autocompress.pipeline import STAGES, Change, Stage, State, Work, compress
     from autocompress.printing import progress_printer
     from autocompress.recipe import Recipe
     from autocompress.results import TrialResult
@@ -64,6 +56,7 @@ if TYPE_CHECKING:
     from autocompress.trial import TrialCallback, run_trial
 
 _HOMES = {
+    "added_stages": ("add_stage", "remove_stage", "technique_stage"),
     "config": ("StudyConfig", "load_study"),
     "context": ("Context",),
     "data": ("Data", "as_data", "load_data"),
@@ -74,16 +67,7 @@ _HOMES = {
     "bundles": ("export", "export_trial", "load"),
     "graph": ("Plan", "find_units", "rebuild"),
     "metrics": ("Candidate", "Estimate", "Metric", "metric"),
-    "pipeline": (
-        "STAGES",
-        "Change",
-        "Stage",
-        "State",
-        "Work",
-        "add_stage",
-        "compress",
-        "technique_stage",
-    ),
+    "pipeline": ("STAGES", "Change", "Stage", "State", "Work", "compress"),
     "printing": ("progress_printer",),
     "recipe": ("Recipe",),
     "results": ("TrialResult",),
@@ -192,6 +176,7 @@ __all__ = [
     "prune",
     "rebuild",
     "regression",
+    "remove_stage",
     "resume_run",
     "run_controls",
     "run_job",
@@ -217,4 +202,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return __all__

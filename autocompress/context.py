@@ -22,6 +22,7 @@ from autocompress.runs import layout
 from autocompress.runs.folder import Folder
 from autocompress.runs.store import load_tensors, own_tensors
 from autocompress.runs.stored import Baseline, Structure, UnitFacts
+from autocompress.short_repr import short_repr
 from autocompress.targets import LatencyBenchmark, Profiling
 from autocompress.techniques.analysis import Analysis, analyze
 from autocompress.training.fitting import Fit, Monitor, fit, seed_everything
@@ -29,6 +30,7 @@ from autocompress.training.fitting import Fit, Monitor, fit, seed_everything
 NEAR_CHANCE = 2.0  # times as often right as chance: hardly what somebody trained
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What all trials of a run share.

@@ -1,7 +1,7 @@
 """What a search reports, as plain lines of text: for scripts, logs and notebooks."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TextIO
 
 from autocompress.events import (
@@ -23,8 +23,6 @@ from autocompress.metrics.formatting import (
     short_title,
 )
 from autocompress.results import Estimates
-
-Write = Callable[[str], None]
 
 
 class ProgressPrinter:

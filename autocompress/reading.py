@@ -10,13 +10,13 @@ from autocompress.settings import Described, describe, options_of
 
 T = TypeVar("T")
 Path = tuple[str, ...]
-Problem = tuple[Path, str]
+Misfit = tuple[Path, str]
 """Where something is wrong, below what is read, and what."""
 
 
 def read(
     cls: type[T], data: Any, *, elsewhere: Callable[[str], str] = lambda _: ""
-) -> tuple[T | None, list[Problem]]:
+) -> tuple[T | None, list[Misfit]]:
     """Build settings from a mapping, and those that they hold from the mappings in it.
 
     Args:
@@ -30,7 +30,7 @@ def read(
     if not isinstance(data, Mapping):
         return None, [((), f"expected a table of keys, got {data!r}")]
     entries = {entry.key: entry for entry in describe(cls).values()}
-    problems: list[Problem] = [
+    problems: list[Misfit] = [
         ((key,), unknown_key(key, list(entries), elsewhere)) for key in data if key not in entries
     ]
     values: dict[str, Any] = {}
@@ -50,7 +50,7 @@ def read(
     return (None if problems else settings), problems
 
 
-def build(cls: type[T], values: Mapping[str, Any]) -> tuple[T | None, list[Problem]]:
+def build(cls: type[T], values: Mapping[str, Any]) -> tuple[T | None, list[Misfit]]:
     """Build settings from checked values by the fields' names; they may contradict each other."""
     try:
         return cls(**values), []
@@ -61,7 +61,7 @@ def build(cls: type[T], values: Mapping[str, Any]) -> tuple[T | None, list[Probl
         return None, [((), str(error) or type(error).__name__)]
 
 
-def located(line: str, names: set[str]) -> Problem:
+def located(line: str, names: set[str]) -> Misfit:
     """Split a line ``"NAME: what is wrong"`` of an error into place and text."""
     head, _, rest = line.partition(": ")
     parts = tuple(head.split("."))
@@ -88,12 +88,12 @@ def unknown_key(
     return f"unknown key {name!r}{hint}; allowed: {', '.join(allowed)}"
 
 
-def in_lines(problems: list[Problem], where: str) -> list[str]:
+def in_lines(problems: list[Misfit], where: str) -> list[str]:
     """Return one line for each problem, with its dotted path below ``where``."""
     return [f"{'.'.join([where, *path] if where else path)}: {text}" for path, text in problems]
 
 
-def _value(entry: Described, given: Any) -> tuple[Any, list[Problem]]:
+def _value(entry: Described, given: Any) -> tuple[Any, list[Misfit]]:
     """Return a field's value as its type wants it, and what is wrong with it."""
     if entry.nested is not None and isinstance(given, Mapping):
         return read(entry.nested, given)

@@ -5,9 +5,10 @@ from dataclasses import MISSING, dataclass, replace
 from typing import Any, Self
 
 from autocompress.errors import ConfigurationError
-from autocompress.reading import Problem, build, converted, in_lines, plain, read
+from autocompress.reading import Misfit, build, converted, in_lines, plain, read
 from autocompress.registry import Registry, did_you_mean
 from autocompress.settings import Described, Rule, check, describe, setting
+from autocompress.short_repr import short_repr
 from autocompress.targets.precision import Precision
 from autocompress.techniques.distillation import Distillation
 from autocompress.techniques.factorization import Factorization
@@ -20,6 +21,7 @@ EXTRA_SETTINGS: Registry[type] = Registry("stage", {})
 EXTRA = "extra"
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What is done to the model that a trial starts from. ``None`` leaves a stage out.
@@ -140,7 +142,7 @@ class Recipe:
             raise ConfigurationError(in_lines(contradictions, ""))
         return recipe
 
-    def _changed(self, stage: str, inner: Mapping[str, Any]) -> tuple[Any, list[Problem]]:
+    def _changed(self, stage: str, inner: Mapping[str, Any]) -> tuple[Any, list[Misfit]]:
         """Return the settings of a stage with other values, and what is wrong with these."""
         entry = self.paths()[stage]
         settings = inner.get("", self.value(stage))
@@ -151,7 +153,7 @@ class Recipe:
         return changed(entry.nested, settings, fields)
 
 
-def changed(cls: type, settings: Any, values: Mapping[str, Any]) -> tuple[Any, list[Problem]]:
+def changed(cls: type, settings: Any, values: Mapping[str, Any]) -> tuple[Any, list[Misfit]]:
     """Return settings with other values, and what is wrong with these.
 
     Args:
@@ -161,7 +163,7 @@ def changed(cls: type, settings: Any, values: Mapping[str, Any]) -> tuple[Any, l
     """
     known = describe(cls)
     fitting = {name: converted(value, known[name].hint) for name, value in values.items()}
-    problems: list[Problem] = [
+    problems: list[Misfit] = [
         ((name,), misfit)
         for name, value in fitting.items()
         if (misfit := known[name].misfit(value))
@@ -221,12 +223,12 @@ def _paths_below(path: str, entry: Described) -> dict[str, Described]:
     return found
 
 
-def _read_extra(data: Any) -> tuple[Any, list[Problem]]:
+def _read_extra(data: Any) -> tuple[Any, list[Misfit]]:
     """Return the settings of added stages, and what is wrong with them."""
     if not isinstance(data, Mapping):
         return data, []
     found: dict[str, Any] = {}
-    problems: list[Problem] = []
+    problems: list[Misfit] = []
     for stage, values in data.items():
         if stage not in EXTRA_SETTINGS:
             problems.append(((EXTRA, stage), unknown_stage(stage)))
@@ -245,7 +247,8 @@ def _stages_exist(extra: Mapping[str, Any]) -> str:
             return f"{EXTRA}.{stage}: {unknown_stage(stage)}"
         if not isinstance(settings, EXTRA_SETTINGS[stage]):
             wanted = EXTRA_SETTINGS[stage].__name__
-            return f"{EXTRA}.{stage}: expected its settings, a {wanted}, got {settings!r}"
+            other = " of another definition" if type(settings).__name__ == wanted else ""
+            return f"{EXTRA}.{stage}: expected its settings, a {wanted}, got {settings!r}{other}"
     return ""
 
 

@@ -34,6 +34,7 @@ class Registry(Mapping[str, T]):
     def __init__(self, kind: str, entries: Mapping[str, T]) -> None:
         self.kind = kind
         self._entries = dict(entries)
+        self._from_start = frozenset(entries)
 
     @overload
     def register(self, function: T, name: str | None = None) -> T: ...
@@ -42,7 +43,8 @@ class Registry(Mapping[str, T]):
     def register(self, function: T | None = None, name: str | None = None) -> Any:
         """Add an entry, also as a decorator: ``@register`` or ``@register(name="x")``.
 
-        A function that is defined anew, as in a notebook's cell that runs again, replaces itself.
+        It replaces what was added under its name before, as a notebook's cell that runs again
+        does; never an entry that was there from the start.
 
         Args:
             function: the entry.
@@ -52,12 +54,12 @@ class Registry(Mapping[str, T]):
             the entry itself.
 
         Raises:
-            ConfigurationError: the name is taken.
+            ConfigurationError: the name is one of those from the start, or there is none.
         """
         if function is None:
             return lambda decorated: self.register(decorated, name)
-        key = function.__name__ if name is None else name
-        if key in self._entries and not is_again(self._entries[key], function):
+        key = name_of(function, self.kind) if name is None else name
+        if key in self._from_start and key in self._entries:
             raise ConfigurationError(
                 f"there already is a {self.kind} {key!r}: choose another name"
             )
@@ -72,6 +74,9 @@ class Registry(Mapping[str, T]):
         """
         self[name]
         del self._entries[name]
+
+    def __repr__(self) -> str:
+        return f"<Registry, {self.kind}: {', '.join(self)}>"
 
     def __getitem__(self, name: str) -> T:
         try:
@@ -92,16 +97,20 @@ class Registry(Mapping[str, T]):
         return len(self._entries)
 
 
-def is_again(known: Any, new: Any) -> bool:
-    """Return whether a function or class is another one's definition, run again.
+def name_of(function: Callable[..., Any], kind: str) -> str:
+    """Return the name that a function or class was defined by.
 
     Args:
-        known: the function or class.
-        new: one that was made later.
+        function: the function or class.
+        kind: what it is, in the singular, for the error message: ``"criterion"``.
+
+    Raises:
+        ConfigurationError: it has none: a ``lambda``, or an object such as ``partial`` makes.
     """
-    names = ("__module__", "__qualname__")
-    first, second = ([getattr(thing, name, None) for name in names] for thing in (known, new))
-    return known is not new and None not in first and first == second
+    name = str(getattr(function, "__name__", "<lambda>"))
+    if name == "<lambda>":
+        raise ConfigurationError(f"a {kind} needs a name, as def gives it: {function!r} has none")
+    return name
 
 
 def by_name(kind: str, *objects: T) -> Registry[T]:
@@ -111,13 +120,8 @@ def by_name(kind: str, *objects: T) -> Registry[T]:
         kind: what the entries are, in the singular, for error messages: ``"criterion"``.
         objects: the entries, in the order in which they are listed to the user.
 
-    Raises:
-        ConfigurationError: two share a name.
     """
-    registry: Registry[T] = Registry(kind, {})
-    for thing in objects:
-        registry.register(thing)
-    return registry
+    return Registry(kind, {name_of(thing, kind): thing for thing in objects})
 
 
 def declare(**properties: Any) -> Callable[[T], T]:

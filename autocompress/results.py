@@ -9,9 +9,10 @@ from typing import Any, Literal, Self
 
 from autocompress.errors import RunError
 from autocompress.metrics import Estimate
+from autocompress.short_repr import short_repr
 
 VERSION = 2  # of a trial's document; release 0.1 had none
-State = Literal["complete", "pruned", "failed", "interrupted"]
+EndState = Literal["complete", "pruned", "failed", "interrupted"]
 Estimates = Mapping[str, Estimate]
 """Estimates by the name of their metric."""
 Fact = str | int | float | bool | None
@@ -80,6 +81,7 @@ class Failure:
     epoch: int | None = None
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """All that a trial returns.
@@ -100,7 +102,7 @@ class TrialResult:
         fraction: of a derived one: the share of the other's sparsity that it has, in [0, 1].
     """
 
-    state: State
+    state: EndState
     recipe: Mapping[str, Any]
     metrics: Estimates = field(default_factory=dict)
     curve: tuple[EpochRecord, ...] = ()

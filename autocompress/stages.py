@@ -10,9 +10,10 @@ from torch import nn
 
 from autocompress.data import Data
 from autocompress.errors import VerificationError, failing_as
-from autocompress.graph import Plan
+from autocompress.graph import Plan, check_equal
 from autocompress.recipe import Recipe
 from autocompress.results import EpochRecord, StageResult
+from autocompress.short_repr import short_repr
 from autocompress.tasks import Task
 from autocompress.techniques import factorization, folding, pruning
 from autocompress.techniques.analysis import Analysis
@@ -22,7 +23,10 @@ from autocompress.training.callbacks import HoldZeros, KnowledgeDistillation, Sp
 from autocompress.training.evaluation import evaluate, reestimate_batch_norms
 from autocompress.training.fitting import Fit, Monitor, fit, seed_everything
 
+EXACT = 1e-4  # standard deviations that the outputs of an exact stage may differ by, in float32
 
+
+@short_repr
 @dataclass(frozen=True)
 class State:
     """A network between two stages.
@@ -43,6 +47,7 @@ class State:
     stages: tuple[StageResult, ...] = ()
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """What all stages share.
@@ -68,6 +73,7 @@ class Work:
     dry: bool = False
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """What a stage made of a state.
@@ -77,14 +83,17 @@ class Change:
         report: surgery for the plan, and sentences.
         curve: of a training run.
         score: the task's first score on ``valid``, where the stage evaluated it.
+        verified: whether the stage itself compared the outputs before and after, in float64.
     """
 
     model: nn.Module
     report: Report = field(default_factory=Report)
     curve: tuple[EpochRecord, ...] = ()
     score: float | None = None
+    verified: bool = False
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A part of the pipeline.
@@ -94,7 +103,7 @@ class Stage:
         function: from a state, a recipe and the work to a change.
         wanted: whether a recipe asks for it.
         trains: whether it trains.
-        exact: whether the outputs stay the same.
+        exact: whether the outputs stay the same; each call compares them, on the example.
         settings: class of its settings in ``recipe.extra``, for a stage that a user added.
     """
 
@@ -109,11 +118,14 @@ class Stage:
         """Return the state after this stage, with its result.
 
         Raises:
-            TrialError: it failed.
+            TrialError: it failed, or it is exact and the outputs changed.
         """
         begin = time.perf_counter()
         with failing_as(self.name):
             made = self.function(state, recipe, work)
+            if self.exact and not made.verified:
+                inputs = work.data.example
+                check_equal(state.model, made.model, inputs, stage=self.name, tolerance=EXACT)
         plan, score = state.plan.then(*made.report.steps), made.score
         if self.exact and state.stages:
             score = state.stages[-1].score
@@ -161,7 +173,7 @@ def prune(state: State, recipe: Recipe, work: Work) -> Change:
         raise VerificationError(
             "; ".join(f"units of {name}: {reason}" for name, reason in report.refused.items())
         )
-    return Change(model=model, report=report)
+    return Change(model=model, report=report, verified=True)
 
 
 def factorize(state: State, recipe: Recipe, work: Work) -> Change:
@@ -194,7 +206,7 @@ def fold(state: State, recipe: Recipe, work: Work) -> Change:
     """Fold batch norms into the layers beside them."""
     steps = work.analysis.folds_after(state.plan)
     model, report = folding.fold_batch_norms(state.model, example=work.data.example, steps=steps)
-    return Change(model=model, report=report)
+    return Change(model=model, report=report, verified=True)
 
 
 def _analysis(state: State, work: Work) -> Analysis:

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from autocompress.callbacks.prediction import (
+    Completed,
     Decision,
     EarlyStopping,
-    Finished,
     Running,
     by_stage,
     decide,
@@ -79,7 +79,7 @@ class Replayed:
     """
 
     run: Run
-    trials: Sequence[Finished]
+    trials: Sequence[Completed]
     known: Sequence[bool]
     items: int
     lowest_score: float | None
@@ -141,7 +141,7 @@ def replay(
     the final front; ``saved``: epochs that were not trained.
     """
     counts: Counter[str] = Counter()
-    before: list[Finished] = []
+    before: list[Completed] = []
     for index, (trial, estimate) in enumerate(zip(found.trials, estimates, strict=True)):
         counts["trials"] += 1
         counts["epochs"] += (epochs := sum(map(len, trial.curve.values())))
@@ -158,9 +158,9 @@ def replay(
 
 
 def _first_stop(
-    trial: Finished,
+    trial: Completed,
     estimate: Mapping[str, float],
-    before: Sequence[Finished],
+    before: Sequence[Completed],
     found: Replayed,
     settings: EarlyStopping,
 ) -> Decision | None:
@@ -179,14 +179,14 @@ def _first_stop(
     return None
 
 
-def enters(trial: Finished, others: Sequence[Finished]) -> bool:
+def enters(trial: Completed, others: Sequence[Completed]) -> bool:
     """Return whether a trial is on the feasible front of itself and others."""
     return trial.feasible and not any(
         other.feasible and dominates(_point(other), _point(trial)) for other in others
     )
 
 
-def _point(trial: Finished) -> list[float]:
+def _point(trial: Completed) -> list[float]:
     return [-trial.score, *(trial.costs[name] for name in sorted(trial.costs))]
 
 
@@ -208,9 +208,9 @@ def _load(run: Run) -> Replayed:
     )
 
 
-def _finished(trial: TrialRecord, run: Run) -> Finished:
+def _finished(trial: TrialRecord, run: Run) -> Completed:
     others = [metric for metric in run.objectives if metric != run.score]
-    return Finished(
+    return Completed(
         number=trial.number,
         curve=by_stage((point.stage, point.score) for point in trial.curve),
         score=trial.searched[run.score.name].value,

@@ -10,7 +10,7 @@ _ROLE = re.compile(r":(?:func|class|mod|meth|attr|data):`~?(?:[\w.]+\.)?(\w+)`")
 class PlainDocstrings(griffe.Extension):
     """Makes examples code, and names of Python objects plain code."""
 
-    def on_attribute(self, *, attr: griffe.Attribute, **_: object) -> None:
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: object) -> None:
         """Show the default of a setting alone: help and bounds have pages of their own."""
         value = attr.value
         if isinstance(value, griffe.ExprCall) and str(value.function) == "setting":

@@ -1,7 +1,8 @@
 """A hook of MkDocs: writes the parts of pages that come from the code, at each build.
 
 A page asks for a part by a line ``<!-- generated: NAME -->``, with a name of ``PARTS``; for the
-reference of a topic of the API by ``<!-- api: TOPIC -->``.
+reference of a topic of the API by ``<!-- api: TOPIC -->``, for that of a module by
+``<!-- module: NAME -->``.
 """
 
 import inspect
@@ -34,86 +35,53 @@ from autocompress.techniques.granularity import CONVOLUTION_GRANULARITIES, LINEA
 from autocompress.techniques.schedules import SCHEDULES
 from autocompress.training.fitting import Training
 
-MARK = re.compile(r"<!-- (generated|api): ([\w-]+) -->")
-TOPICS: Mapping[str, tuple[str, ...]] = {
-    "search": (
-        "search",
-        "Space",
-        "run_study",
-        "resume_run",
-        "run_controls",
-        "load_study",
-        "StudyConfig",
-        "progress_printer",
-    ),
-    "runs": ("Run", "TrialResult", "Estimate"),
-    "metrics": ("Metric", "metric", "Candidate"),
-    "tasks": (
-        "Task",
-        "Score",
-        "Mean",
-        "Share",
-        "from_torchmetrics",
-        "classification",
-        "segmentation",
-        "regression",
-    ),
-    "data": ("Data", "as_data", "load_data"),
-    "targets": ("Target", "local_target", "Effort", "Session", "Artifact", "Calls"),
-    "execution": (
-        "Executor",
-        "InlineExecutor",
-        "LocalPool",
-        "Job",
-        "Done",
-        "run_job",
-        "Context",
-        "run_trial",
-        "TrialCallback",
-    ),
-    "pipeline": (
-        "compress",
-        "Recipe",
-        "State",
-        "Work",
-        "STAGES",
-        "Stage",
-        "Change",
-        "add_stage",
-        "technique_stage",
-        "setting",
-        "Training",
-        "ALLOCATIONS",
-    ),
-    "techniques": (
-        "analyze",
-        "Analysis",
-        "find_units",
-        "sparsify",
-        "Sparsification",
-        "Sparsifier",
-        "hold_zeros",
-        "prune",
-        "Pruning",
-        "factorize",
-        "Factorization",
-        "fold_batch_norms",
-        "Folding",
-        "Distillation",
-        "Distiller",
-        "Report",
-        "Plan",
-        "rebuild",
-        "CRITERIA",
-        "SCHEDULES",
-        "DISTILLATION_LOSSES",
-        "Sparsify",
-        "KnowledgeDistillation",
-    ),
-    "export": ("export", "export_trial", "load"),
-    "modules": ("figures", "testing"),
+MARK = re.compile(r"<!-- (generated|api|module): ([\w-]+) -->")
+MODULES = ("figures", "testing")
+CALLED_BY_FASTAI = ("Sparsify", "KnowledgeDistillation")  # their methods are not for users
+TOPICS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "search": {
+        "From objects": ("search", "Space"),
+        "From a study file": ("load_study", "StudyConfig", "run_study"),
+        "While it runs, and after": ("progress_printer", "resume_run", "run_controls"),
+    },
+    "runs": {"": ("Run", "TrialResult", "Estimate")},
+    "metrics": {"": ("Metric", "metric", "Candidate")},
+    "tasks": {
+        "Tasks": ("Task", "classification", "segmentation", "regression"),
+        "Scores": ("Score", "Mean", "Share", "from_torchmetrics"),
+    },
+    "data": {"": ("Data", "as_data", "load_data")},
+    "targets": {"": ("Target", "local_target", "Effort", "Session", "Artifact", "Calls")},
+    "execution": {
+        "Executors": ("Executor", "InlineExecutor", "LocalPool"),
+        "Jobs": ("Job", "Done", "run_job"),
+        "Trials": ("Context", "run_trial", "TrialCallback"),
+    },
+    "pipeline": {
+        "Recipes": ("Recipe", "Training", "setting", "ALLOCATIONS"),
+        "The pipeline": ("compress", "STAGES", "State", "Work"),
+        "Stages of your own": (
+            *("Stage", "Change", "technique_stage"),
+            *("add_stage", "remove_stage"),
+        ),
+    },
+    "techniques": {
+        "Analysis": ("analyze", "Analysis", "find_units"),
+        "Sparsification": (
+            *("sparsify", "Sparsification", "Sparsifier", "hold_zeros"),
+            *("CRITERIA", "SCHEDULES"),
+        ),
+        "Pruning": ("prune", "Pruning"),
+        "Factorization": ("factorize", "Factorization"),
+        "Folding": ("fold_batch_norms", "Folding"),
+        "Distillation": ("Distillation", "Distiller", "DISTILLATION_LOSSES"),
+        "Callbacks for fastai": ("Sparsify", "KnowledgeDistillation"),
+        "Reports and plans": ("Report", "Plan", "rebuild"),
+    },
+    "export": {"": ("export", "export_trial", "load")},
+    "modules": {"": MODULES},
 }
-"""Names of ``autocompress.__all__`` by page of the reference; each stands on one."""
+"""Names of ``autocompress.__all__`` by page of the reference and subject; each stands once."""
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -122,7 +90,12 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _part(kind: str, name: str) -> str:
-    return "\n".join(_reference(TOPICS[name]) if kind == "api" else PARTS[name]())
+    kinds: Mapping[str, Callable[[str], Iterator[str]]] = {
+        "generated": lambda part: PARTS[part](),
+        "api": _reference,
+        "module": _members,
+    }
+    return "\n".join(kinds[kind](name))
 
 
 def commands() -> Mapping[str, Any]:
@@ -191,7 +164,7 @@ def _allowed(found: Parameter) -> str:
 def _default(found: Parameter) -> str:
     if found.default is None:
         return "as in `[training]`" if found.path.startswith("training.") else ""
-    off = ", which is off" if found.off is not None and found.is_off(found.default) else ""
+    off = ", which is off" if found.default == found.off else ""
     return f"`{_toml(found.default)}`{off}"
 
 
@@ -273,11 +246,22 @@ def _initial() -> Iterator[str]:
     yield from _table(("recipe", "what it sets"), rows)
 
 
-def _reference(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        home = autocompress._HOME_OF.get(name)
-        path = f"autocompress.{home}.{name}" if home else f"autocompress.{name}"
-        yield f"\n::: {path}\n"
+def _reference(topic: str) -> Iterator[str]:
+    for subject, names in TOPICS[topic].items():
+        if subject:
+            yield f"\n## {subject}\n"
+        for name in names:
+            yield _documented(name, level=3 if subject else 2)
+
+
+def _members(module: str) -> Iterator[str]:
+    for name in getattr(autocompress, module).__all__:
+        yield _documented(f"{module}.{name}", level=3)
+
+
+def _documented(name: str, level: int) -> str:
+    members = ", members: false" if name in CALLED_BY_FASTAI else ""
+    return f"\n::: autocompress.{name}\n    options: {{ heading_level: {level}{members} }}\n"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

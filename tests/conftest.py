@@ -62,12 +62,6 @@ def data(digits):
 
 
 @pytest.fixture(scope="session")
-def batches(data):
-    """The same, under the name that it had in release 0.1."""
-    return data
-
-
-@pytest.fixture(scope="session")
 def task():
     return classification(10)
 

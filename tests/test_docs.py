@@ -1,6 +1,7 @@
 """What the documentation names exists: commands, options, keys of study files, public names."""
 
 import ast
+import html
 import importlib.util
 import re
 import tomllib
@@ -18,6 +19,9 @@ TEXTS = [
     ROOT / "examples" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+INCLUDES = sorted(
+    {found for file in TEXTS for found in re.findall(r'--8<-- "(.*)"', file.read_text())}
+)
 OF_0_1 = re.compile(r"^\| 0\.1 \| now \|\n(?:\|.*\n)*", re.MULTILINE)
 LEAST = {
     "study": {"name": "least"},
@@ -148,17 +152,42 @@ def test_links_to_files_lead_somewhere(file):
 
 
 def test_every_example_is_shown_and_every_shown_file_exists():
-    texts = "\n".join(file.read_text() for file in TEXTS)
-    shown = {
-        path.partition(":")[0] for path in re.findall(r'^--8<-- "(.*)"$', texts, re.MULTILINE)
-    }
+    shown = {include.partition(":")[0] for include in INCLUDES}
     examples = {f"examples/{file.name}" for file in (ROOT / "examples").glob("own_*")}
     assert examples <= shown
     assert all((ROOT / path).exists() for path in shown)
 
 
+@pytest.fixture(scope="module")
+def rendered():
+    """Renders Markdown as the build of the documentation does."""
+    pytest.importorskip("mkdocs")
+    markdown = importlib.import_module("markdown")
+    config = importlib.import_module("mkdocs.config").load_config(str(ROOT / "mkdocs.yml"))
+    options = {
+        "extensions": config["markdown_extensions"],
+        "extension_configs": config["mdx_configs"],
+    }
+    return lambda text: html.unescape(re.sub("<[^>]+>", "", markdown.markdown(text, **options)))
+
+
+@pytest.mark.parametrize("include", INCLUDES)
+def test_what_is_included_is_whole(include, rendered):
+    shown = rendered(f'```\n--8<-- "{include}"\n```')
+    assert shown.strip()
+    if include.startswith("examples/"):
+        (ast.parse if ".py" in include else tomllib.loads)(shown)
+
+
+@pytest.mark.parametrize("include", ["examples/none.py", "examples/small.py:none"])
+def test_the_build_stops_at_an_include_that_is_not_there(include, rendered):
+    with pytest.raises(Exception, match=r"could not be (found|located)"):
+        rendered(f'--8<-- "{include}"')
+
+
 def test_every_public_name_has_its_place_in_the_reference(generate):
-    placed = [name for names in generate.TOPICS.values() for name in names]
+    subjects = [subject for topic in generate.TOPICS.values() for subject in topic.values()]
+    placed = [name for names in subjects for name in names]
     assert sorted(placed) == sorted(autocompress.__all__)
     for topic in generate.TOPICS:
         assert (ROOT / "docs" / "api" / f"{topic}.md").exists()
@@ -169,5 +198,13 @@ def test_every_part_that_a_page_asks_for_is_made(generate):
     wanted = {name for kind, name in marks if kind == "generated"}
     assert wanted <= set(generate.PARTS)
     assert {name for kind, name in marks if kind == "api"} == set(generate.TOPICS) - {"modules"}
+    assert {name for kind, name in marks if kind == "module"} == set(generate.MODULES)
     for name in wanted:
         assert any("|" in line or "=" in line for line in generate.PARTS[name]())
+
+
+def test_the_reference_shows_defaults_of_settings_alone():
+    griffe = pytest.importorskip("griffe")
+    extensions = griffe.load_extensions(str(ROOT / "docs" / "docstrings.py"))
+    recipe = griffe.load("autocompress.recipe.Recipe", extensions=extensions, search_paths=[ROOT])
+    assert {p.name: str(p.default) for p in recipe.parameters}["fold"] == "True"

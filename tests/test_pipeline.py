@@ -1,30 +1,24 @@
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from autocompress.errors import ConfigurationError, TrialError
+from autocompress.errors import TrialError
 from autocompress.graph import Plan, rebuild
 from autocompress.pipeline import (
     STAGES,
-    Change,
-    Stage,
     State,
     Work,
-    add_stage,
     compress,
-    remove_stage,
     stages_after,
-    technique_stage,
 )
 from autocompress.recipe import Recipe
 from autocompress.techniques.analysis import analyze
 from autocompress.techniques.distillation import Distillation
 from autocompress.techniques.factorization import Factorization
 from autocompress.techniques.pruning import Pruning
-from autocompress.techniques.report import Report
 from autocompress.techniques.sparsification import Sparsification, sparsify
 from autocompress.testing.stages import check_stage
 from autocompress.training.evaluation import evaluate
@@ -310,127 +304,6 @@ def test_a_stage_keeps_its_contract(stage, dry, baseline, work):
     check_stage(stage, State(sparse), LATE, replace(work, dry=dry), build=TinyVgg)
 
 
-# ---- stages of a user
-
-
-@dataclass(frozen=True)
-class Rounding:
-    digits: int = 3
-
-
-def round_weights(model, settings, *, example):
-    model = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.round(decimals=settings.digits))
-    return model, Report(sentences=(f"rounded to {settings.digits} digits",))
-
-
-@dataclass(frozen=True)
-class Nothing:
-    pass
-
-
-def broken(model, settings, *, example):
-    model = copy.deepcopy(model)
-    with torch.no_grad():
-        model.head.bias += 1
-    return model, Report()
-
-
-@pytest.fixture
-def added():
-    """Adds stages for one test."""
-    names = []
-
-    def add(stage, after):
-        add_stage(stage, after=after)
-        names.append(stage.name)
-        return stage
-
-    yield add
-    for name in names:
-        remove_stage(name)
-
-
-def test_a_user_adds_a_technique(added, baseline, work):
-    stage = added(technique_stage(round_weights, Rounding), after="recover")
-    assert [s.name for s in STAGES][3:5] == ["recover", "round_weights"]
-    recipe = replace(FULL, extra={"round_weights": Rounding(digits=1)}, fold=False)
-    made = compress(baseline, recipe, work)
-    assert made.stages[-1].stage == "round_weights"
-    assert made.stages[-1].report == ("rounded to 1 digits",)
-    assert all(torch.equal(p, p.round(decimals=1)) for p in made.model.parameters())
-    check_stage(stage, State(baseline), recipe, work, build=TinyVgg)
-    assert Recipe.from_dict(recipe.to_dict()) == recipe
-    without = compress(baseline, replace(recipe, extra={}), work)
-    assert without.stages[-1].stage == "recover"
-
-
-def test_a_user_adds_a_stage_that_uses_the_data(added, baseline, work):
-    def center(state, recipe, work):
-        model = copy.deepcopy(state.model)
-        inputs = torch.cat([*work.data.calibration(20)])
-        with torch.no_grad():
-            model.head.bias -= model(inputs).mean(0)
-        return Change(model=model, report=Report(sentences=("outputs are centred",)))
-
-    added(
-        Stage(
-            name="center",
-            function=center,
-            wanted=lambda r: "center" in r.extra,
-            settings=Nothing,
-        ),
-        after="fold",
-    )
-    recipe = Recipe(extra={"center": Nothing()}, training=Training(epochs=0, recovery_epochs=0))
-    made = compress(baseline, recipe, work)
-    assert [result.stage for result in made.stages] == ["recover", "fold", "center"]
-
-
-def test_an_exact_stage_that_changes_outputs_fails_by_its_name(added, baseline, work):
-    added(technique_stage(broken, Nothing, exact=True), after="prune")
-    with pytest.raises(TrialError, match="broken: outputs before and after differ") as caught:
-        compress(baseline, replace(FULL, extra={"broken": Nothing()}), work)
-    assert caught.value.stage == "broken"
-
-
-def test_a_stage_needs_a_new_name_and_a_place(added):
-    stage = technique_stage(round_weights, Rounding)
-    with pytest.raises(ConfigurationError, match=r"unknown stage 'purne' .did you mean 'prune'"):
-        add_stage(stage, after="purne")
-    with pytest.raises(ConfigurationError, match="there already is a stage 'prune'"):
-        add_stage(replace(stage, name="prune"), after="train")
-    added(stage, after="prune")
-    with pytest.raises(ConfigurationError, match="there already is a stage 'round_weights'"):
-        add_stage(stage, after="prune")
-    with pytest.raises(ConfigurationError, match="no stage 'fold' was added"):
-        remove_stage("fold")
-
-
 def test_the_stages_after_one_are_the_rest():
     assert stages_after(None) == STAGES
     assert [stage.name for stage in stages_after("recover")] == ["factorize_late", "fold"]
-
-
-def test_a_stage_that_is_defined_anew_replaces_itself():
-    def define():
-        @dataclass(frozen=True)
-        class Nothing:
-            much: int = 1
-
-        def do_nothing(model, settings, *, example):
-            return copy.deepcopy(model), Report()
-
-        return technique_stage(do_nothing, Nothing)
-
-    add_stage(define(), after="recover")
-    again = define()
-    add_stage(again, after="prune")
-    try:
-        assert [stage for stage in STAGES if stage.name == "do_nothing"] == [again]
-        with pytest.raises(ConfigurationError, match="there already is a stage 'do_nothing'"):
-            add_stage(again, after="prune")
-    finally:
-        remove_stage("do_nothing")

@@ -1,6 +1,7 @@
 """What ``autocompress`` offers: names that are loaded when they are first used."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -44,8 +45,13 @@ def test_each_name_is_what_its_module_calls_so(name):
         assert found is getattr(sys.modules[module], name)
 
 
-def test_names_are_listed_and_others_are_errors():
-    assert set(autocompress.__all__) <= set(dir(autocompress))
+@pytest.mark.parametrize("module", ["", ".figures", ".testing"])
+def test_names_that_complete_are_those_that_are_offered(module):
+    found = importlib.import_module(f"autocompress{module}")
+    assert dir(found) == sorted(found.__all__)
+
+
+def test_other_names_are_errors():
     with pytest.raises(AttributeError, match="module 'autocompress' has no attribute 'serach'"):
         _ = autocompress.serach
 

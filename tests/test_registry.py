@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from autocompress.errors import ConfigurationError
@@ -37,16 +39,15 @@ def test_a_registry_takes_more_also_as_a_decorator():
     assert [function() for function in registry.values()] == [1, 2, 3, 4]
 
 
-def test_a_name_is_taken_once():
+def test_what_is_there_from_the_start_stays():
     registry = by_name("number", one)
-    with pytest.raises(ConfigurationError, match="there already is a number 'one'"):
-        registry.register(two, "one")
-    with pytest.raises(ConfigurationError, match="there already is a number 'one'"):
-        by_name("number", one, one)
+    for other in (one, two):
+        with pytest.raises(ConfigurationError, match="there already is a number 'one'"):
+            registry.register(other, "one")
 
 
-def test_a_function_that_is_defined_anew_replaces_itself():
-    registry = Registry("number", {})
+def test_what_was_added_is_replaced_in_its_place():
+    registry = by_name("number", one)
 
     def define(value):
         @registry.register
@@ -54,8 +55,21 @@ def test_a_function_that_is_defined_anew_replaces_itself():
             return value
 
     define(4)
+    registry.register(two)
     define(5)
+    registry.register(two)  # a cell of its own, whose function was defined in another
+    assert list(registry) == ["one", "five", "two"]
     assert registry["five"]() == 5
+    registry.register(one, "five")
+    assert registry["five"] is one
+
+
+@pytest.mark.parametrize("nameless", [lambda: 3, partial(pow, 3)], ids=["lambda", "partial"])
+def test_what_has_no_name_needs_one(nameless):
+    registry = Registry("number", {})
+    with pytest.raises(ConfigurationError, match=r"a number needs a name.*has none"):
+        registry.register(nameless)
+    assert registry.register(nameless, "three") is registry["three"]
 
 
 def test_a_wrong_name_is_reported():

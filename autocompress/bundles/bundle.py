@@ -22,12 +22,14 @@ from autocompress.bundles.loading import read_index, refuse_foreign
 from autocompress.bundles.material import Material
 from autocompress.bundles.writing import Writing
 from autocompress.errors import AutocompressError, UsageError, VerificationError
+from autocompress.short_repr import short_repr
 from autocompress.trust import references
 
 Verifier = Callable[[Path, Path], Mapping[str, Check]]
 """Checks the files of a bundle, given its folder and that of the material."""
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A bundle that was written.

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from autocompress.bundles.formats import Batch, Run
+from autocompress.bundles.formats import Batch, Forward
 from autocompress.bundles.material import INPUTS
 from autocompress.bundles.outputs import joined, named
 from autocompress.errors import VerificationError
@@ -102,7 +102,7 @@ class Opened:
     """
 
     name: str
-    run: Run
+    run: Forward
     batch: Batch
     exact: bool
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from autocompress.callbacks.estimate import EstimateStructure
-from autocompress.callbacks.prediction import Finished, Running, by_stage, decide
+from autocompress.callbacks.prediction import Completed, Running, by_stage, decide
 from autocompress.context import Context
 from autocompress.metrics import Estimate, Metric
 from autocompress.recipe import Recipe
@@ -88,9 +88,9 @@ class StopEarly(TrialCallback):
         }
 
 
-def _finished(rival: Rival, context: Context) -> Finished:
+def _finished(rival: Rival, context: Context) -> Completed:
     score = context.problem.task.score
-    return Finished(
+    return Completed(
         number=rival.number,
         curve=by_stage((point.stage, point.score) for point in rival.curve),
         score=rival.score,

@@ -53,7 +53,7 @@ class EarlyStopping:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class Completed:
     """A complete trial.
 
     Attributes:
@@ -120,7 +120,7 @@ def by_stage(points: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
 
 def decide(
     running: Running,
-    finished: Sequence[Finished],
+    finished: Sequence[Completed],
     *,
     items: int,
     lowest_score: float | None = None,
@@ -170,7 +170,7 @@ def decide(
     return go_on(bound, f"it may reach {bound:.4f} and enter the front")
 
 
-def errors_left(running: Running, finished: Iterable[Finished], items: int) -> list[float]:
+def errors_left(running: Running, finished: Iterable[Completed], items: int) -> list[float]:
     """Return final errors / errors then, of each trial that has reached the running one's point.
 
     Those are the trials with the same stages, each seen from its last epoch that is not later, as
@@ -220,8 +220,8 @@ def optimistic_score(
 
 
 def _dominator(
-    running: Running, finished: Iterable[Finished], bound: float, margin: float
-) -> Finished | None:
+    running: Running, finished: Iterable[Completed], bound: float, margin: float
+) -> Completed | None:
     """Return the best feasible trial that is better than the running one at its best.
 
     Measured costs must be less by the margin, exact ones no more.
@@ -229,7 +229,7 @@ def _dominator(
     if not running.costs:
         return None
 
-    def cheaper(trial: Finished) -> bool:
+    def cheaper(trial: Completed) -> bool:
         if not trial.costs.keys() <= running.costs.keys():
             return False
         return all(

@@ -8,7 +8,7 @@ from autocompress.errors import ConfigurationError
 from autocompress.metrics import Metric
 from autocompress.metrics.limits import Limits
 from autocompress.metrics.metric import KNOWN
-from autocompress.reading import Path, Problem, read, unknown_key
+from autocompress.reading import Misfit, Path, read, unknown_key
 from autocompress.registry import did_you_mean
 from autocompress.settings import describe
 from autocompress.space.dimensions import flat, problems_of, varies, written
@@ -31,7 +31,7 @@ _PARAMS = (
 )
 
 
-def read_study(data: Mapping[str, Any]) -> tuple[StudyConfig | None, list[Problem]]:
+def read_study(data: Mapping[str, Any]) -> tuple[StudyConfig | None, list[Misfit]]:
     """Build a study from the tables of its file.
 
     Args:
@@ -72,10 +72,10 @@ def read_study(data: Mapping[str, Any]) -> tuple[StudyConfig | None, list[Proble
     return None, [(_as_written(path, old_names), text) for path, text in problems]
 
 
-def _renamed(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+def _renamed(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[Misfit]]:
     """Return the tables with today's names, and what is given under two names."""
     current = {k: dict(v) if isinstance(v, Mapping) else v for k, v in data.items()}
-    problems: list[Problem] = []
+    problems: list[Misfit] = []
     for old, new in RENAMED.items():
         if not _has(current, old):
             continue
@@ -106,7 +106,7 @@ def _as_written(path: Path, old_names: Mapping[Path, Path]) -> Path:
     return path
 
 
-def _search(given: Any) -> tuple[SearchSection | None, list[Problem]]:
+def _search(given: Any) -> tuple[SearchSection | None, list[Misfit]]:
     if not isinstance(given, Mapping):
         return None, [((), _PARAMS + f", got {given!r}")]
     others = {name: value for name, value in given.items() if name in _OTHERS}
@@ -122,7 +122,7 @@ def _search(given: Any) -> tuple[SearchSection | None, list[Problem]]:
     return (None if problems else section), problems
 
 
-def _import_plugins(data: Mapping[str, Any]) -> list[Problem]:
+def _import_plugins(data: Mapping[str, Any]) -> list[Misfit]:
     """Import what registers the names that the file uses, and return what is wrong with it."""
     study = data.get("study")
     names = study.get("plugins", []) if isinstance(study, Mapping) else []
@@ -146,12 +146,12 @@ def _defaults(params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _limits(data: Mapping[str, Any]) -> tuple[Mapping[str, float] | None, list[Problem]]:
+def _limits(data: Mapping[str, Any]) -> tuple[Mapping[str, float] | None, list[Misfit]]:
     """Read ``[limits]``; names of metrics are checked as far as the file names the metrics."""
     given = data["limits"]
     if not isinstance(given, Mapping):
         return None, [((), f"expected a table of numbers, got {given!r}")]
-    problems: list[Problem] = [
+    problems: list[Misfit] = [
         ((name,), f"expected a number, got {value!r}")
         for name, value in given.items()
         if isinstance(value, bool) or not isinstance(value, int | float)
@@ -182,7 +182,7 @@ def _known_metrics(data: Mapping[str, Any]) -> list[Metric] | None:
     return [*(score.metric for score in made.scores), *KNOWN.values()]
 
 
-def _unknown_objectives(config: StudyConfig, data: Mapping[str, Any]) -> Iterator[Problem]:
+def _unknown_objectives(config: StudyConfig, data: Mapping[str, Any]) -> Iterator[Misfit]:
     metrics = _known_metrics(data)
     if metrics is None:
         return
@@ -215,7 +215,7 @@ def _home_of(name: str) -> str:
     return ""
 
 
-def _contradictions(config: StudyConfig) -> Iterator[Problem]:
+def _contradictions(config: StudyConfig) -> Iterator[Misfit]:
     """Yield what cannot be together: precisions that the target does not run."""
     target = None if config.target.runtime.startswith(PYTHON) else config.target.local
     if target is None:

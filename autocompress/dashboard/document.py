@@ -36,7 +36,7 @@ _FORMULA = tuple("=+-@")  # what a spreadsheet takes for the start of one
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class RunState:
     """How far a run is.
 
     Attributes:
@@ -78,7 +78,7 @@ class Overview:
     folder: str
     version: str
     made: str
-    state: State
+    state: RunState
     facts: Sequence[str]
     objectives: str
     machine: Sequence[Fact]
@@ -154,7 +154,7 @@ def plain(made: go.Figure) -> Figure:
     return found
 
 
-def _state(status: "Status") -> State:
+def _state(status: "Status") -> RunState:
     counts = status.counts
     done = counts.complete + counts.pruned + counts.failed
     wanted = None if status.wanted is None else max(status.wanted, done)
@@ -168,7 +168,7 @@ def _state(status: "Status") -> State:
         kind, text = "running", f"running, {progress}{left}"
     else:
         kind, text = "unfinished", f"interrupted, {progress}; resume goes on"
-    return State(kind=kind, text=text, done=done, wanted=wanted)
+    return RunState(kind=kind, text=text, done=done, wanted=wanted)
 
 
 def _facts(run: "Run", status: "Status") -> list[str]:

@@ -92,10 +92,6 @@ class Runs:
             self._opened[name] = Run.open(self.folder if alone else self.folder / name)
         return self._opened[name]
 
-    def has_answer(self, name: str, what: str) -> bool:
-        """Return whether a document about a run was made already."""
-        return (name, what) in self._answers
-
     def answer(self, name: str, what: str, make: Answer) -> tuple[str, str]:
         """Return a version and a document about a run, made anew only where something changed."""
         with self._lock:
@@ -208,7 +204,7 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
     """
     pages = Pages(Runs(folder), warning_for(host))
     trial = "/api/runs/{run}/trials/{number}"
-    app = Starlette(
+    return Starlette(
         routes=[
             Route("/", pages.page),
             Route("/assets/{name}", pages.asset),
@@ -222,8 +218,6 @@ def make_app(folder: Path, *, host: str = "127.0.0.1") -> Starlette:
         exception_handlers={UsageError: _missing, RunError: _missing},
         lifespan=pages.at_work,
     )
-    app.state.runs = pages.runs
-    return app
 
 
 async def _missing(_: Request, error: Exception) -> Response:

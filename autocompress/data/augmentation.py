@@ -1,16 +1,11 @@
 """What happens to training images: for images in memory on the device, and names for files."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from autocompress.registry import by_name
 
 REACH = 8  # images move by up to this fraction of their side: an eighth
-
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-"""From normalised images ``[n, channels, height, width]`` and a CPU generator to new ones."""
 
 
 def none(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -35,6 +30,7 @@ def shift_flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 AUGMENTATIONS = by_name("augmentation of images in memory", none, shift, shift_flip)
+"""From normalised images ``[n, channels, height, width]`` and a CPU generator to new ones."""
 
 
 def _shifts(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,12 @@
 """What all kinds of data share: settings of batches, and the example."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from autocompress.data.protocol import Loader
+from autocompress.data.protocol import Data, Loader
 from autocompress.errors import ConfigurationError
 
 EXAMPLE = 4  # inputs in an example
@@ -49,3 +50,14 @@ def example_of(loader: Loader) -> Tensor:
         raise ConfigurationError("valid: expected at least 1 batch, not 0")
     together = torch.cat(found)
     return (together if len(together) > 1 else together.repeat_interleave(2, 0))[:EXAMPLE].clone()
+
+
+def in_short(data: Data, sizes: Mapping[str, int]) -> str:
+    """Return what data is, in one line.
+
+    Args:
+        data: what is described.
+        sizes: number of items by split, where they are known.
+    """
+    counts = ", ".join(f"{count} {name}" for name, count in sizes.items())
+    return f"<{type(data).__name__}: {counts}; inputs {list(data.example.shape[1:])}>"

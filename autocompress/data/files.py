@@ -14,7 +14,7 @@ from fastai.vision.core import PILImage, PILImageBW
 from fastai.vision.data import Normalize
 from torch import Tensor
 
-from autocompress.data.batches import CALIBRATION_SEED, BatchSettings, example_of
+from autocompress.data.batches import CALIBRATION_SEED, BatchSettings, example_of, in_short
 from autocompress.data.file_augmentation import FILE_AUGMENTATIONS, none
 from autocompress.data.fingerprints import Fingerprint, add_files
 from autocompress.data.preprocessing import Preprocessing
@@ -100,6 +100,9 @@ class FileData:
             for _ in ("valid", "test"):  # as in release 0.1, whose loaders drew a number each
                 random.randint(0, 2**32 - 1)
         return SeededLoader(loader, stream, self.device, name="train", reseed=False)
+
+    def __repr__(self) -> str:
+        return in_short(self, self.sizes)
 
     @property
     def sizes(self) -> dict[str, int]:

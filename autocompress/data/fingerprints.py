@@ -51,18 +51,30 @@ class Fingerprint:
                 self._digest.update(flat.view(torch.uint8).numpy().tobytes())
 
 
-def add_files(fingerprint: Fingerprint, paths: Sequence[Path]) -> None:
+def add_files(
+    fingerprint: Fingerprint,
+    paths: Sequence[Path],
+    *,
+    read_fully: int = READ_FULLY,
+    sample: int = SAMPLE,
+) -> None:
     """Add names and sizes of files, and their content: of all, or of a sample of large sets.
 
     Folders are left out: a data set that is moved stays the same.
+
+    Args:
+        fingerprint: what is added to.
+        paths: of the files, in order.
+        read_fully: bytes of all files up to which all of their content is read.
+        sample: files that are read of larger sets.
     """
     sizes = [path.stat().st_size for path in paths]
     fingerprint.add([path.name for path in paths])
     fingerprint.add(sizes)
     chosen = range(len(paths))
-    if sum(sizes) > READ_FULLY:
+    if sum(sizes) > read_fully:
         generator = torch.Generator().manual_seed(0)
-        order: list[int] = torch.randperm(len(paths), generator=generator)[:SAMPLE].tolist()
+        order: list[int] = torch.randperm(len(paths), generator=generator)[:sample].tolist()
         chosen = order  # type: ignore[assignment]
     for index in chosen:
         fingerprint.add(hashlib.sha256(paths[index].read_bytes()).hexdigest())

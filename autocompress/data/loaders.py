@@ -14,6 +14,7 @@ from autocompress.data.batches import (
     BatchSettings,
     default_device,
     example_of,
+    in_short,
 )
 from autocompress.data.fingerprints import Fingerprint
 from autocompress.data.halves import Coins, HalfLoader, warn_of_halves
@@ -85,6 +86,9 @@ class LoaderData:
         """Return training batches; what is random in the loader derives from ``seed`` alone."""
         stream = RandomStream(seed, self._sources)
         return SeededLoader(self._train, stream, self.device, name="train")
+
+    def __repr__(self) -> str:
+        return in_short(self, {name: look.count for name, look in self._looks.items()})
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -64,7 +64,7 @@ def _find_named(source: str, image_size: int | None) -> Source:
     if source == "digits":
         return digits()
     if source == "fashion-mnist":
-        return _fashion_mnist(image_size)
+        return fashion_mnist(image_size)
     if source == "imagenette":
         return imagenette(image_size)
     raise ConfigurationError(
@@ -73,10 +73,18 @@ def _find_named(source: str, image_size: int | None) -> Source:
     )
 
 
-def _fashion_mnist(image_size: int | None) -> Source:
-    """Read Fashion-MNIST where Debian installs it, else download it; pad it to 32 pixels."""
-    if FASHION_FOLDER.is_dir():
-        source = fashion_mnist_files(FASHION_FOLDER)
+def fashion_mnist(image_size: int | None, folder: Path = FASHION_FOLDER) -> Source:
+    """Read Fashion-MNIST from a folder, else download it; pad it to 32 pixels.
+
+    Args:
+        image_size: sides of the images that are wanted, in pixels; ``None``: as published.
+        folder: of its four files; by default where Debian installs them.
+
+    Raises:
+        ConfigurationError: a file is missing or damaged.
+    """
+    if folder.is_dir():
+        source = fashion_mnist_files(folder)
     else:
         source = torchvision_dataset("FashionMNIST", image_size=None)
     if image_size is None or image_size < FASHION_PADDED:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autocompress.data.augmentation import AUGMENTATIONS
-from autocompress.data.batches import CALIBRATION_SEED, BatchSettings, example_of
+from autocompress.data.batches import CALIBRATION_SEED, BatchSettings, example_of, in_short
 from autocompress.data.fingerprints import Fingerprint
 from autocompress.data.preprocessing import Preprocessing
 from autocompress.data.protocol import Loader
@@ -140,6 +140,9 @@ class TensorData:
         self.valid: Loader = self._loader(self.parts["valid"], None)
         self.test: Loader = self._loader(self.parts["test"], None)
         self.example = example_of(self.valid)
+
+    def __repr__(self) -> str:
+        return in_short(self, self.sizes)
 
     def _loader(self, part: Tensors, seed: int | None) -> TensorLoader:
         return TensorLoader(part, self.settings, self.normalisation, seed=seed)

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from autocompress.figures.columns import Column, Known
 from autocompress.figures.style import BLUE, FAINT, GREY, ORANGE, SCALE
 from autocompress.figures.view import View
@@ -94,8 +92,3 @@ def _numbers(metrics: Sequence[Metric], found: Estimates, baseline: Estimates) -
             text += f", {format_interval(metric, estimate, reference)}"
         lines.append(escape(text))
     return lines
-
-
-def finite(values: Sequence[Known]) -> Any:
-    """Return values as an array, NaN where they are not known."""
-    return np.array([np.nan if value is None else value for value in values], dtype=float)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from autocompress.errors import UsageError
+from autocompress.short_repr import short_repr
 
 Axis = tuple[str, int]
 LowRankKind = Literal["linear", "pointwise", "spatial", "channel"]
@@ -15,6 +16,7 @@ FORMAT = "autocompress-plan"
 VERSION = 1
 
 
+@short_repr
 @dataclass(frozen=True)
 class Remove:
     """Remove slices of tensors.
@@ -65,6 +67,7 @@ class Fold:
 Step = Remove | LowRank | Fold
 
 
+@short_repr
 @dataclass(frozen=True)
 class Plan:
     """The steps that turned a freshly built model into a compressed one, in order."""

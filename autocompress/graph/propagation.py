@@ -7,13 +7,19 @@ are exactly 0 once their unit is zero. An operator without a rule fixes what it 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
+from autocompress.graph.activations import (
+    ROLE_ORDER,
+    Activation,
+    Role,
+    WeightAxis,
+    fixed,
+)
 from autocompress.graph.constants import Constants
 from autocompress.graph.labels import Labels, compact, squeezed
 from autocompress.graph.nodes import (
@@ -28,45 +34,9 @@ from autocompress.graph.nodes import (
 )
 from autocompress.graph.tracing import Trace
 
-Role = Literal["weight", "bias", "norm_weight", "norm_bias", "norm_statistic", "raw", "consumer"]
-ROLE_ORDER: tuple[Role, ...] = (
-    "weight",
-    "raw",
-    "norm_weight",
-    "bias",
-    "norm_bias",
-    "norm_statistic",
-    "consumer",
-)
-GRID_CHOICES = 2
 RAW_ELEMENTS, RAW_DIMS = 1_000_000, 3  # what is followed element by element
 
-
-@dataclass(frozen=True)
-class State:
-    """What is known of one activation.
-
-    Attributes:
-        labels: int64, shape of the activation (constant dimensions expanded).
-        zero: bool, same shape: exactly 0 once the element's unit is zero.
-    """
-
-    labels: Tensor
-    zero: Tensor
-
-
-@dataclass(frozen=True)
-class WeightAxis:
-    """One dimension of a weight: which indices of which dimension of which tensor it shows."""
-
-    tensor: str
-    dim: int
-    size: int
-    index: Tensor
-
-
 Rule = Callable[["Propagation", fx.Node, Mapping[str, Any]], None]
-WeightAxes = tuple[WeightAxis, ...]
 WeightView = Callable[[Any, Mapping[str, Any]], Any]
 
 
@@ -99,7 +69,7 @@ class Propagation:
         self.elements: dict[str, Tensor] = {}
         self.layers: dict[str, str] = {}
         self.bystanders: dict[str, str] = {}
-        self._states: dict[fx.Node, State | list[State]] = {}
+        self._states: dict[fx.Node, Activation | list[Activation]] = {}
         self._aliases: dict[fx.Node, fx.Node] = {}
         self._constants = Constants(trace)
 
@@ -110,9 +80,9 @@ class Propagation:
         for state in self.walk(self.trace.graph):
             self.labels.fix(state.labels, "reaches the model's output")
 
-    def walk(self, graph: fx.Graph) -> list[State]:
+    def walk(self, graph: fx.Graph) -> list[Activation]:
         """Walk over a graph and return the states of its outputs."""
-        outputs: list[State] = []
+        outputs: list[Activation] = []
         for node in graph.nodes:
             if node.op == "call_function":
                 self.visit(node)
@@ -166,28 +136,28 @@ class Propagation:
         """An in-place operator also changed what it was called on, and what that is a view of."""
         target = node.args[0]
         new = self._states.get(node)
-        if not isinstance(target, fx.Node) or not isinstance(new, State):
+        if not isinstance(target, fx.Node) or not isinstance(new, Activation):
             return
         if self.state(target).labels.shape == new.labels.shape:
             self._states[target] = new
         for base in list(self._bases(target))[1:]:
             old = self.state_or_list(base)
             changed = [
-                State(state.labels, torch.zeros_like(state.zero))
+                Activation(state.labels, torch.zeros_like(state.zero))
                 for state in (old if isinstance(old, list) else [old])
             ]
             self._states[base] = changed if isinstance(old, list) else changed[0]
 
     # -- states --------------------------------------------------------------------------------
 
-    def state(self, node: fx.Node) -> State:
+    def state(self, node: fx.Node) -> Activation:
         """Return what is known of an activation; constants and inputs are fixed."""
         found = self.state_or_list(node)
         if isinstance(found, list):
             raise TypeError(f"{node} is a list of activations")
         return found
 
-    def state_or_list(self, node: fx.Node) -> State | list[State]:
+    def state_or_list(self, node: fx.Node) -> Activation | list[Activation]:
         """Return the state of an activation, or those of an operator with several results."""
         node = self.resolve(node)
         if node not in self._states:
@@ -198,32 +168,36 @@ class Propagation:
                 self._states[node] = self._source(node)
         return self._states[node]
 
-    def _source(self, node: fx.Node) -> State | list[State]:
+    def _source(self, node: fx.Node) -> Activation | list[Activation]:
         value = node.meta["val"]
         if isinstance(value, list | tuple):
-            return [_fixed(v.shape) for v in value]
+            return [fixed(v.shape) for v in value]
         name = self.trace.name_of(node)
         if name is None or not self.trace.is_parameter(node):
-            return _fixed(value.shape)
+            return fixed(value.shape)
         if value.numel() > RAW_ELEMENTS or sum(n > 1 for n in value.shape) > RAW_DIMS:
             self.bystanders[name] = "read by a computation that is not a layer"
-            return _fixed(value.shape)
+            return fixed(value.shape)
         if value.dim() == 1:  # an element is a slice: the same labels as those of a weight
             axis = WeightAxis(name, 0, value.numel(), torch.arange(value.numel()))
             labels = self.use(axis, "raw")
-            return State(labels, torch.ones((), dtype=torch.bool).expand(value.shape))
+            return Activation(labels, torch.ones((), dtype=torch.bool).expand(value.shape))
         if name not in self.elements:
             self.elements[name] = self.labels.new(value.numel()).view(value.shape)
-        return State(self.elements[name], torch.ones((), dtype=torch.bool).expand(value.shape))
+        return Activation(
+            self.elements[name], torch.ones((), dtype=torch.bool).expand(value.shape)
+        )
 
     def set(self, node: fx.Node, labels: Tensor, zero: Tensor) -> None:
         """Store the state of an activation; both tensors broadcast to its shape."""
         shape = node.meta["val"].shape
-        self._states[node] = State(squeezed(labels.expand(shape)), squeezed(zero.expand(shape)))
+        self._states[node] = Activation(
+            squeezed(labels.expand(shape)), squeezed(zero.expand(shape))
+        )
 
-    def set_list(self, node: fx.Node, states: list[State]) -> None:
+    def set_list(self, node: fx.Node, states: list[Activation]) -> None:
         """Store the states of an operator with several results."""
-        self._states[node] = [State(squeezed(s.labels), squeezed(s.zero)) for s in states]
+        self._states[node] = [Activation(squeezed(s.labels), squeezed(s.zero)) for s in states]
 
     def set_fixed(self, node: fx.Node) -> None:
         """Store that nothing of an activation can be removed."""
@@ -266,14 +240,14 @@ class Propagation:
 
     # -- ties ----------------------------------------------------------------------------------
 
-    def along(self, state: State, dim: int, reason: str) -> State:
+    def along(self, state: Activation, dim: int, reason: str) -> Activation:
         """Tie everything that shares an index of a dimension; return that dimension alone."""
         labels = state.labels.movedim(dim, 0).flatten(1)
         zero = compact(state.zero).expand(state.zero.shape).movedim(dim, 0).flatten(1)
         self.labels.tie(labels, labels[:, :1], reason)
-        return State(labels[:, 0], zero.all(1))
+        return Activation(labels[:, 0], zero.all(1))
 
-    def read(self, state: State, reason: str) -> None:
+    def read(self, state: Activation, reason: str) -> None:
         """A sum reads these elements: exact only where they are 0."""
         shape = compact(state.zero).shape
         zero = compact(state.zero).expand(
@@ -298,10 +272,3 @@ class Propagation:
     def value(self, node: fx.Node) -> Any:
         """Return what depends on constants only; None for what depends on the inputs."""
         return self._constants.value(self.resolve(node))
-
-
-def _fixed(shape: torch.Size) -> State:
-    return State(
-        torch.zeros((), dtype=torch.int64).expand(shape),
-        torch.zeros((), dtype=torch.bool).expand(shape),
-    )

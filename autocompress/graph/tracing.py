@@ -50,14 +50,6 @@ class Trace:
         name = self.name_of(node)
         return name is not None and isinstance(self.tensors[name], nn.Parameter)
 
-    def readers(self, node: fx.Node) -> tuple[fx.Node, ...]:
-        """Return the nodes that read a node's value, in execution order."""
-        return tuple(node.users)
-
-    def module_of(self, node: fx.Node) -> str:
-        """Return the name of the innermost module whose forward pass made the node."""
-        return module_of(node)
-
 
 def module_of(node: fx.Node) -> str:
     """Return the name of the innermost module whose forward pass made a node ("" is the model)."""

@@ -6,12 +6,14 @@ from typing import Literal
 
 from torch import Tensor
 
-from autocompress.graph.propagation import Role
+from autocompress.graph.activations import Role
+from autocompress.short_repr import short_repr
 
 Kind = Literal["convolution", "linear"]
 ONLY_UNIT = "it is the only unit of its kind"
 
 
+@short_repr
 @dataclass(frozen=True)
 class Member:
     """One dimension of one tensor that a group's units cut.
@@ -30,6 +32,7 @@ class Member:
     indices: Tensor
 
 
+@short_repr
 @dataclass(frozen=True)
 class UnitGroup:
     """Units of the same kind: the population in which a local ranking chooses.
@@ -69,6 +72,11 @@ class Units:
 
     groups: tuple[UnitGroup, ...]
     fixed: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        removable = sum(group.size for group in self.groups if group.removable)
+        total = sum(group.size for group in self.groups)
+        return f"<Units: {total} in {len(self)} groups, {removable} removable>"
 
     def __iter__(self) -> Iterator[UnitGroup]:
         return iter(self.groups)

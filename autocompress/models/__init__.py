@@ -1,7 +1,7 @@
 """Models by name: torchvision's, our own small nets, and any function of the user's."""
 
-from autocompress.models.building import build, create
+from autocompress.models.building import build
 from autocompress.models.networks import NETWORKS, resnet_small, vgg_small
 from autocompress.models.weights import load_weights
 
-__all__ = ["NETWORKS", "build", "create", "load_weights", "resnet_small", "vgg_small"]
+__all__ = ["NETWORKS", "build", "load_weights", "resnet_small", "vgg_small"]

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torchvision
@@ -11,7 +10,6 @@ from torch import nn
 from autocompress.errors import ConfigurationError
 from autocompress.models.adaptation import fit_head, fit_stem
 from autocompress.models.networks import NETWORKS
-from autocompress.models.weights import load_weights
 from autocompress.registry import did_you_mean
 from autocompress.user_code import call_function
 
@@ -69,32 +67,6 @@ def build(
         fit_head(model, num_classes)
     if channels is not None and ("channels" in fixed or "channels" not in offered):
         fit_stem(model, channels)
-    return model
-
-
-def create(
-    factory: str,
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    num_classes: int | None,
-    channels: int | None,
-    weights: str | Path | None = None,
-) -> nn.Module:
-    """Build a model as :func:`build` does and load its weights, where there are any.
-
-    Args:
-        factory: see :func:`build`.
-        kwargs: see :func:`build`.
-        num_classes: see :func:`build`.
-        channels: see :func:`build`.
-        weights: see ``source`` of :func:`load_weights`; None keeps the random weights.
-
-    Raises:
-        ConfigurationError: as :func:`build` and :func:`load_weights` do.
-    """
-    model = build(factory, kwargs, num_classes=num_classes, channels=channels)
-    if weights is not None:
-        load_weights(model, weights, factory=factory)
     return model
 
 

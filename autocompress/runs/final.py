@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from autocompress.results import Estimates, Failure
+from autocompress.short_repr import short_repr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class FinalTrial:
     failure: Failure | None = None
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Final:
     """The final evaluation of a run.

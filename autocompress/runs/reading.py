@@ -46,8 +46,7 @@ class Run:
         created: when the run began, with its time zone.
         objectives: what the search improves, 1 to 5 metrics.
         score: the task's first score.
-        metrics: description of every metric of the run, by name; scores on the test split are
-            ``test_NAME``.
+        metrics: all of the run's, by name; scores on the test split are ``test_NAME``.
         task: name of the task.
         sizes: number of items by split; empty where they were not noted.
         fingerprint: the hardware and software that all latencies were measured on.
@@ -66,6 +65,9 @@ class Run:
         self._trials: tuple[TrialRecord, ...] = ()
         self._front: tuple[TrialRecord, ...] | None = None
         self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Run {self.name!r} in {self.path}>"
 
     @classmethod
     def open(cls, path: str | Path) -> Self:

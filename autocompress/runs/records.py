@@ -74,6 +74,12 @@ class TrialRecord:
     sha256: str | None = None
     threads: int | None = None
 
+    def __repr__(self) -> str:
+        known = [f"{name}={found.value:.4g}" for name, found in self.metrics.items()]
+        known = [f"{self.stage}: {self.reason}"] if self.failure else known
+        parts = (f"trial {self.number}, {self.state}", self.in_short, ", ".join(known))
+        return f"<{'; '.join(part for part in parts if part)}>"
+
     @cached_property
     def in_short(self) -> str:
         """The recipe in one line."""

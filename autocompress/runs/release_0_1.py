@@ -14,7 +14,7 @@ from autocompress.errors import RunError
 from autocompress.metrics import Estimate, Metric
 from autocompress.metrics.intervals import wilson
 from autocompress.metrics.metric import KNOWN, LATENCY, MACS, NONZERO, PARAMETERS, SIZE
-from autocompress.results import Estimates, Failure, State, TrialResult
+from autocompress.results import EndState, Estimates, Failure, TrialResult
 from autocompress.runs import layout
 from autocompress.runs.final import Final, FinalTrial
 from autocompress.runs.release_0_1_files import curve_in, final_stage, stage_name, stages_in
@@ -46,7 +46,7 @@ TEST = replace(
     drop_name="test_accuracy_drop",
 )
 _BUSY_TIMEOUT_S = 60
-_ENDED: Mapping[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+_ENDED: Mapping[str, EndState] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
 class Release01:

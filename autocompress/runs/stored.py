@@ -10,6 +10,7 @@ from autocompress.metrics import Estimate, Metric
 from autocompress.results import EpochRecord, Estimates, Fingerprint, TrialResult
 from autocompress.runs import layout
 from autocompress.runs.final import Final, plain_estimates
+from autocompress.short_repr import short_repr
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -88,6 +89,7 @@ class UnitFacts:
     not_removable: tuple[str, ...] = ()
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Structure:
     """What pruning can and cannot do to the baseline.

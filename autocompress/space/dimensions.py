@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autocompress.reading import Problem
+from autocompress.reading import Misfit
 from autocompress.recipe import EXTRA
 from autocompress.registry import did_you_mean
 from autocompress.space.parameters import (
@@ -95,14 +95,14 @@ def _flat(search: Mapping[str, Any], prefix: str, paths: list[str]) -> Iterator[
             yield name, value
 
 
-def problems_of(search: Mapping[str, Any], *more: str) -> list[Problem]:
+def problems_of(search: Mapping[str, Any], *more: str) -> list[Misfit]:
     """Return everything that is wrong with a search space.
 
     Args:
         search: values by parameter; inner tables are flat.
         more: keys beside the parameters, for messages.
     """
-    problems: list[Problem] = []
+    problems: list[Misfit] = []
     paths: dict[str, str] = {}
     for name, value in search.items():
         found = parameter(name)
@@ -157,7 +157,7 @@ def _nearest(dimension: Choices | Range, wished: Any) -> Any:
     return min(numbers, key=lambda number: abs(number - wished))
 
 
-def _problems(found: Parameter, value: Any) -> Iterator[Problem]:
+def _problems(found: Parameter, value: Any) -> Iterator[Misfit]:
     value = written(value)
     if isinstance(value, Mapping):
         yield from _range_problems(found, value)
@@ -172,13 +172,13 @@ def _problems(found: Parameter, value: Any) -> Iterator[Problem]:
             yield (), f"a value is listed twice in {value!r}"
 
 
-def _value_problems(found: Parameter, value: Any) -> Iterator[Problem]:
+def _value_problems(found: Parameter, value: Any) -> Iterator[Misfit]:
     problem = found.misfit(value)
     if problem:
         yield (), problem
 
 
-def _range_problems(found: Parameter, value: Mapping[str, Any]) -> Iterator[Problem]:
+def _range_problems(found: Parameter, value: Mapping[str, Any]) -> Iterator[Misfit]:
     if found.kind not in _NUMBERS:
         yield (), f"cannot be a range; expected {found.expected()}"
         return
@@ -202,7 +202,7 @@ def _range_problems(found: Parameter, value: Mapping[str, Any]) -> Iterator[Prob
         yield ("log",), f"a logarithmic range must start above 0, not at {value['low']!r}"
 
 
-def _step_problems(found: Parameter, value: Mapping[str, Any]) -> Iterator[Problem]:
+def _step_problems(found: Parameter, value: Mapping[str, Any]) -> Iterator[Misfit]:
     step, log = value.get("step"), value.get("log", False)
     kinds = int if found.kind == "int" else (int, float)
     if step is not None and not (

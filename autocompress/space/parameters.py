@@ -90,10 +90,6 @@ class Parameter:
         """The value that leaves it, or its stage, out; ``None`` where there is none."""
         return self.entry.rule.off
 
-    def is_off(self, value: Any) -> bool:
-        """Return whether a value leaves it out."""
-        return value is None or (self.off is not None and value == self.off)
-
     def misfit(self, value: Any) -> str:
         """Return what is wrong with a value: what was expected and what came; empty if nothing."""
         if self._is_off_name(value):

@@ -1,14 +1,15 @@
 """The search space: which settings of a recipe a study varies, and the recipe that they make."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from autocompress.errors import ConfigurationError
-from autocompress.reading import Problem, in_lines
+from autocompress.reading import Misfit, in_lines
 from autocompress.recipe import Recipe, changed
 from autocompress.settings import describe
+from autocompress.short_repr import short_repr
 from autocompress.space.allocation import UNIFORM, allocate
 from autocompress.space.dimensions import (
     Choices,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Choices", "Constant", "Dimension", "Range", "Space"]
 
 
+@short_repr
 @dataclass(frozen=True)
 class Space:
     """All recipes that a study may try.
@@ -133,7 +135,7 @@ class Space:
             return given.get(path, self._default(path))
 
         effects = Effects(value, self._paths)
-        problems: list[Problem] = []
+        problems: list[Misfit] = []
         stages: dict[str, Any] = {}
         for stage, entry in Recipe.paths().items():
             if entry.nested is not None and effects.stage_is_on(stage):
@@ -169,13 +171,6 @@ class Space:
             if params[name] is None:
                 return None
         return params
-
-    def nearest_of(self, params: Params, names: Iterable[str]) -> dict[str, Any]:
-        """Move some parameters to the nearest values that the space allows."""
-        return {
-            name: nearest(self._parameters[path_of(name)], self.dimensions[name], params[name])
-            for name in names
-        }
 
     def derived(self, params: Params, recipe: Recipe, fraction: float) -> dict[str, Any]:
         """Return the parameters of a recipe that shares another's training run.
@@ -242,7 +237,7 @@ class Space:
             return self._default(path)
         return _suggest(trial, self.name(path), known, dimension)
 
-    def _settings(self, stage: str, cls: type, effects: Effects, problems: list[Problem]) -> Any:
+    def _settings(self, stage: str, cls: type, effects: Effects, problems: list[Misfit]) -> Any:
         """Return the settings of a stage; what is wrong with them joins the problems."""
         values = effects.settings(stage)
         if "exclude" in describe(cls):

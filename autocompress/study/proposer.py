@@ -22,8 +22,6 @@ from autocompress.runs.records import TrialRecord
 from autocompress.samplers import PARENT, SAMPLERS, UNFINISHED, wants_flat
 from autocompress.space.space import Space
 
-Values = Mapping[str, float]
-
 
 @dataclass(frozen=True)
 class Proposal:

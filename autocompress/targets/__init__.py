@@ -6,7 +6,7 @@ from autocompress.targets.latency import Latency, LatencyBenchmark, measure_alon
 from autocompress.targets.layers import compare_layers
 from autocompress.targets.local import LocalSession, LocalTarget
 from autocompress.targets.lock import DeviceLock
-from autocompress.targets.precision import PRECISIONS, Precision
+from autocompress.targets.precision import Precision
 from autocompress.targets.profile import Profiling, profile_layers
 from autocompress.targets.runtimes import TARGETS, local_target
 from autocompress.targets.sampling import Effort
@@ -22,7 +22,6 @@ from autocompress.targets.target import Artifact, Session, Target
 
 __all__ = [
     "CALIBRATION_ITEMS",
-    "PRECISIONS",
     "TARGETS",
     "Artifact",
     "Calls",

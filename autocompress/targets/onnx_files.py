@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from autocompress.errors import ConfigurationError
 from autocompress.targets.programs import Batch, export_program
 
-Run = Callable[[Tensor], Any]
+Forward = Callable[[Tensor], Any]
 """From inputs ``[n, ...]`` to outputs: a tensor, or a tuple of tensors, each ``[n, ...]``."""
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -143,7 +143,7 @@ def batch_of(session: Any) -> Batch:
     return 1 if session.get_inputs()[0].shape[0] == 1 else "any"
 
 
-def runner(session: Any) -> Run:
+def runner(session: Any) -> Forward:
     """Return a session as a function from inputs, on any device, to outputs on the same."""
     name = session.get_inputs()[0].name
     size = 1 if batch_of(session) == 1 else None

@@ -1,26 +1,12 @@
 """The numbers that a deployed model computes with."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
 
 Precision = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-
-
-def check_precision(name: str) -> None:
-    """Check the name of a precision.
-
-    Raises:
-        ConfigurationError: there is no such precision.
-    """
-    if name not in PRECISIONS:
-        raise ConfigurationError(
-            f"precision: expected one of {', '.join(PRECISIONS)}, not {name!r}"
-            f"{did_you_mean(name, PRECISIONS)}"
-        )
 
 
 def require_precision(name: str, allowed: Sequence[str], target: str) -> None:

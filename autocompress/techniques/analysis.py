@@ -11,9 +11,11 @@ from autocompress.graph import Fold, LowRank, Member, Plan, Remove, UnitGroup, U
 from autocompress.graph.plan import Axis
 from autocompress.graph.tracing import Inputs
 from autocompress.graph.unit_groups import ONLY_UNIT
+from autocompress.short_repr import short_repr
 from autocompress.techniques.folding import foldable
 
 
+@short_repr
 @dataclass(frozen=True)
 class Analysis:
     """What surgery can do to an architecture, whatever its weights are.

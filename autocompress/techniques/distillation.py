@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from autocompress.errors import ConfigurationError, UsageError
 from autocompress.graph.tracing import Inputs, as_arguments
 from autocompress.settings import check, setting
+from autocompress.short_repr import short_repr
 from autocompress.techniques.distillation_losses import (
     DISTILLATION_LOSSES,
     compares_features,
@@ -25,6 +26,7 @@ from autocompress.techniques.modes import eval_mode
 __all__ = ["DISTILLATION_LOSSES", "Distillation", "Distiller", "logits_of"]
 
 
+@short_repr
 @dataclass(frozen=True, slots=True)
 class Distillation:
     """How the teacher's outputs join the loss.

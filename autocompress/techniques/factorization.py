@@ -16,6 +16,7 @@ from autocompress.graph.plan import LowRank, LowRankKind
 from autocompress.graph.surgery import replace_low_rank
 from autocompress.graph.tracing import Inputs, as_arguments
 from autocompress.settings import check, setting
+from autocompress.short_repr import short_repr
 from autocompress.techniques.decomposition import FORMS, Spectrum, shrunk_moment, spectrum
 from autocompress.techniques.layers import shares_tensors
 from autocompress.techniques.modes import eval_mode
@@ -45,6 +46,7 @@ def _not_both(name: str, rank: float | None, energy: float | None) -> str:
     return f"{name}: give either {name} or {name.replace('rank', 'energy')}, not both"
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Factorization:
     """Which layers to replace, and at which rank.
@@ -145,6 +147,7 @@ class Decision:
         return f"{rank}, {after} parameters in place of {before}"
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Factorized(Report):
     """What factorization did.

@@ -14,11 +14,13 @@ from autocompress.graph.tracing import Inputs, named_tensors
 from autocompress.graph.units import UnitGroup, find_units
 from autocompress.graph.verification import difference, float64_outputs, tolerance_for
 from autocompress.settings import check, setting
+from autocompress.short_repr import short_repr
 from autocompress.techniques.report import Report
 
 TOLERANCE = 1e-9
 
 
+@short_repr
 @dataclass(frozen=True, slots=True)
 class Pruning:
     """How zero units are removed.
@@ -35,6 +37,7 @@ class Pruning:
         check(self)
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Pruned(Report):
     """What pruning did.

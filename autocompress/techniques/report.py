@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from autocompress.graph import Step
+from autocompress.short_repr import short_repr
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """What a technique did to a model, and what it did not.

@@ -13,6 +13,7 @@ from autocompress.errors import UsageError
 from autocompress.graph import UnitGroup, Units, find_units
 from autocompress.graph.tracing import Inputs, as_arguments, check_copyable
 from autocompress.settings import check, setting
+from autocompress.short_repr import short_repr
 from autocompress.techniques.criteria import CRITERIA, measures_change, needs
 from autocompress.techniques.granularity import CONVOLUTION_GRANULARITIES, LINEAR_GRANULARITIES
 from autocompress.techniques.modes import eval_mode
@@ -44,6 +45,7 @@ def _rewinds_before_end(rewind: float | None, start: float, end: float) -> str:
     )
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sparsification:
     """What to drive to zero, and when.
@@ -111,16 +113,6 @@ class Sparsification:
     def __post_init__(self) -> None:
         """Check every field."""
         check(self, _starts_before_end, _rewinds_before_end)
-
-    @property
-    def zeroes_convolutions(self) -> bool:
-        """Whether convolutions get any zeros."""
-        return asks(self.sparsity)
-
-    @property
-    def zeroes_linear_layers(self) -> bool:
-        """Whether linear layers get any zeros."""
-        return asks(self.linear_sparsity)
 
     @property
     def by_kind(self) -> tuple[LayerSettings, LayerSettings]:

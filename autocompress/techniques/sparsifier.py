@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autocompress.errors import UsageError
 from autocompress.graph import UnitGroup, Units
+from autocompress.short_repr import short_repr
 from autocompress.techniques.criteria import CRITERIA, measures_change, needs
 from autocompress.techniques.importance import ImportanceStatistics
 from autocompress.techniques.layers import Kind
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from autocompress.techniques.sparsification import Sparsification
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Sparsified(Report):
     """What a sparsification without training did. Its steps are empty: zeros are no surgery.

@@ -29,3 +29,7 @@ __all__ = [
     "check_task",
     "small_study",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

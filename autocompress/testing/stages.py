@@ -6,11 +6,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from autocompress.errors import TrialError
 from autocompress.graph import Plan, largest_difference, rebuild
 from autocompress.recipe import Recipe
-from autocompress.stages import Stage, State, Work
-
-EXACT = 1e-4  # standard deviations by which outputs may differ that are stored in float32
+from autocompress.stages import EXACT, Stage, State, Work
 
 
 def check_stage(
@@ -40,7 +39,10 @@ def check_stage(
     weights = copy.deepcopy(state.model.state_dict())
     modes = [module.training for module in state.model.modules()]
     structure = copy.deepcopy(state.model)
-    found = stage(state, recipe, work)
+    try:
+        found = stage(state, recipe, work)
+    except TrialError as error:
+        raise AssertionError(f"{stage.name}: it fails: {error.reason}") from error
     _check_unchanged(stage, state.model, weights, modes)
     assert found.stage == stage.name, f"{stage.name}: the new state is after {found.stage!r}"
     before = (state.plan.steps, state.curve, state.stages)

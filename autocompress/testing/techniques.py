@@ -205,14 +205,18 @@ def _scored(criterion: Criterion, statistics: Mapping[str, Tensor]) -> Tensor:
 @contextmanager
 def _registered(registry: Registry[Any], function: Callable[..., Any]) -> Iterator[None]:
     """Make a function known for a while, if it is not already."""
-    known = function in registry.values()
-    if not known:
-        registry.register(function)
+    if function in registry.values():
+        yield
+        return
+    name = function.__name__
+    before = dict(registry).get(name)  # an earlier version, of a notebook
+    registry.register(function)
     try:
         yield
     finally:
-        if not known:
-            registry.unregister(function.__name__)
+        registry.unregister(name)
+        if before is not None:
+            registry.register(before, name)
 
 
 def _check_training(settings: Sparsification) -> None:

@@ -15,11 +15,12 @@ from autocompress.metrics import Estimate
 from autocompress.targets.lock import DeviceLock
 from autocompress.tasks import Score, Task
 
-Run = nn.Module | Callable[[Tensor], Any]
+Forward = nn.Module | Callable[[Tensor], Any]
 """From inputs of a batch to outputs as the task knows them."""
+NORM_BATCHES = 50  # from which the statistics of batch norms are computed
 
 
-def evaluate(run: Run, loader: Loader, task: Task) -> dict[str, Estimate]:
+def evaluate(run: Forward, loader: Loader, task: Task) -> dict[str, Estimate]:
     """Compute every score of a task over all items of a loader, in one pass.
 
     Outputs in half precision are scored in float32.
@@ -43,7 +44,7 @@ def evaluate(run: Run, loader: Loader, task: Task) -> dict[str, Estimate]:
         run.train(was_training)
 
 
-def _scores(run: Run, loader: Loader, task: Task) -> dict[str, Estimate]:
+def _scores(run: Forward, loader: Loader, task: Task) -> dict[str, Estimate]:
     for score in task.scores:
         score.reset()
     with torch.inference_mode():
@@ -75,7 +76,7 @@ def _comparable(outputs: Any, device: torch.device) -> Any:
     return tree_map(moved, outputs)
 
 
-def reestimate_batch_norms(model: nn.Module, loader: Loader, *, batches: int = 50) -> None:
+def reestimate_batch_norms(model: nn.Module, loader: Loader) -> None:
     """Recompute the running statistics of all batch norms over training batches, in place.
 
     A candidate that changed but does not train again would else be scored with the statistics
@@ -83,8 +84,7 @@ def reestimate_batch_norms(model: nn.Module, loader: Loader, *, batches: int = 5
 
     Args:
         model: edited in place; its training mode is as before afterwards.
-        loader: training batches.
-        batches: how many of them to use at most.
+        loader: training batches, of which the first ``NORM_BATCHES`` are used.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     norms = [norm for norm in norms if norm.track_running_stats]
@@ -97,7 +97,7 @@ def reestimate_batch_norms(model: nn.Module, loader: Loader, *, batches: int = 5
         norm.momentum = None  # a plain average over all batches
         norm.train()
     with torch.no_grad():
-        for inputs, _ in _sharing_device(islice(loader, batches)):
+        for inputs, _ in _sharing_device(islice(loader, NORM_BATCHES)):
             model(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

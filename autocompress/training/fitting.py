@@ -15,15 +15,17 @@ from autocompress.data.randomness import seed_everything
 from autocompress.errors import DivergedError
 from autocompress.results import EpochRecord
 from autocompress.settings import check, setting
+from autocompress.short_repr import short_repr
 from autocompress.targets.lock import DeviceLock
 from autocompress.tasks import Task
-from autocompress.training.layout import LayOut, common_layout
+from autocompress.training.layout import LayOut, common_layout, fastest_layout
 from autocompress.training.precision import Bfloat16, trains_in_bfloat16
 from autocompress.training.running import Report, ShareDevice, StopAfter, StopOnNaN
 
 __all__ = ["EpochRecord", "Fit", "Monitor", "Training", "fit", "seed_everything"]
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How a model is trained.
@@ -93,8 +95,8 @@ class Fit:
         learning_rate: peak of the one-cycle schedule.
         weight_decay: decoupled weight decay of Adam.
         stop_after: leave the run after so many epochs; ``None`` trains to its end.
-        layout: memory layout of networks and images; ``None``: the fastest on the device in which
-            the networks can be trained.
+        layout: memory layout of networks and images, if the networks can be trained in it;
+            ``None``: the fastest on the device.
         bfloat16: whether batches are computed in bfloat16; ``None``: where the device does so in
             hardware.
     """
@@ -169,7 +171,8 @@ def fit(
         monitor.epoch(point, model)
 
     teachers = [c.teacher for c in callbacks if isinstance(getattr(c, "teacher", None), nn.Module)]
-    layout = run.layout or common_layout([model, *teachers], data.example)
+    wanted = run.layout or fastest_layout(data.device)
+    layout = common_layout([model, *teachers], data.example, wanted)
     for network in (model, *teachers):
         network.to(memory_format=layout)
     guard, closed = StopOnNaN(), [ShareDevice(DeviceLock(data.device)), *callbacks]

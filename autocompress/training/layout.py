@@ -15,8 +15,10 @@ def fastest_layout(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
-def common_layout(networks: Sequence[nn.Module], images: Tensor) -> torch.memory_format:
-    """Return the fastest layout if all networks can be trained in it, else channels first.
+def common_layout(
+    networks: Sequence[nn.Module], images: Tensor, wanted: torch.memory_format
+) -> torch.memory_format:
+    """Return the wanted layout if all networks can be trained in it, else channels first.
 
     Only images ``[n, channels, height, width]`` have such a layout. A network that calls
     ``view`` on its activations, for one, can't be trained with channels last.
@@ -24,8 +26,9 @@ def common_layout(networks: Sequence[nn.Module], images: Tensor) -> torch.memory
     Args:
         networks: on the device of the images; they are not changed.
         images: some inputs, ``[n, ...]``.
+        wanted: such as :func:`fastest_layout` returns.
     """
-    layout = fastest_layout(images.device) if images.ndim == 4 else torch.contiguous_format
+    layout = wanted if images.ndim == 4 else torch.contiguous_format
     if layout != torch.contiguous_format:
         try:
             for network in networks:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from autocompress.callbacks.prediction import (
+    Completed,
     EarlyStopping,
-    Finished,
     Running,
     by_stage,
     decide,
@@ -20,7 +20,7 @@ PLANNED = {"train": 2, "recover": 2}
 
 def finished(number, scores, *, score=None, latency_ms=1.0, parameters=100, feasible=True):
     half = len(scores) // 2
-    return Finished(
+    return Completed(
         number=number,
         curve={"train": scores[:half], "recover": scores[half:]},
         score=scores[-1] if score is None else score,
@@ -139,7 +139,7 @@ def test_a_longer_trial_is_seen_by_its_progress_not_by_its_epochs():
 
 def test_trials_with_other_stages_say_nothing():
     without = [
-        Finished(
+        Completed(
             number=i,
             curve={"train": [0.8, 0.6], "recover": []},
             score=0.9,

@@ -167,22 +167,24 @@ def test_the_fingerprint_of_files_depends_on_content_and_not_on_the_place(tmp_pa
     assert len({first, printed("changed", "content"), printed("renamed", "name")}) == 3
 
 
-def test_of_large_sets_of_files_a_sample_is_read(tmp_path, monkeypatch):
-    from autocompress.data import fingerprints
-
-    monkeypatch.setattr(fingerprints, "READ_FULLY", 10)
+def test_of_large_sets_of_files_a_sample_is_read(tmp_path):
     paths = [tmp_path / f"{i}.bin" for i in range(5)]
     for path in paths:
         path.write_bytes(b"12345")
 
-    def printed():
+    def printed(**limits):
         found = Fingerprint()
-        add_files(found, paths)
+        add_files(found, paths, **limits)
         return found.hexdigest()
 
-    before = printed()
-    paths[3].write_bytes(b"54321")
-    assert printed() != before  # all five are in the sample of a thousand
+    def matters(path, **limits):
+        before = printed(**limits)
+        path.write_bytes(path.read_bytes()[::-1])
+        return printed(**limits) != before
+
+    assert sum(matters(path, read_fully=24, sample=3) for path in paths) == 3
+    assert sum(matters(path, read_fully=25, sample=3) for path in paths) == 5
+    assert sum(matters(path) for path in paths) == 5
 
 
 def test_fingerprints_tell_order_types_and_shapes_apart():

@@ -11,8 +11,10 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from autocompress.data import load_data, load_splits, named
+from autocompress.data import load_data, load_splits
+from autocompress.data.named import fashion_mnist, splits_from
 from autocompress.data.resizing import pad, resize
+from autocompress.data.settings import DataSettings
 from autocompress.data.sources import cache_folder
 from autocompress.errors import ConfigurationError
 from autocompress.tasks import classification, regression
@@ -98,26 +100,29 @@ def write_idx(path, array):
 
 
 @pytest.fixture
-def fashion(tmp_path, monkeypatch):
+def fashion(tmp_path):
     generator = np.random.default_rng(0)
     for prefix, count in (("train", 120), ("t10k", 20)):
         images = generator.integers(0, 256, (count, 28, 28))
         write_idx(tmp_path / f"{prefix}-images-idx3-ubyte.gz", images)
         write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte.gz", np.arange(count) % 10)
-    monkeypatch.setattr(named, "FASHION_FOLDER", tmp_path)
     return tmp_path
 
 
+def splits_of_fashion(folder, image_size=None):
+    source = fashion_mnist(image_size, folder)
+    return splits_from("fashion-mnist", source, DataSettings(image_size=image_size), seed=0)
+
+
 def test_fashion_mnist_is_read_from_its_files(fashion):
-    splits = load_splits("fashion-mnist")
+    splits = splits_of_fashion(fashion)
     assert [len(p) for p in (splits.train, splits.valid, splits.test)] == [100, 20, 20]
     assert splits.image_size == 28
     assert splits.classes[9] == "Ankle boot"
 
 
 def test_fashion_mnist_is_padded_rather_than_blurred(fashion):
-    original = load_splits("fashion-mnist")
-    padded = load_splits("fashion-mnist", image_size=32)
+    original, padded = splits_of_fashion(fashion), splits_of_fashion(fashion, 32)
     assert torch.equal(padded.test.images[:, :, 2:30, 2:30], original.test.images)
     assert padded.test.images[:, :, :2].sum() == 0
 
@@ -134,7 +139,7 @@ def test_damaged_files_of_fashion_mnist_are_named(fashion, damage):
     if damage in content:
         path.write_bytes(content[damage])
     with pytest.raises(ConfigurationError, match=re.escape(str(path))):
-        load_splits("fashion-mnist")
+        splits_of_fashion(fashion)
 
 
 # torchvision

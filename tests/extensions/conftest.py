@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import autocompress as ac
-from autocompress.pipeline import remove_stage
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REGISTRIES = (ac.CRITERIA, ac.SCHEDULES, ac.DISTILLATION_LOSSES, ac.ALLOCATIONS)
@@ -26,7 +25,7 @@ def example():
         for name in set(registry) - names:
             registry.unregister(name)
     for name in {stage.name for stage in ac.STAGES} - stages:
-        remove_stage(name)
+        ac.remove_stage(name)
     for name in modules & set(sys.modules):
         del sys.modules[name]
 

@@ -323,13 +323,6 @@ def softmax_over_channels():
     return Net(forward, c1=conv(3, 12), c2=conv(12, 8), head=head(8))
 
 
-def normalised_features():
-    def forward(m, x):
-        return m.out(F.normalize(m.hidden(x.flatten(1)), dim=1))
-
-    return Net(forward, hidden=nn.Linear(12, 10), out=nn.Linear(10, 5))
-
-
 def mean_over_channels():
     def forward(m, x):
         y = F.relu(m.c1(x))

@@ -29,19 +29,6 @@ def test_safetensors_are_loaded(tmp_path):
     assert_same(source, target)
 
 
-def test_create_builds_and_loads(tmp_path):
-    source = small()
-    save_file(source.state_dict(), tmp_path / "weights.safetensors")
-    target = models.create(
-        "autocompress:vgg_small",
-        SMALL,
-        num_classes=3,
-        channels=1,
-        weights=tmp_path / "weights.safetensors",
-    )
-    assert_same(source, target)
-
-
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_state_dicts_are_loaded_as_training_scripts_store_them(tmp_path, wrapper, prefix):

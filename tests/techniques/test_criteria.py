@@ -66,16 +66,19 @@ def test_criteria_of_changes_declare_it():
 
 
 def test_a_new_criterion_needs_no_entry_anywhere_else():
-    def smoothed(weight, saliency):
-        """Keep what is large and matters: sqrt(abs(w) s)."""
-        return (weight.abs() * saliency).sqrt()
+    def define():
+        def smoothed(weight, saliency):
+            """Keep what is large and matters: sqrt(abs(w) s)."""
+            return (weight.abs() * saliency).sqrt()
 
-    check_criterion(smoothed)
+        return smoothed
+
+    check_criterion(define())
     assert "smoothed" not in CRITERIA
-    CRITERIA.register(smoothed)
+    registered = CRITERIA.register(define())
     try:
-        assert CRITERIA["smoothed"] is smoothed
-        check_criterion(smoothed)
+        check_criterion(define())  # another version, that is not registered yet
+        assert CRITERIA["smoothed"] is registered
     finally:
         CRITERIA.unregister("smoothed")
 

@@ -1,6 +1,4 @@
-"""Networks train with channels last where they can; on the CPU, as if it were fastest there."""
-
-from dataclasses import replace
+"""Networks train with channels last where that is wanted and they can."""
 
 import pytest
 import torch
@@ -8,13 +6,13 @@ from torch import nn
 
 from autocompress.data import BatchSettings, Images, Splits, make_data
 from autocompress.tasks import classification
-from autocompress.training import layout
 from autocompress.training.callbacks import KnowledgeDistillation
 from autocompress.training.evaluation import evaluate
 from autocompress.training.fitting import Fit, fit
 from autocompress.training.layout import common_layout, fastest_layout
 
-ONCE = Fit("train", 1, 1e-2, 0.0)
+LAST = torch.channels_last
+ONCE = Fit("train", 1, 1e-2, 0.0, layout=LAST)
 TASK = classification(4)
 
 
@@ -42,11 +40,6 @@ def viewing():
 
 
 @pytest.fixture
-def channels_last(monkeypatch):
-    monkeypatch.setattr(layout, "fastest_layout", lambda _: torch.channels_last)
-
-
-@pytest.fixture
 def colours():
     images = torch.randint(0, 256, (16, 3, 8, 8), generator=torch.manual_seed(0)).byte()
     part = Images(images, torch.arange(16) % 4)
@@ -62,30 +55,27 @@ def test_gpus_are_fastest_with_channels_last():
     assert fastest_layout(torch.device("cpu")) == torch.contiguous_format
 
 
-@pytest.mark.usefixtures("channels_last")
 def test_one_network_that_views_brings_all_back_to_channels_first(colours):
-    assert common_layout([flattening(), flattening()], colours.example) == torch.channels_last
-    assert common_layout([flattening(), viewing()], colours.example) == torch.contiguous_format
+    images = colours.example
+    assert common_layout([flattening(), flattening()], images, LAST) == LAST
+    assert common_layout([flattening(), viewing()], images, LAST) == torch.contiguous_format
     frozen = flattening().requires_grad_(requires_grad=False)
-    assert common_layout([frozen], colours.example) == torch.channels_last
+    assert common_layout([frozen], images, LAST) == LAST
 
 
-@pytest.mark.usefixtures("channels_last")
 def test_inputs_that_are_no_images_have_one_layout():
-    assert common_layout([nn.Linear(3, 2)], torch.zeros(4, 3)) == torch.contiguous_format
+    assert common_layout([nn.Linear(3, 2)], torch.zeros(4, 3), LAST) == torch.contiguous_format
 
 
-@pytest.mark.usefixtures("channels_last")
 def test_finding_the_layout_changes_nothing(colours):
     model, before = flattening().eval(), torch.get_rng_state()
-    common_layout([model], colours.example)
+    common_layout([model], colours.example, LAST)
     assert torch.equal(torch.get_rng_state(), before)
     assert not model.training
     assert model.first.weight.is_contiguous()
     assert model.first.weight.grad is None
 
 
-@pytest.mark.usefixtures("channels_last")
 @pytest.mark.parametrize("make", [flattening, viewing])
 def test_training_and_evaluation_keep_to_the_layout(colours, make):
     model = make()
@@ -94,7 +84,6 @@ def test_training_and_evaluation_keep_to_the_layout(colours, make):
     assert model.seen == {make is flattening}
 
 
-@pytest.mark.usefixtures("channels_last")
 @pytest.mark.parametrize("make", [flattening, viewing])
 def test_a_teacher_is_laid_out_with_the_student(colours, make):
     student, teacher = flattening(), make().eval()
@@ -102,7 +91,7 @@ def test_a_teacher_is_laid_out_with_the_student(colours, make):
     assert teacher.seen == student.seen == {make is flattening}
 
 
-def test_a_layout_that_is_given_stays(colours):
+def test_without_a_wish_the_layout_is_the_fastest_of_the_device(colours):
     model = flattening()
-    fit(model, colours, TASK, replace(ONCE, layout=torch.channels_last), seed=0)
-    assert model.seen == {True}
+    fit(model, colours, TASK, Fit("train", 1, 1e-2, 0.0), seed=0)
+    assert model.seen == {False}  # on the CPU

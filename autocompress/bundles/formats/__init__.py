@@ -1,13 +1,13 @@
 """Formats in which a model runs without autocompress, by name."""
 
-from autocompress.bundles.formats.base import Batch, Exportable, Format, Run
+from autocompress.bundles.formats.base import Batch, Exportable, Format, Forward
 from autocompress.bundles.formats.executorch import ExecuTorch, ExecuTorchInt8
 from autocompress.bundles.formats.onnx import Onnx, OnnxInt8
 from autocompress.bundles.formats.openvino import OpenVino
 from autocompress.bundles.formats.pt2 import Pt2
 from autocompress.registry import Registry
 
-__all__ = ["FORMATS", "Batch", "Exportable", "Format", "Run", "files_of"]
+__all__ = ["FORMATS", "Batch", "Exportable", "Format", "Forward", "files_of"]
 
 FORMATS: Registry[type[Format]] = Registry(
     "format",

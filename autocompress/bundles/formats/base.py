@@ -10,10 +10,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from autocompress.errors import ConfigurationError
-from autocompress.targets.onnx_files import Run
+from autocompress.targets.onnx_files import Forward
 from autocompress.targets.programs import Batch
 
-__all__ = ["Batch", "Exportable", "Format", "Run"]
+__all__ = ["Batch", "Exportable", "Format", "Forward"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,5 +84,5 @@ class Format(ABC):
 
     @staticmethod
     @abstractmethod
-    def read(path: Path) -> Run:
+    def read(path: Path) -> Forward:
         """Return a function from inputs to outputs, with as many threads as PyTorch has here."""

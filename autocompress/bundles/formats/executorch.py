@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from autocompress.bundles.formats.base import Batch, Exportable, Format, Run
+from autocompress.bundles.formats.base import Batch, Exportable, Format, Forward
 from autocompress.bundles.outputs import one_or_tuple
 from autocompress.targets.programs import export_one_input
 
@@ -25,7 +25,7 @@ class ExecuTorch(Format):
         return _lower(export_one_input(source.model, source.example), path)
 
     @staticmethod
-    def read(path: Path) -> Run:
+    def read(path: Path) -> Forward:
         """Load into ExecuTorch's runtime; its number of threads holds for the whole process."""
         from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
         from executorch.runtime import Runtime

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from autocompress.bundles.formats.base import Batch, Exportable, Format, Run
+from autocompress.bundles.formats.base import Batch, Exportable, Format, Forward
 from autocompress.targets.int8 import quantize
 from autocompress.targets.onnx_files import ONNX_PACKAGES, open_session, runner, write_onnx
 
@@ -26,7 +26,7 @@ class Onnx(Format):
         return write_onnx(source.model, source.example, path, metadata=source.metadata)
 
     @staticmethod
-    def read(path: Path) -> Run:
+    def read(path: Path) -> Forward:
         """Read into ONNX Runtime on the CPU."""
         threads = torch.get_num_threads()
         return runner(open_session(path, threads=threads, device=torch.device("cpu")))

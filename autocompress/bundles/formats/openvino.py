@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from autocompress.bundles.formats.base import Batch, Exportable, Format, Run
+from autocompress.bundles.formats.base import Batch, Exportable, Format, Forward
 from autocompress.bundles.outputs import one_or_tuple
 from autocompress.targets.programs import export_program
 
@@ -33,7 +33,7 @@ class OpenVino(Format):
         return batch
 
     @staticmethod
-    def read(path: Path) -> Run:
+    def read(path: Path) -> Forward:
         """Compile for the CPU, to compute in float32."""
         import openvino
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from autocompress.bundles.formats.base import Batch, Exportable, Format, Run
+from autocompress.bundles.formats.base import Batch, Exportable, Format, Forward
 from autocompress.targets.programs import export_program
 
 
@@ -28,7 +28,7 @@ class Pt2(Format):
         return batch
 
     @staticmethod
-    def read(path: Path) -> Run:
+    def read(path: Path) -> Forward:
         """Read by ``torch.export.load``."""
-        run: Run = torch.export.load(path).module()
+        run: Forward = torch.export.load(path).module()
         return run

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from autocompress.graph.activations import Activation
 from autocompress.graph.nodes import is_floating, place
-from autocompress.graph.propagation import Propagation, Rule, State
+from autocompress.graph.propagation import Propagation, Rule
 from autocompress.graph.rules.weights import product_with_weight
 
 Arguments = Mapping[str, Any]
@@ -54,7 +55,10 @@ def einsum(p: Propagation, node: fx.Node, args: Arguments) -> None:
 
 
 def contract(
-    p: Propagation, node: fx.Node, states: tuple[State, State], letters: tuple[str, str, str]
+    p: Propagation,
+    node: fx.Node,
+    states: tuple[Activation, Activation],
+    letters: tuple[str, str, str],
 ) -> None:
     """Sum of products over letters: units live along one letter of each operand."""
     first, second = (
@@ -87,7 +91,7 @@ def contract(
         p.labels.fix((second if own is first else first).labels, f"multiplied in {place(node)}")
     if letter not in out:
         p.read(
-            State(labels, zero.expand(labels.shape)),
+            Activation(labels, zero.expand(labels.shape)),
             f"still counts when it is zero in {place(node)}",
         )
         p.set(node, torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.bool))
@@ -104,7 +108,7 @@ class _Along:
         self.letter, self.labels, self.zero = letter, labels, zero
 
 
-def _one_letter(p: Propagation, state: State, letters: str, node: fx.Node) -> _Along:
+def _one_letter(p: Propagation, state: Activation, letters: str, node: fx.Node) -> _Along:
     p.make_grid(state.labels)
     varying = p.labels.varying(state.labels)
     if not varying:
@@ -116,11 +120,11 @@ def _one_letter(p: Propagation, state: State, letters: str, node: fx.Node) -> _A
     return _Along(letters[dim], line.labels, line.zero)
 
 
-def _size(state: State, letters: str, letter: str) -> int:
+def _size(state: Activation, letters: str, letter: str) -> int:
     return state.labels.shape[letters.index(letter)]
 
 
-def _fix_both(p: Propagation, node: fx.Node, states: tuple[State, State]) -> None:
+def _fix_both(p: Propagation, node: fx.Node, states: tuple[Activation, Activation]) -> None:
     for state in states:
         p.labels.fix(state.labels, f"multiplied across axes in {place(node)}")
     p.set_fixed(node)
@@ -144,7 +148,9 @@ def scaled_attention(p: Propagation, node: fx.Node, args: Arguments) -> None:
         p.labels.flag(q, f"the scale depends on the width of a head in {place(node)}")
     if dims - 1 in widths:
         bits = query.zero.all(-2, keepdim=True) | key.zero.all(-2, keepdim=True)
-        p.read(State(q, bits.expand(q.shape)), f"still counts when it is zero in {place(node)}")
+        p.read(
+            Activation(q, bits.expand(q.shape)), f"still counts when it is zero in {place(node)}"
+        )
     heads = {dim for dim in widths | p.labels.varying(v) if dim < dims - 2}
     if heads and q.shape[:-2] == v.shape[:-2]:
         p.labels.tie(q[..., :1], v[..., :1], reason)

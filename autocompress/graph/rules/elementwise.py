@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from autocompress.graph.activations import Activation
 from autocompress.graph.labels import compact
 from autocompress.graph.nodes import is_floating, is_tensor, place
-from autocompress.graph.propagation import Propagation, Rule, State
+from autocompress.graph.propagation import Propagation, Rule
 
 Arguments = Mapping[str, Any]
 
@@ -74,7 +75,7 @@ class _Pair:
         self.labels, self.a, self.b = labels, a, b
 
 
-def _combined(p: Propagation, node: fx.Node, a: State, b: State) -> _Pair:
+def _combined(p: Propagation, node: fx.Node, a: Activation, b: Activation) -> _Pair:
     """Tie two operands; where one only broadcasts along the other's units, it stays as it is."""
     out = node.meta["val"].shape
     la, lb, za, zb = (_aligned(t, len(out)) for t in (a.labels, b.labels, a.zero, b.zero))
@@ -147,7 +148,7 @@ def multiply_add(p: Propagation, node: fx.Node, args: Arguments) -> None:
         p.set_fixed(node)
         return
     product_of = _combined(p, node, p.state(args["tensor1"]), p.state(args["tensor2"]))
-    inner = State(product_of.labels, product_of.a | product_of.b)
+    inner = Activation(product_of.labels, product_of.a | product_of.b)
     _store(p, node, _combined(p, node, p.state(args["self"]), inner), zero="both")
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from autocompress.graph.activations import Activation, Role
 from autocompress.graph.nodes import is_floating, place
-from autocompress.graph.propagation import Propagation, Role, Rule, State
+from autocompress.graph.propagation import Propagation, Rule
 
 Arguments = Mapping[str, Any]
 BY_CHANNEL: tuple[tuple[str, Role], ...] = (
@@ -55,7 +56,7 @@ def layer_norm(p: Propagation, node: fx.Node, args: Arguments) -> None:
 
 
 def _normalise(
-    p: Propagation, node: fx.Node, state: State, args: Arguments, dims: Sequence[int]
+    p: Propagation, node: fx.Node, state: Activation, args: Arguments, dims: Sequence[int]
 ) -> None:
     if set(dims) & p.labels.varying(state.labels):
         p.labels.flag(state.labels, f"normalised together with other units in {place(node)}")

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import fx
 
+from autocompress.graph.activations import Activation
 from autocompress.graph.nodes import place
-from autocompress.graph.propagation import Propagation, Rule, State
+from autocompress.graph.propagation import Propagation, Rule
 
 Arguments = Mapping[str, Any]
 
@@ -49,7 +50,7 @@ def norm(p: Propagation, node: fx.Node, args: Arguments) -> None:
     (total if positive else average)(p, node, args)
 
 
-def _reduce(p: Propagation, node: fx.Node, state: State, how: tuple[list[int], bool]) -> None:
+def _reduce(p: Propagation, node: fx.Node, state: Activation, how: tuple[list[int], bool]) -> None:
     dims, keep = how
     labels, zero = state.labels, state.zero
     for dim in sorted(dims, reverse=True):
@@ -61,7 +62,7 @@ def _reduce(p: Propagation, node: fx.Node, state: State, how: tuple[list[int], b
     if isinstance(node.meta["val"], torch.Tensor):
         p.set(node, labels, zero)
     else:
-        p.set_list(node, [State(labels, zero), State(labels, zero)])
+        p.set_list(node, [Activation(labels, zero), Activation(labels, zero)])
 
 
 def softmax(p: Propagation, node: fx.Node, args: Arguments) -> None:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
+from autocompress.graph.activations import Activation
 from autocompress.graph.nodes import place
-from autocompress.graph.propagation import Propagation, Rule, State
+from autocompress.graph.propagation import Propagation, Rule
 
 Arguments = Mapping[str, Any]
 
@@ -29,7 +30,7 @@ def pool(p: Propagation, node: fx.Node, args: Arguments) -> None:
     if isinstance(value, Tensor):
         p.set(node, labels, zero)
     else:
-        p.set_list(node, [State(labels.expand(shape), zero.expand(shape))] * len(value))
+        p.set_list(node, [Activation(labels.expand(shape), zero.expand(shape))] * len(value))
 
 
 def pad(p: Propagation, node: fx.Node, args: Arguments) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from autocompress.graph.activations import Activation
 from autocompress.graph.attention import ElasticAttention
 from autocompress.graph.elastic import qualified_name
 from autocompress.graph.labels import compact
 from autocompress.graph.nodes import is_floating, operator_name, place
-from autocompress.graph.propagation import Propagation, Rule, State
+from autocompress.graph.propagation import Propagation, Rule
 from autocompress.graph.window_attention import ElasticRelativeAttention, ElasticWindowAttention
 
 Arguments = Mapping[str, Any]
@@ -26,23 +27,22 @@ def same(p: Propagation, node: fx.Node, args: Arguments) -> None:
     p.set(node, state.labels, state.zero)
 
 
-def execute(p: Propagation, node: fx.Node, reads: Any = None) -> Any:
+def execute(p: Propagation, node: fx.Node) -> Any:
     """Run a view operator on the labels and on the zero bits of what it reads."""
     target = torch.ops.aten.reshape.default if _reshapes(node) else node.target
     assert callable(target)
-    args = (node.args, node.kwargs) if reads is None else reads
 
     def run(pick: str) -> Any:
         def value(read: fx.Node) -> Any:
             return getattr(p.state(read), pick) if is_floating(read) else p.value(read)
 
-        mapped_args, mapped_kwargs = fx.node.map_arg(args, value)
+        mapped_args, mapped_kwargs = fx.node.map_arg((node.args, node.kwargs), value)
         return target(*mapped_args, **mapped_kwargs)
 
     labels, zero = run("labels"), run("zero")
     if isinstance(labels, Tensor):
-        return State(labels, zero)
-    return [State(one, bit) for one, bit in zip(labels, zero, strict=True)]
+        return Activation(labels, zero)
+    return [Activation(one, bit) for one, bit in zip(labels, zero, strict=True)]
 
 
 def _reshapes(node: fx.Node) -> bool:
@@ -76,7 +76,8 @@ def concatenate(p: Propagation, node: fx.Node, args: Arguments) -> None:
     states = [p.state(part) for part in args["tensors"]]
     if operator_name(node) == "stack":
         states = [
-            State(s.labels.unsqueeze(args["dim"]), s.zero.unsqueeze(args["dim"])) for s in states
+            Activation(s.labels.unsqueeze(args["dim"]), s.zero.unsqueeze(args["dim"]))
+            for s in states
         ]
     states = [s for s in states if s.labels.dim() > 1 or s.labels.numel() or len(states) == 1]
     dim = args["dim"] % states[0].labels.dim()

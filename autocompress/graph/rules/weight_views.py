@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from autocompress.graph.propagation import WeightAxes, WeightView
+from autocompress.graph.activations import WeightAxes
+from autocompress.graph.propagation import WeightView
 
 Arguments = Mapping[str, Any]
 

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from autocompress.graph.activations import Activation, WeightAxes
 from autocompress.graph.nodes import is_floating, place
-from autocompress.graph.propagation import Propagation, Rule, State, WeightAxes
+from autocompress.graph.propagation import Propagation, Rule
 from autocompress.graph.tracing import module_of
 
 Arguments = Mapping[str, Any]
@@ -127,7 +128,7 @@ def _apply_linear(
     p.set(node, outputs.view(shape), torch.ones((1,) * (last + 1), dtype=torch.bool))
 
 
-def _mix_tokens(p: Propagation, node: fx.Node, state: State, bias: Any) -> None:
+def _mix_tokens(p: Propagation, node: fx.Node, state: Activation, bias: Any) -> None:
     """The units lie on another axis: they pass through, the weight stays."""
     last = state.labels.dim() - 1
     first = state.labels.narrow(last, 0, 1)
