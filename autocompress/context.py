@@ -15,8 +15,9 @@ from autocompress.evaluation import Evaluator
 from autocompress.events import BaselineReady, EpochDone, Message, Progress
 from autocompress.graph import Units
 from autocompress.metrics import Limits, Metric
+from autocompress.model_check import check_model
 from autocompress.pipeline import State, Work
-from autocompress.problem import Network, Problem, check_model
+from autocompress.problem import Network, Problem
 from autocompress.results import EpochRecord, Estimates
 from autocompress.runs import layout
 from autocompress.runs.folder import Folder

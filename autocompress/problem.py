@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from autocompress import models
@@ -21,7 +20,6 @@ from autocompress.objectives import objectives_from
 from autocompress.targets import Effort, Target
 from autocompress.tasks import TASKS, Task
 from autocompress.training.fitting import seed_everything
-from autocompress.training.layout import try_training
 from autocompress.user_code import call_function, import_plugins
 
 Build = Callable[[], nn.Module]
@@ -232,47 +230,6 @@ def network_of(model: nn.Module) -> Network:
         return copy.deepcopy(model).cpu()
 
     return Network(structure=copied, initial=copied, title=type(model).__name__, has_weights=True)
-
-
-def check_model(model: nn.Module, data: Data, task: Task) -> Any:
-    """Run one batch through a model, forward and backward, and return its outputs.
-
-    Args:
-        model: put into eval mode, on the device of the data.
-        data: its first validation batch is taken.
-        task: knows what outputs must look like.
-
-    Raises:
-        ConfigurationError: the inputs don't fit the model, its outputs don't fit the task, or it
-            can't be trained.
-    """
-    inputs, targets = next(iter(data.valid))
-    inputs, targets = inputs[: len(data.example)], _first(targets, len(data.example))
-    given = f"inputs {list(inputs.shape)}"
-    model.to(data.device).eval()
-    try:
-        with torch.no_grad():
-            outputs = model(inputs.as_subclass(Tensor))
-    except Exception as error:
-        raise ConfigurationError(
-            f"{given} of the data do not fit the model: {type(error).__name__}: {error}"
-        ) from error
-    if task.check is not None:
-        try:
-            task.check(outputs, targets)
-        except ValueError as error:
-            raise ConfigurationError(f"for {given}: {error}") from error
-    try:
-        try_training(model, data.example, torch.preserve_format)
-    except Exception as error:
-        raise ConfigurationError(
-            f"the model cannot be trained: {type(error).__name__}: {error}"
-        ) from error
-    return outputs
-
-
-def _first(targets: Any, count: int) -> Any:
-    return targets[:count] if isinstance(targets, Tensor) else targets
 
 
 FROZEN_DATA = ("mean", "std", "batch_size", "augmentation")  # keys of [data], besides its content

@@ -9,9 +9,9 @@ from autocompress.config import study_from
 from autocompress.errors import ConfigurationError
 from autocompress.metrics import Metric
 from autocompress.metrics.metric import LATENCY, MACS, PARAMETERS
+from autocompress.model_check import check_model
 from autocompress.objectives import objectives_from
 from autocompress.problem import (
-    check_model,
     digests,
     network_of,
     problem_from,

@@ -1,11 +1,15 @@
 """What the commands call of the rest of the package, each in one place, loaded when it is called.
 
-The functions here import torch; the modules of the commands do not.
+The functions here import torch; the modules of the commands do not. What the user's code prints
+goes to standard error, because standard output is for results.
 """
 
-from collections.abc import Sequence
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from autocompress.events import Progress
 
@@ -17,9 +21,21 @@ if TYPE_CHECKING:
     from autocompress.study.check import Check
     from autocompress.study.remeasure import Remeasurement
 
+P = ParamSpec("P")
+T = TypeVar("T")
 RUNS = Path("runs")  # where `run` makes the folder of a run
 
 
+def _prints_aside(call: Callable[P, T]) -> Callable[P, T]:
+    @functools.wraps(call)
+    def aside(*args: P.args, **kwargs: P.kwargs) -> T:
+        with contextlib.redirect_stdout(sys.stderr):
+            return call(*args, **kwargs)
+
+    return aside
+
+
+@_prints_aside
 def load(study: Path, overrides: Sequence[str]) -> "StudyConfig":
     """Read a study file."""
     from autocompress.config import load_study
@@ -34,6 +50,7 @@ def open_run(path: Path) -> "Run":
     return Run.open(path)
 
 
+@_prints_aside
 def search(
     config: "StudyConfig",
     *,
@@ -50,6 +67,7 @@ def search(
     return run_study(config, directory=RUNS, amount=amount, progress=progress)
 
 
+@_prints_aside
 def go_on(
     path: Path,
     *,
@@ -67,6 +85,7 @@ def go_on(
     return resume_run(path, amount=amount, progress=progress, allow=allow)
 
 
+@_prints_aside
 def controls(run: "Run", *, workers: int, progress: Progress) -> None:
     """Run what a search is compared with."""
     from autocompress.study.controls import run_controls
@@ -74,6 +93,7 @@ def controls(run: "Run", *, workers: int, progress: Progress) -> None:
     run_controls(run, workers=workers, progress=progress)
 
 
+@_prints_aside
 def check(config: "StudyConfig") -> "Check":
     """Check a study: data, model, one batch."""
     from autocompress.study.check import check
@@ -81,6 +101,7 @@ def check(config: "StudyConfig") -> "Check":
     return check(config)
 
 
+@_prints_aside
 def remeasure(
     run: "Run", trials: Sequence[int], progress: Progress, *, allow: Sequence[str]
 ) -> "Remeasurement":
@@ -90,6 +111,7 @@ def remeasure(
     return remeasure(run, trials, progress, allow=allow)
 
 
+@_prints_aside
 def export(
     run: "Run",
     number: int,
@@ -105,6 +127,7 @@ def export(
     return export_trial(run, number, output, formats=formats, force=force, allow=allow)
 
 
+@_prints_aside
 def reproduce(bundle: Path, progress: Progress, *, allow: Sequence[str]) -> "Reproduction":
     """Run the recipe of a bundle again."""
     from autocompress.bundles import reproduce

@@ -12,6 +12,8 @@ from autocompress.data.splits import Images, Part
 from autocompress.errors import ConfigurationError
 from autocompress.user_code import call_function
 
+MOST_CLASSES = 1_000_000
+
 
 def call_user(reference: str, image_size: int | None) -> Any:
     """Call ``package.module:function``; it receives ``image_size`` where its signature has it.
@@ -48,7 +50,13 @@ def labelled_images(returned: Any, reference: str) -> Source:
         name: _as_images(pair, f"data set {reference!r}, {name}") for name, pair in pairs.items()
     }
     if classes is None and "train" in parts:
-        classes = range(int(parts["train"].labels.max()) + 1 if len(parts["train"]) else 0)
+        largest = int(parts["train"].labels.max()) if len(parts["train"]) else -1
+        if largest >= MOST_CLASSES:
+            raise ConfigurationError(
+                f"data set {reference!r}, train: expected labels from 0 to the number of classes, "
+                f"at most {MOST_CLASSES:,}, not {largest}"
+            )
+        classes = range(largest + 1)
     return Source(parts, tuple(str(name) for name in classes or ()))
 
 

@@ -33,7 +33,7 @@ class DataSettings:
         ConfigurationError: names everything that is out of its range.
     """
 
-    image_size: int | None = setting(None, help="side in pixels that images get", low=1)
+    image_size: int | None = setting(None, help="side in pixels that images get", low=1, high=8192)
     mean: tuple[float, ...] | None = setting(
         None, help="of each channel, of pixels scaled to [0, 1]", low=0, high=1
     )

@@ -33,6 +33,8 @@ class Images:
                 f"expected images as uint8 [n, channels, height, width], not "
                 f"{self.images.dtype} {list(self.images.shape)}"
             )
+        if 0 in self.images.shape[1:]:
+            raise ConfigurationError(f"expected pixels, not images {list(self.images.shape)}")
         _check_labels(self.labels, len(self.images))
 
     def __len__(self) -> int:

@@ -109,3 +109,7 @@ def _call(factory: str, function: Callable[..., nn.Module], kwargs: dict[str, An
             f"model {factory!r} can't be built with {kwargs}: {error}; its arguments: "
             f"{', '.join(inspect.signature(function).parameters)}"
         ) from error
+    except Exception as error:
+        raise ConfigurationError(
+            f"model {factory!r} can't be built with {kwargs}: {type(error).__name__}: {error}"
+        ) from error

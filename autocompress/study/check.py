@@ -11,7 +11,8 @@ from autocompress.config import StudyConfig
 from autocompress.context import evaluator_of, structure_of
 from autocompress.errors import ConfigurationError, TrialError
 from autocompress.graph import find_units
-from autocompress.problem import Problem, check_model, problem_from
+from autocompress.model_check import check_call, check_model, check_same_structure
+from autocompress.problem import Network, Problem, problem_from
 from autocompress.reading import plain
 from autocompress.runs.stored import Structure
 from autocompress.targets import count_parameters
@@ -90,14 +91,22 @@ def check_problem(problem: Problem) -> tuple[nn.Module, Any]:
     with problem.naming("target.runtime"):
         problem.target.check()
     with problem.naming("model.factory"):
-        model = problem.model.initial()
-        outputs = check_model(model, problem.data, problem.task)
+        model, outputs = _tried(problem.model, problem)
     if problem.teacher is not None:
         with problem.naming("teacher.factory"):
-            check_model(problem.teacher.initial(), problem.data, problem.task)
+            _tried(problem.teacher, problem)
+    with problem.naming("target.batch_size"):
+        check_call(model, problem.example)
     if problem.own:
         with problem.naming("study.objectives"):
             _check_metrics(problem, model)
+    return model, outputs
+
+
+def _tried(network: Network, problem: Problem) -> tuple[nn.Module, Any]:
+    model = network.initial()
+    outputs = check_model(model, problem.data, problem.task)
+    check_same_structure(model, network.structure())
     return model, outputs
 
 

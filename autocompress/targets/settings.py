@@ -33,8 +33,8 @@ class TargetSettings:
     runtime: str = setting(
         "torch", help="what the model will be deployed in", names=TARGETS, references=True
     )
-    batch_size: int = setting(1, help="inputs per call", low=1)
-    threads: int = setting(1, help="of the CPU", low=1)
+    batch_size: int = setting(1, help="inputs per call", low=1, high=65_536)
+    threads: int = setting(1, help="of the CPU", low=1, high=1024)
     budget_s: float = setting(5.0, help="seconds to measure one model", low=0, above=True)
     width: float = setting(
         0.02, help="half the interval of the ratio that is narrow enough", low=0, above=True
