@@ -199,7 +199,7 @@ def test_a_metric_that_breaks_fails_the_trial(context):
     evaluator = replace(context.evaluator, own=(own,))
     result = run_trial(UNTRAINED, replace(context, evaluator=evaluator), name="00000")
     assert (result.state, result.failure.stage) == ("failed", "measure")
-    assert result.failure.reason == "RuntimeError: the scales are broken"
+    assert result.failure.reason == "the metric 'weight_kg': RuntimeError: the scales are broken"
 
 
 def test_a_folder_that_cannot_be_written_fails_the_trial(context):

@@ -39,7 +39,7 @@ def test_a_metric_that_raises_fails_the_trial(evaluator):
         raise KeyError("joules")
 
     energy = Metric(name="energy_mj", direction="minimize", measure=broken)
-    with pytest.raises(TrialError, match="measure: KeyError: 'joules'"):
+    with pytest.raises(TrialError, match="measure: the metric 'energy_mj': KeyError: 'joules'"):
         dataclasses.replace(evaluator, own=(energy,))(model)
 
 

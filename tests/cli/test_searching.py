@@ -115,7 +115,7 @@ def test_run_shows_progress_and_the_front(home, ran):
 def test_a_second_run_of_the_same_name_is_refused(at_home):
     code, out, err = at_home("run", "study.toml")
     assert (code, out) == (2, "")
-    assert "go on with it by `autocompress resume" in err
+    assert "go on with it (autocompress resume" in err
 
 
 def test_bench_measures_trials_again(at_home):
