@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def remove_leftovers(path: Path) -> None:
     Args:
         path: of the folder. What a process that still runs on this machine writes is left alone.
     """
-    beside = path.parent.glob(f"{glob.escape(path.name)}.*.partial")
+    name = glob.escape(path.name)
+    beside = [*path.parent.glob(f"{name}.*.partial"), *path.parent.glob(f".{name}-*.partial")]
     for left in [*beside, *path.rglob("*.partial")]:
         writer = left.name.split(".")[-2]
         if not writer.isdecimal() or _is_running(int(writer)):
@@ -95,6 +97,17 @@ def remove_leftovers(path: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+def scratch_folder(path: Path) -> tempfile.TemporaryDirectory[str]:
+    """Return a hidden folder beside a path, to write in; what a kill leaves of it is known.
+
+    Args:
+        path: what will be written; ``remove_leftovers`` of it removes such folders.
+    """
+    return tempfile.TemporaryDirectory(
+        prefix=f".{path.name}-", suffix=f".{os.getpid()}.partial", dir=path.parent
+    )
 
 
 def _is_running(process: int) -> bool:

@@ -6,7 +6,6 @@ import itertools
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from autocompress.artifacts import remove_leftovers, scratch_folder
 from autocompress.bundles.checks import Check
 from autocompress.bundles.contents import Card, Source
 from autocompress.bundles.formats import FORMATS
@@ -120,8 +120,8 @@ def export_bundle(
         kind.require()
     output.parent.mkdir(parents=True, exist_ok=True)
     own = replace(source, model=copy.deepcopy(source.model).cpu().eval())
-    prefix = f".{output.name}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=output.parent) as aside, _explained():
+    remove_leftovers(output)
+    with scratch_folder(output) as aside, _explained():
         job = Writing(own, card, material, kinds, Path(aside) / "bundle", Path(aside) / "material")
         index = job.write()
         index = job.scored(index, verifier(job.folder, job.extra))

@@ -105,7 +105,8 @@ def _search(
             if controls:
                 calls.controls(finished, workers=controls, progress=progress)
     except KeyboardInterrupt:
-        say(f"interrupted; go on by: autocompress resume {folder}")
+        on = f"; go on by: autocompress resume {folder}" if folder.exists() else ""
+        say(f"interrupted{on}")
         raise typer.Exit(INTERRUPTED) from None
     conclude(finished, folder, as_json=as_json)
 

@@ -13,6 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 Row = Mapping[str, str]
+_CONTROL = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
+}
 _GAP = 2  # characters between two columns
 _LEAST_TEXT = 16  # characters, below which a text that is cut says nothing
 
@@ -33,6 +36,10 @@ class Column:
     rank: int = 0
     cut: bool = False
 
+    def __post_init__(self) -> None:
+        """Take what steers a terminal out of names that others gave."""
+        object.__setattr__(self, "cells", [printable(cell) for cell in self.cells])
+
     @property
     def width(self) -> int:
         """Characters that it takes."""
@@ -44,6 +51,11 @@ class Column:
         return any(cell[:1].isdigit() for cell in self.cells) and all(
             cell[:1].isdigit() or cell[:1] in ("-", "+", "") for cell in self.cells
         )
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters, which could steer a terminal, are written out."""
+    return text.translate(_CONTROL)
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
@@ -66,7 +78,7 @@ def show_columns(columns: Sequence[Column], *, title: str = "") -> None:
         console = Console(file=sys.stdout)
         console.print(_ruled(fitted(columns, console.width), title))
     else:
-        sys.stdout.write((f"{title}\n" if title else "") + aligned(columns) + "\n")
+        sys.stdout.write((f"{printable(title)}\n" if title else "") + aligned(columns) + "\n")
 
 
 def fitted(columns: Sequence[Column], width: int) -> list[Column]:
@@ -98,17 +110,17 @@ def show_sections(sections: Mapping[str, Sequence[Row]]) -> None:
 
 def show_line(text: str = "") -> None:
     """Write one line to standard output, as it is."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text) + "\n")
 
 
 def show_json(data: Any) -> None:
     """Write plain data to standard output as one JSON document."""
-    show_line(json.dumps(data, indent=2))
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")
 
 
 def say(text: str) -> None:
     """Write to standard error, where it mixes with no result."""
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
 
 
 def aligned(columns: Sequence[Column]) -> str:

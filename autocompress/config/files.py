@@ -81,7 +81,7 @@ def template() -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except FileNotFoundError:
         raise ConfigurationError(
             f"{path}: no such file; `autocompress init` writes a study file to start from"

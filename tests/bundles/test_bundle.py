@@ -377,8 +377,10 @@ def test_a_kill_in_the_middle_leaves_no_bundle_and_does_not_block_the_next(tmp_p
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (tmp_path / "bundle").exists()
+    assert len(list(tmp_path.iterdir())) == 1  # what the kill left
     export(tmp_path / "bundle", verifier=verify)
     assert load(tmp_path / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_users_models_with_tied_weights_and_a_fixed_batch(tmp_path, monkeypatch, caplog):

@@ -5,7 +5,16 @@ import sys
 import pytest
 
 from autocompress.cli.front import front_columns
-from autocompress.cli.tables import Column, aligned, columns_of, fitted, show_columns, show_table
+from autocompress.cli.tables import (
+    Column,
+    aligned,
+    columns_of,
+    fitted,
+    say,
+    show_columns,
+    show_line,
+    show_table,
+)
 
 from made_up_runs import FIVE, ONE, THREE, made_up_run
 
@@ -85,3 +94,13 @@ def test_a_front_fits_its_terminal(terminal, tmp_path, objectives, width):
         assert all(name in lines[0] for name in ["trial", *names, "test"])
     if width >= (200 if len(objectives) > 3 else 120):
         assert "recipe" in lines[0]
+
+
+def test_names_of_others_do_not_steer_the_terminal(capsys):
+    show_table([{"layer\x1b[2J": "conv\x1b]0;owned\x07", "units": "8"}], title="t\x1b")
+    show_line("layer\x1b[31m\x9b1m of\ttwo\nlines")
+    say("warning\x1b[0m")
+    written = capsys.readouterr()
+    assert not {"\x1b", "\x07", "\x9b"} & set(written.out + written.err)
+    assert "conv\\x1b]0;owned\\x07" in written.out
+    assert "of\ttwo\nlines" in written.out

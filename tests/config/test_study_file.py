@@ -9,6 +9,7 @@ from autocompress.config import (
     StudyConfig,
     load_study,
     parse_duration,
+    study_from,
     template,
     to_toml,
 )
@@ -142,7 +143,7 @@ round_to = []
         "crop_flip, got 'shift_flop' (did you mean 'shift_flip'?)",
         "study.toml:12: model.trials: unknown key 'trials' (did you mean 'study.trials'?); "
         "allowed: factory, kwargs, weights, epochs, learning_rate",
-        "study.toml:18: latency.threads: expected a whole number of at least 1, got 0",
+        "study.toml:18: latency.threads: expected a whole number in [1, 1024], got 0",
         "study.toml:21: search.sparsity: low 0.5 is above high 0.1 "
         "(fraction of the convolutions' groups to zero)",
         "study.toml:22: search.critereon: unknown parameter 'critereon' (did you mean "
@@ -404,3 +405,9 @@ def test_the_shipped_studies_are_valid(tmp_path, path):
     assert load_study(resolved) == config
     assert config.study.name == path.stem
     assert set(config.space().dimensions) == set(config.search.params)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_study(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(template(), encoding="utf-8-sig")
+    assert load_study(path) == study_from(tomllib.loads(template()))
