@@ -38,6 +38,7 @@ class Column:
 
     def __post_init__(self) -> None:
         """Take what steers a terminal out of names that others gave."""
+        object.__setattr__(self, "title", printable(self.title))
         object.__setattr__(self, "cells", [printable(cell) for cell in self.cells])
 
     @property
