@@ -1,4 +1,4 @@
-"""Ten minutes of kills, full disks, floods and damage, at random; ``.ci/run`` has one minute of it."""
+"""Ten minutes of kills, full disks, floods and damage, at random; CI has one minute of it."""
 
 import pytest
 from chaos import campaign
