@@ -1,5 +1,6 @@
 """The search space: which settings of a recipe a study varies, and the recipe that they make."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -114,7 +115,9 @@ class Space:
             return found[path]
 
         effects = Effects(value, self._paths)
-        return {self.name(path): value(path) for path in self._paths}
+        with warnings.catch_warnings():  # Optuna tells of what is meant so: steps that end before
+            warnings.simplefilter("ignore", UserWarning)  # high, enqueued values without effect
+            return {self.name(path): value(path) for path in self._paths}
 
     def recipe(self, params: Params, analysis: Any = None) -> Recipe:
         """Return the recipe that values of the parameters describe.
@@ -275,7 +278,10 @@ def _suggest(
     if isinstance(dimension, Choices):
         return trial.suggest_categorical(name, dimension.values)
     low, high, step = dimension.low, dimension.high, dimension.step
+    sampled: float
     if known.kind == "int":
         whole = 1 if step is None else int(step)
-        return trial.suggest_int(name, int(low), int(high), step=whole, log=dimension.log)
-    return trial.suggest_float(name, low, high, step=step, log=dimension.log)
+        sampled = trial.suggest_int(name, int(low), int(high), step=whole, log=dimension.log)
+    else:
+        sampled = trial.suggest_float(name, low, high, step=step, log=dimension.log)
+    return nearest(known, dimension, sampled)

@@ -4,7 +4,6 @@ This file and ``samplers.py`` are the home of Optuna. One process asks and tells
 trials knows nothing of it.
 """
 
-import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -120,10 +119,7 @@ class Proposer:
         flat = wants_flat(self.study)
         trial = self.study.ask()
         space = self.space.at_fidelity(self.fidelity, conditional=not flat)
-        with warnings.catch_warnings():  # an enqueued value that has no effect is left out
-            warnings.simplefilter("ignore", UserWarning)
-            params = space.sample(trial)
-        return Proposal(trial, params, space, flat, name)
+        return Proposal(trial, space.sample(trial), space, flat, name)
 
     def ask_again(self, record: TrialRecord) -> Proposal:
         """Return the proposal of a trial that was interrupted, before all that is enqueued."""
