@@ -52,7 +52,7 @@ class Range:
 
     @property
     def last(self) -> float:
-        """The largest value: ``high``, or where the steps end, reckoned in decimals as Optuna does.
+        """The largest value: ``high``, or where the steps end in decimals, as Optuna reckons.
 
         From 0 to 0.3 there are three steps of 0.1, though as floats three are more than 0.3.
         """
@@ -220,16 +220,19 @@ def _range_problems(found: Parameter, value: Mapping[str, Any]) -> Iterator[Prob
             yield (end,), text
     step_problems = list(_step_problems(found, value))
     yield from step_problems
-    if not numbers:
-        return
-    low, high, step = value["low"], value["high"], value.get("step")
+    if numbers:
+        step = None if step_problems or found.kind == "int" else value.get("step")
+        yield from _end_problems(value["low"], value["high"], step, log=value.get("log") is True)
+
+
+def _end_problems(low: float, high: float, step: float | None, *, log: bool) -> Iterator[Problem]:
     if low > high:
         yield (), f"low {low!r} is above high {high!r}"
-    elif value.get("log") is True and low <= 0:
+    elif log and low <= 0:
         yield ("log",), f"a logarithmic range must start above 0, not at {low!r}"
     elif not is_finite(high - low):
         yield (), f"from {low!r} to {high!r} is further than a number can say"
-    elif step is not None and not step_problems and max(-low, high) > _FINEST * step:
+    elif step is not None and max(-low, high) > _FINEST * step:
         least = max(-low, high) / _FINEST
         yield ("step",), f"expected at least {least:g}, or no step at all, got {step!r}"
 

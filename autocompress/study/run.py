@@ -26,7 +26,7 @@ from autocompress.study.check import check_problem
 from autocompress.study.final import evaluate_front, reopen
 from autocompress.study.loop import SearchLoop
 from autocompress.study.session import RECIPES, asked, nearest_recipes, proposer_of
-from autocompress.targets import differences
+from autocompress.targets import differences, within_usable_cores
 from autocompress.trust import require_trust, trust
 
 
@@ -224,7 +224,7 @@ def _search(
     progress: Progress,
 ) -> Run:
     config, run = problem.config, Run.open(folder)
-    with _explained(folder):
+    with _explained(folder), within_usable_cores():
         remove_leftovers(folder)
         journal = Journal(folder / layout.JOURNAL)
         trials, timeout_s = asked(config, amount, folder)

@@ -29,8 +29,9 @@ def space_of(low, high, step, name=NUMBER):
     try:
         return Space({name: {"low": low, "high": high, "step": step}})
     except ConfigurationError as error:
-        assert str(error).startswith((f"{name}.step: expected ", f"{name}: low "))
-        return None
+        if str(error).startswith((f"{name}.step: expected ", f"{name}: low ")):
+            return None
+        raise
 
 
 def sampled(space, name=NUMBER, **fixed):
@@ -100,7 +101,7 @@ def test_a_step_that_floats_cannot_tell_apart_is_refused(step):
 
 
 def test_ends_that_no_float_holds_are_refused():
-    with pytest.raises(ConfigurationError, match="coefficients.x.high: expected a number, got 10"):
+    with pytest.raises(ConfigurationError, match=r"coefficients\.x\.high: expected a number"):
         Space({NUMBER: {"low": 0.0, "high": 10**400}})
     with pytest.raises(ConfigurationError, match="further than a number can say"):
         Space({NUMBER: {"low": -1.5e308, "high": 1.5e308}})
@@ -108,7 +109,7 @@ def test_ends_that_no_float_holds_are_refused():
 
 @pytest.mark.parametrize("value", ["inf", "nan", "1" + "0" * 400])
 def test_a_study_file_with_numbers_that_no_float_holds_is_refused(tmp_path, value):
-    with pytest.raises(ConfigurationError, match="study.timeout: expected a number > 0, got"):
+    with pytest.raises(ConfigurationError, match=r"study\.timeout: expected a number > 0, got"):
         study_in(tmp_path, f"study.timeout={value}")
 
 
