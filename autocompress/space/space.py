@@ -278,10 +278,7 @@ def _suggest(
     if isinstance(dimension, Choices):
         return trial.suggest_categorical(name, dimension.values)
     low, high, step = dimension.low, dimension.high, dimension.step
-    sampled: float
     if known.kind == "int":
         whole = 1 if step is None else int(step)
-        sampled = trial.suggest_int(name, int(low), int(high), step=whole, log=dimension.log)
-    else:
-        sampled = trial.suggest_float(name, low, high, step=step, log=dimension.log)
-    return nearest(known, dimension, sampled)
+        return trial.suggest_int(name, int(low), int(high), step=whole, log=dimension.log)
+    return trial.suggest_float(name, low, high, step=step, log=dimension.log)
