@@ -1,6 +1,7 @@
 """Every error that autocompress raises on purpose: what was expected, and what came."""
 
 import errno
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -62,12 +63,16 @@ class TrialError(AutocompressError):
 
     def __init__(self, stage: str, reason: str) -> None:
         self.stage = stage
-        self.reason = reason
-        super().__init__(f"{stage}: {reason}")
+        self.reason = reason.strip() or f"{type(self).__name__}, without a reason"
+        super().__init__(f"{stage}: {self.reason}")
 
 
 class DeviceLostError(TrialError):
     """A trial broke the GPU's state: nothing runs there any more until the process is replaced."""
+
+
+class DiskFullError(TrialError):
+    """A trial could not be written: nothing else can be either, until there is room."""
 
 
 class DivergedError(AutocompressError):
@@ -100,14 +105,19 @@ def failing_as(stage: str, what: str = "") -> Iterator[None]:
         what: fails, for the reason, where the stage does not say it.
 
     What makes the GPU unusable for this process, such as an illegal access or a device-side
-    assert, becomes a ``DeviceLostError``.
+    assert, becomes a ``DeviceLostError``; a full disk becomes a ``DiskFullError``. Code that asks
+    the process to exit only ends the trial.
     """
     try:
         yield
     except TrialError:
         raise
-    except Exception as error:
-        kind = DeviceLostError if _loses_device(error) else TrialError
+    except (Exception, SystemExit) as error:
+        kind: type[TrialError] = TrialError
+        if _loses_device(error):
+            kind = DeviceLostError
+        elif _fills_disk(error):
+            kind = DiskFullError
         reason = _in_one_line(error)
         raise kind(stage, f"{what}: {reason}" if what else reason) from error
 
@@ -121,14 +131,36 @@ def _loses_device(error: BaseException | None) -> bool:
     return error is not None and not _is_out_of_memory(error)
 
 
+def _fills_disk(error: BaseException | None) -> bool:
+    """Return whether a full disk is, or led to, an error; some libraries only say so in words."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if os.strerror(errno.ENOSPC) in _text_of(error):
+            return True
+        error = error.__cause__
+    return False
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in _text_of(error).lower()
 
 
-def _in_one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"the disk is full: {error}"
-    text = " ".join(str(error).split())
+def _in_one_line(error: BaseException) -> str:
+    """Return what happened, as any terminal can show it; never an empty text."""
+    text, kind = _text_of(error), type(error).__name__
+    if _fills_disk(error):
+        return f"the disk is full: {text or kind}"
     if _is_out_of_memory(error):
         return f"out of memory: {text}".rstrip(": ")
-    return text if isinstance(error, AutocompressError) else f"{type(error).__name__}: {text}"
+    if text and isinstance(error, AutocompressError):
+        return text
+    return f"{kind}: {text}" if text else kind
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception as broken:  # noqa: BLE001 (an exception of the user's may have a faulty text)
+        text = f"its text cannot be made ({type(broken).__name__})"
+    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
-from autocompress.settings import Described, describe, options_of
+from autocompress.settings import Described, describe, is_finite, options_of
 
 T = TypeVar("T")
 Path = tuple[str, ...]
@@ -118,5 +118,5 @@ def converted(value: Any, hint: Any) -> Any:
         hints = hints if len(hints) == len(value) else (Any,) * len(value)
         return tuple(converted(entry, part) for entry, part in zip(value, hints, strict=True))
     if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
-        return value if int in kinds else float(value)
+        return float(value) if int not in kinds and is_finite(value) else value
     return value

@@ -80,6 +80,11 @@ class Failure:
     dominated_by: int | None = None
     epoch: int | None = None
 
+    def __post_init__(self) -> None:
+        """Let no reason be blank, whoever made it."""
+        if not self.reason.strip():
+            object.__setattr__(self, "reason", "no reason was given")
+
 
 @short_repr
 @dataclass(frozen=True, kw_only=True)

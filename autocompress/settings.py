@@ -12,7 +12,7 @@ that a new one is written once:
 """
 
 import inspect
-import math
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -205,6 +205,11 @@ def is_settings_class(kind: Any) -> TypeGuard[type]:
     return isinstance(kind, type) and is_dataclass(kind)
 
 
+def is_finite(number: float) -> bool:
+    """Return whether a number is neither infinite nor NaN, and no integer beyond all floats."""
+    return abs(number) <= sys.float_info.max
+
+
 def _literal(kind: Any) -> bool:
     return get_origin(kind) is Literal
 
@@ -245,7 +250,7 @@ def _elements_fit(value: tuple[Any, ...], of: tuple[Any, ...], rule: Rule) -> bo
 
 
 def _is_number(value: Any, kinds: Any) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kinds) and not isinstance(value, bool) and is_finite(value)
 
 
 def _within(value: float, rule: Rule) -> bool:

@@ -10,7 +10,13 @@ import torch
 from torch import nn
 
 from autocompress.context import Context
-from autocompress.errors import ConfigurationError, DeviceLostError, TrialError, failing_as
+from autocompress.errors import (
+    ConfigurationError,
+    DeviceLostError,
+    DiskFullError,
+    TrialError,
+    failing_as,
+)
 from autocompress.evaluation import Evaluation
 from autocompress.pipeline import State, compress
 from autocompress.recipe import Recipe
@@ -88,6 +94,7 @@ def run_trial(
 
     Raises:
         DeviceLostError: the GPU is unusable for this process.
+        DiskFullError: it could not be stored.
         KeyboardInterrupt: somebody asked to stop; nothing of the trial is stored.
     """
     result = TrialResult(
@@ -120,7 +127,7 @@ def run_trial(
             curve=tuple(progress.curve),
             seconds={"estimate": time.perf_counter() - begin} if not progress.curve else {},
         )
-    except DeviceLostError:
+    except (DeviceLostError, DiskFullError):
         raise
     except TrialError as error:
         return failed(result.recipe, error, result)

@@ -56,6 +56,11 @@ class StudySection:
         seed: everything random derives from it.
         trials: how many recipes are tried.
         timeout_s: seconds after which no new trial starts; ``timeout`` in the file.
+        trial_timeout_s: seconds after which a trial has failed; ``trial_timeout`` in the file.
+            ``None``: 10 times the slowest complete trial for each worker, at least 10 minutes, and
+            a day while none is complete.
+        trial_memory_gb: memory in GB (10^9 bytes) above which a trial has failed, where trials
+            run in a pool of processes; ``None`` is no limit.
         sampler: who proposes recipes; ``"auto"`` decides by what a trial costs.
         objectives: one to five metrics; ``None``: the task's first score, latency, parameters.
         plugins: modules that are imported first, in every process: they register the user's own
@@ -76,6 +81,17 @@ class StudySection:
         above=True,
         key="timeout",
         parse=parse_duration,
+    )
+    trial_timeout_s: float | None = setting(
+        None,
+        help="a trial that takes longer fails",
+        low=0,
+        above=True,
+        key="trial_timeout",
+        parse=parse_duration,
+    )
+    trial_memory_gb: float | None = setting(
+        None, help="a trial whose process takes more memory fails", low=0, above=True
     )
     sampler: str = setting("auto", help="who proposes recipes", names=SAMPLERS)
     objectives: tuple[str, ...] | None = setting(None, help="one to five metrics")

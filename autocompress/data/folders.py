@@ -1,6 +1,5 @@
 """Image files in class folders."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 from autocompress.data.sources import Source
 from autocompress.data.splits import ImageFiles, Part
 from autocompress.errors import ConfigurationError
+from autocompress.targets import usable_cores
 
 SPLIT_FOLDERS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
 CHECKED_SIDE = 32  # pixels to which JPEGs may be scaled down while decoding, to check faster
@@ -75,7 +75,7 @@ def count_channels(parts: dict[str, Part]) -> int:
         ConfigurationError: files that are no images, or damaged ones, by name.
     """
     paths = [p for part in parts.values() if isinstance(part, ImageFiles) for p in part.paths]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         checked = list(pool.map(_check_file, paths))
     broken = [
         (path, problem) for path, (_, problem) in zip(paths, checked, strict=True) if problem

@@ -27,6 +27,8 @@ class Job:
             that need values of every trial.
         derive: whether other candidates of its training run are wanted.
         derive_s: seconds that they may take, besides a share of the trial's own time.
+        limit_s: seconds of work after which it has failed; ``None`` is no limit. ``run_job``
+            ends it between two batches; an executor that can end a process ends it anyway.
     """
 
     number: int
@@ -38,6 +40,7 @@ class Job:
     estimate: bool = False
     derive: bool = False
     derive_s: float = 0.0
+    limit_s: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -59,7 +62,8 @@ class Done:
 
     Attributes:
         number: of the trial.
-        result: what it returned; of a worker that died, a failure that says how.
+        result: what it returned; of a worker that died, a failure that says how. One that is
+            interrupted and has a failure could not be stored: the search ends for that reason.
         derive_s: seconds that derived candidates took less than they were allowed.
         started: when its work began, in ISO 8601 with its time zone; ``None``: when it was
             submitted.
@@ -102,7 +106,7 @@ class Executor(Protocol):
         """Return jobs that have ended, at least one if there is any within the time."""
 
     def cancel(self, number: int) -> None:
-        """End a job soon; it is returned by ``wait`` as interrupted."""
+        """End a job within seconds, also one that hangs; ``wait`` returns it as interrupted."""
 
     def close(self) -> None:
         """End all jobs and free what is held."""

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autocompress.context import Context
-from autocompress.errors import UsageError
+from autocompress.errors import ConfigurationError, UsageError
 from autocompress.execution.executor import Done, Job, interrupted
 from autocompress.execution.jobs import run_job
 
 
 class InlineExecutor:
     """Runs each job when its result is waited for.
+
+    A job that exceeds its time ends at its next batch or stage. What never gets there, such as a
+    ``forward`` that hangs, only Ctrl-C ends; and what ends this process, such as a lack of
+    memory, ends the search. In a :class:`LocalPool` each costs one trial.
 
     Example:
         >>> InlineExecutor().capacity
@@ -25,7 +29,18 @@ class InlineExecutor:
         self._cancelled: list[Job] = []
 
     def start(self, folder: Path, context: Context) -> None:
-        """Keep the context."""
+        """Keep the context.
+
+        Raises:
+            ConfigurationError: the study limits the memory of a trial, which here has none of
+                its own.
+        """
+        limit_gb = context.problem.config.study.trial_memory_gb
+        if limit_gb is not None:
+            raise ConfigurationError(
+                f"study.trial_memory_gb: {limit_gb:g} GB can be held to where a trial has a "
+                "process of its own, in a LocalPool, and not in an InlineExecutor"
+            )
         self._context = context
 
     def submit(self, job: Job) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 from autocompress.callbacks.derivation import KeepStates, derive, sparsity_levels
 from autocompress.callbacks.early_stopping import StopEarly, is_predictable
 from autocompress.callbacks.estimate import EstimateStructure, estimate_structure
+from autocompress.callbacks.time_limit import TimeLimit
 from autocompress.context import Context
-from autocompress.errors import DeviceLostError, TrialError, failing_as
+from autocompress.errors import DeviceLostError, DiskFullError, TrialError, failing_as
 from autocompress.execution.executor import Done, Job
 from autocompress.metrics.pareto import dominates
 from autocompress.pipeline import State
@@ -28,7 +29,8 @@ def run_job(job: Job, context: Context) -> Done:
 
     Returns:
         how it ended. Whatever goes wrong in it is its result, also in code of the user's, and
-        ``device_lost`` says whether that made the GPU unusable for this process.
+        ``device_lost`` says whether that made the GPU unusable for this process. One that could
+        not be stored, for the disk is full, is interrupted, with that as its failure.
 
     Raises:
         KeyboardInterrupt: somebody asked to stop; nothing of the trial is stored.
@@ -38,9 +40,12 @@ def run_job(job: Job, context: Context) -> Done:
         with failing_as("trial"):
             done = _run(job, context)
     except TrialError as error:
+        result = failed(job.recipe, error)
+        if isinstance(error, DiskFullError):  # it is none of the trial's fault
+            result = replace(result, state="interrupted")
         done = Done(
             number=job.number,
-            result=failed(job.recipe, error),
+            result=result,
             derive_s=job.derive_s,
             device_lost=isinstance(error, DeviceLostError),
         )
@@ -54,6 +59,8 @@ def _run(job: Job, context: Context) -> Done:
         levels = sparsity_levels(recipe) if job.derive else []
         kept = KeepStates({level.epoch for level in levels if level.epoch is not None}, start)
         callbacks = [*([kept] if job.derive else []), *_watching(job, recipe, start, context)]
+        if job.limit_s is not None:
+            callbacks.append(TimeLimit(job.limit_s))
     result = run_trial(recipe, context, callbacks, name=name, start=start)
     if result.state == "pruned" and job.estimate:
         result = replace(result, metrics=_completed(result.metrics, recipe, context, start))
@@ -110,7 +117,7 @@ def _completed(known: Estimates, recipe: Recipe, context: Context, start: State)
         return known
     try:
         found = estimate_structure(recipe, context, latency=True, start=start)
-    except DeviceLostError:
+    except (DeviceLostError, DiskFullError):
         raise
     except TrialError:  # such a recipe cannot be applied to this model
         return known

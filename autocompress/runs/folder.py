@@ -128,8 +128,10 @@ class Folder:
                 self._session = event
                 self._interrupt()
         elif isinstance(event, Proposed):
+            before = self._trials.get(event.number)
             self._trials[event.number] = StoredTrial(
                 number=event.number,
+                lost=0 if before is None else before.lost,
                 params=event.params,
                 recipe=event.recipe,
                 origin=event.origin,
@@ -141,10 +143,10 @@ class Folder:
             self._trials[event.number] = self._ended(event)
 
     def _interrupt(self) -> None:
-        """Note that what ran when an earlier session was killed waits for its turn."""
+        """Note that what ran when an earlier session was killed waits, and that it was killed."""
         for number, trial in self._trials.items():
             if trial.result is None and not trial.interrupted:
-                self._trials[number] = replace(trial, interrupted=True)
+                self._trials[number] = replace(trial, interrupted=True, lost=trial.lost + 1)
 
     def _ended(self, event: Ended) -> StoredTrial:
         proposed = self._trials.get(event.number)

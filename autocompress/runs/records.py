@@ -48,6 +48,7 @@ class TrialRecord:
         folder: where its weights, plan, curve and samples are.
         sha256: of its folder; ``None`` where it was not noted.
         threads: of the CPU that it was trained with.
+        lost: how often the run ended without a word while it ran.
     """
 
     number: int
@@ -73,6 +74,7 @@ class TrialRecord:
     folder: Path | None = None
     sha256: str | None = None
     threads: int | None = None
+    lost: int = 0
 
     def __repr__(self) -> str:
         known = [f"{name}={found.value:.4g}" for name, found in self.metrics.items()]
@@ -173,6 +175,7 @@ class Reading:
             folder=own if own is not None and own.is_dir() else None,
             sha256=None if result is None else result.sha256,
             threads=None if result is None else result.threads,
+            lost=stored.lost,
         )
 
 

@@ -179,6 +179,7 @@ class StoredTrial:
         finished: when it ended.
         result: what it returned at its end; ``None`` until then.
         interrupted: whether it waits to be run again.
+        lost: how often the run ended without a word while it ran.
     """
 
     number: int
@@ -192,6 +193,7 @@ class StoredTrial:
     finished: datetime | None = None
     result: TrialResult | None = None
     interrupted: bool = False
+    lost: int = 0
 
 
 class Stored(Protocol):

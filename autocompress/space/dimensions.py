@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
 from autocompress.reading import Misfit
 from autocompress.recipe import EXTRA
 from autocompress.registry import did_you_mean
+from autocompress.settings import is_finite
 from autocompress.space.parameters import (
     COEFFICIENTS,
     Parameter,
@@ -19,6 +21,7 @@ from autocompress.space.parameters import (
 
 _RANGE_KEYS = ("low", "high", "step", "log")
 _NUMBERS = {"float": "number", "int": "whole number"}
+_FINEST = 1_000_000  # steps up to the largest number of a range: floats still tell them apart
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,34 @@ class Choices:
 
 @dataclass(frozen=True)
 class Range:
-    """A parameter between two numbers, both included; ``step`` and ``log`` exclude each other."""
+    """A parameter between two numbers, both included; ``step`` and ``log`` exclude each other.
+
+    With a step, the values are ``low``, ``low + step`` and so on, as far as ``high`` allows.
+    """
 
     low: float
     high: float
     step: float | None = None
     log: bool = False
+
+    @property
+    def last(self) -> float:
+        """The largest value: ``high``, or where the steps end in decimals, as Optuna reckons.
+
+        From 0 to 0.3 there are three steps of 0.1, though as floats three are more than 0.3.
+        """
+        if self.step is None:
+            return self.high
+        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))
+        return self.high if (high - low) % step == 0 else float(low + (high - low) // step * step)
+
+    def nearest(self, wished: float) -> float:
+        """Return the value that is nearest to a number."""
+        last = self.last
+        value = min(max(wished, self.low), last)
+        if self.step is None:
+            return value
+        return min(self.low + round((value - self.low) / self.step) * self.step, last)
 
 
 Dimension = Constant | Choices | Range
@@ -124,15 +149,19 @@ def varies(value: Any) -> bool:
     spanned = dimension_of(value)
     if isinstance(spanned, Choices):
         return len(spanned.values) > 1
-    return isinstance(spanned, Range) and spanned.low < spanned.high
+    return isinstance(spanned, Range) and spanned.low < spanned.last
 
 
 def nearest(found: Parameter, dimension: Dimension, wished: Any) -> Any:
     """Return the nearest allowed value; ``None`` for a name that is not allowed."""
     if isinstance(dimension, Constant):
         return dimension.value
-    value = None if wished is None else _nearest(dimension, wished)
-    return int(value) if found.kind == "int" and value is not None else value
+    if wished is None:
+        return None
+    if isinstance(dimension, Range):
+        value = dimension.nearest(wished)
+        return int(value) if found.kind == "int" else float(value)
+    return _nearest_of(dimension.values, wished)
 
 
 def first_of(dimension: Dimension) -> Any:
@@ -142,17 +171,11 @@ def first_of(dimension: Dimension) -> Any:
     return dimension.low if isinstance(dimension, Range) else dimension.value
 
 
-def _nearest(dimension: Choices | Range, wished: Any) -> Any:
-    if isinstance(dimension, Range):
-        value = min(max(wished, dimension.low), dimension.high)
-        if dimension.step is not None:
-            steps = round((value - dimension.low) / dimension.step)
-            value = min(dimension.low + steps * dimension.step, dimension.high)
-        return value
-    if wished in dimension.values:
-        return wished
-    numbers = [v for v in dimension.values if isinstance(v, int | float) and v is not True]
-    if isinstance(wished, str | bool) or len(numbers) < len(dimension.values):
+def _nearest_of(values: tuple[Value, ...], wished: Any) -> Value | None:
+    if wished in values:
+        return values[values.index(wished)]
+    numbers = [v for v in values if isinstance(v, int | float) and v is not True]
+    if isinstance(wished, str | bool) or len(numbers) < len(values):
         return None
     return min(numbers, key=lambda number: abs(number - wished))
 
@@ -195,18 +218,30 @@ def _range_problems(found: Parameter, value: Mapping[str, Any]) -> Iterator[Misf
         for _, text in _value_problems(found, value[end]):
             numbers = False
             yield (end,), text
-    yield from _step_problems(found, value)
-    if numbers and value["low"] > value["high"]:
-        yield (), f"low {value['low']!r} is above high {value['high']!r}"
-    elif numbers and value.get("log") is True and value["low"] <= 0:
-        yield ("log",), f"a logarithmic range must start above 0, not at {value['low']!r}"
+    step_problems = list(_step_problems(found, value))
+    yield from step_problems
+    if numbers:
+        step = None if step_problems or found.kind == "int" else value.get("step")
+        yield from _end_problems(value["low"], value["high"], step, log=value.get("log") is True)
+
+
+def _end_problems(low: float, high: float, step: float | None, *, log: bool) -> Iterator[Misfit]:
+    if low > high:
+        yield (), f"low {low!r} is above high {high!r}"
+    elif log and low <= 0:
+        yield ("log",), f"a logarithmic range must start above 0, not at {low!r}"
+    elif not is_finite(high - low):
+        yield (), f"from {low!r} to {high!r} is further than a number can say"
+    elif step is not None and max(-low, high) > _FINEST * step:
+        least = max(-low, high) / _FINEST
+        yield ("step",), f"expected at least {least:g}, or no step at all, got {step!r}"
 
 
 def _step_problems(found: Parameter, value: Mapping[str, Any]) -> Iterator[Misfit]:
     step, log = value.get("step"), value.get("log", False)
     kinds = int if found.kind == "int" else (int, float)
     if step is not None and not (
-        isinstance(step, kinds) and not isinstance(step, bool) and step > 0
+        isinstance(step, kinds) and not isinstance(step, bool) and step > 0 and is_finite(step)
     ):
         yield ("step",), f"expected a {_NUMBERS[found.kind]} above 0, got {step!r}"
     if not isinstance(log, bool):

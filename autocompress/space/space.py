@@ -1,5 +1,6 @@
 """The search space: which settings of a recipe a study varies, and the recipe that they make."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -116,7 +117,9 @@ class Space:
             return found[path]
 
         effects = Effects(value, self._paths)
-        return {self.name(path): value(path) for path in self._paths}
+        with warnings.catch_warnings():  # Optuna tells of what is meant so: steps that end before
+            warnings.simplefilter("ignore", UserWarning)  # high, enqueued values without effect
+            return {self.name(path): value(path) for path in self._paths}
 
     def recipe(self, params: Params, analysis: Any = None) -> Recipe:
         """Return the recipe that values of the parameters describe.

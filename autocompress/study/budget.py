@@ -10,6 +10,9 @@ from autocompress.errors import ConfigurationError
 UNLIMITED = 1_000_000  # trials, where only the time is limited
 PLANNING_TRIALS = 2  # complete ones, before their cost is believed
 WORTHWHILE_TRIALS = 24  # eight initial recipes, and twice as many that the sampler proposes
+LIMIT = 10  # times what the slowest complete trial took, a trial may take
+LEAST_LIMIT_S = 600.0
+FIRST_LIMIT_S = 86_400.0  # while no trial is complete
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,22 @@ class Amount:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ConfigurationError(f"workers: expected at least 1, not {self.workers}")
+
+
+def trial_limit_s(asked: float | None, complete_s: Sequence[float], workers: int) -> float:
+    """Return the seconds after which a trial has failed.
+
+    Args:
+        asked: what the study says, which counts alone.
+        complete_s: seconds that each complete trial took.
+        workers: processes that run trials at the same time: they share the machine, which the
+            trials of an earlier session may have had alone.
+    """
+    if asked is not None:
+        return asked
+    if not complete_s:
+        return FIRST_LIMIT_S
+    return max(LEAST_LIMIT_S, LIMIT * workers * max(complete_s))
 
 
 class Budget:

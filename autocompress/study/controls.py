@@ -25,6 +25,7 @@ from autocompress.runs.stored import FromScratch
 from autocompress.space.parameters import path_of
 from autocompress.study.budget import Amount
 from autocompress.study.run import resume_run, run_study
+from autocompress.targets import within_usable_cores
 from autocompress.techniques.folding import Folding, fold_batch_norms
 from autocompress.training.fitting import Fit, fit, seed_everything
 from autocompress.trial import TRAINING_STAGES
@@ -86,6 +87,7 @@ def run_controls(
         write_json(home / layout.SCRATCH, scratch.to_dict())
 
 
+@within_usable_cores()
 def from_scratch(trial: TrialRecord, context: Context, folder: Path) -> FromScratch:
     """Train a trial's architecture from fresh weights, for the time that the trial had.
 

@@ -8,7 +8,13 @@ from torch import nn
 
 from autocompress.artifacts import write_json
 from autocompress.context import Context
-from autocompress.errors import AutocompressError, DeviceLostError, TrialError, failing_as
+from autocompress.errors import (
+    AutocompressError,
+    DeviceLostError,
+    DiskFullError,
+    TrialError,
+    failing_as,
+)
 from autocompress.evaluation import Evaluator
 from autocompress.events import FinalEvaluation, Message, Progress
 from autocompress.graph import Plan, rebuild
@@ -43,6 +49,7 @@ def evaluate_front(run: Run, context: Context, progress: Progress) -> None:
 
     Raises:
         AutocompressError: the GPU is unusable for this process; what broke it is noted.
+        DiskFullError: nothing can be written any more.
     """
     found = _to_go_on_with(run)
     if not found.baseline and run.front():
@@ -51,6 +58,8 @@ def evaluate_front(run: Run, context: Context, progress: Progress) -> None:
         progress(Message("final evaluation: the front is measured again, and scored on test"))
         for done, trial in enumerate(left, start=1):
             evaluated, error = _evaluation_of(trial, context)
+            if isinstance(error, DiskFullError):
+                raise error
             found = replace(found, trials={**found.trials, trial.number: evaluated})
             _write(run, found)
             if isinstance(error, DeviceLostError):
@@ -90,7 +99,7 @@ def _tested_baseline(context: Context, progress: Progress) -> Estimates:
     try:
         with failing_as("evaluate"):
             return _tested(evaluate(context.baseline, data.test, task))
-    except DeviceLostError:
+    except (DeviceLostError, DiskFullError):
         raise
     except TrialError as error:
         progress(Message(f"final evaluation of the baseline failed: {error}"))

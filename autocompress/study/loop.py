@@ -7,16 +7,16 @@ from typing import Any
 
 from autocompress.callbacks.early_stopping import is_predictable
 from autocompress.context import Context
-from autocompress.errors import AutocompressError
+from autocompress.errors import AutocompressError, DiskFullError
 from autocompress.events import Message, Progress, TrialDone
 from autocompress.execution import Done, Executor, Job
 from autocompress.recipe import Recipe
 from autocompress.results import Rival, TrialResult
 from autocompress.runs import Run, TrialRecord
 from autocompress.runs.journal import Ended, Journal, Proposed, Session, now
-from autocompress.study.budget import Budget
+from autocompress.study.budget import Budget, trial_limit_s
 from autocompress.study.proposer import Proposal, Proposer
-from autocompress.study.refusals import Refusals
+from autocompress.study.refusals import EXHAUSTED, Refusals
 from autocompress.trial import TRAINING_STAGES
 
 POLL_S = 0.5
@@ -67,6 +67,7 @@ class SearchLoop:
         self.next_number = len(trials)
         self.done = sum(trial.counts for trial in trials)
         self.running: dict[int, _Submitted] = {}
+        self.exhausted = False
         self.derive_s = 0.0
         self.predictable = is_predictable(context.problem.task.score)
         given = context.problem.config.search.paths
@@ -79,6 +80,7 @@ class SearchLoop:
         Raises:
             KeyboardInterrupt: somebody asked to stop; what ran then waits for the next session.
             AutocompressError: a trial broke the device of the executor; that trial failed.
+            DiskFullError: a trial could not be stored; it waits.
         """
         if self.context.problem.config.study.early_stopping and not self.predictable:
             self.progress(Message(NOT_PREDICTABLE.format(self.context.problem.task.score.title)))
@@ -91,12 +93,12 @@ class SearchLoop:
                 ended = self.executor.wait(POLL_S)
                 for done in ended:
                     self._end(done)
-                self._refuse_lost(ended)
+                self._end_session(ended)
         finally:
             self._interrupt()
 
     def _wants_more(self) -> bool:
-        free = len(self.running) < self.executor.capacity
+        free = len(self.running) < self.executor.capacity and not self.exhausted
         left = self.done + len(self.running) < self.budget.trials
         return free and left and self.budget.left_s != 0
 
@@ -105,14 +107,17 @@ class SearchLoop:
         if self.waiting:
             record = self.waiting.pop(0)
             proposal, number = self.proposer.ask_again(record), record.number
-            recipe = record.recipe
+            recipe, refusal = record.recipe, self.refusals.lost(record)
+            if not recipe:  # its refusal was interrupted
+                recipe, refusal = self.refusals.made(proposal)
         else:
-            proposal, number = self.proposer.ask(), self.next_number
-            recipe = {}
+            found, number = self.refusals.next(self.proposer), self.next_number
+            if found is None:
+                self.exhausted = True
+                self.progress(Message(EXHAUSTED))
+                return
+            proposal, recipe, refusal = found
             self.next_number += 1
-        refusal = None
-        if not recipe:  # of a proposal that is new, or whose refusal was interrupted
-            recipe, refusal = self.refusals.made(proposal)
         refusal = refusal or self.refusals.of(recipe)
         self._begin(number, proposal, recipe)
         if refusal is None:
@@ -132,6 +137,7 @@ class SearchLoop:
             name=proposal.name,
         )
         self.journal.append(proposed)
+        self.refusals.keep(number, "running", recipe)
 
     def _refuse(self, number: int, proposal: Proposal, result: TrialResult) -> None:
         """End a proposal that is not run."""
@@ -148,11 +154,12 @@ class SearchLoop:
             recipe=recipe,
             start_folder=None if start is None or start.folder is None else start.folder.name,
             start_sha256=None if start is None else start.sha256,
-            rivals=tuple(map(self._rival, filter(_is_complete, trials))),
+            rivals=tuple(self._rival(trial) for trial in trials if trial.state == "complete"),
             stop_early=options.early_stopping and self.predictable and _stopping_pays(trials),
             estimate=proposal.flat,
             derive=options.derive,
             derive_s=self.derive_s,
+            limit_s=trial_limit_s(options.trial_timeout_s, _costs(trials), self.executor.capacity),
         )
         self.derive_s = 0.0
         self.running[number] = _Submitted(proposal, job)
@@ -212,13 +219,17 @@ class SearchLoop:
         self.journal.append(ended)
         self.refusals.keep(number, result.state, result.recipe)
 
-    def _refuse_lost(self, ended: Sequence[Done]) -> None:
+    def _end_session(self, ended: Sequence[Done]) -> None:
         """End the session where nothing runs any more.
 
         Raises:
             AutocompressError: a trial broke the device of the executor.
+            DiskFullError: a trial could not be stored.
         """
         for done in ended:
+            failure = done.result.failure
+            if done.result.state == "interrupted" and failure is not None:
+                raise DiskFullError(failure.stage, failure.reason)
             if done.device_lost:
                 failures = [r.failure for r in (done.result, *done.result.derived) if r.failure]
                 reason = f" ({failures[-1].reason})" if failures else ""
@@ -250,8 +261,7 @@ class SearchLoop:
         """Train fewer epochs from now on, once, if else too few trials fit into the time."""
         if not self.may_shorten:
             return
-        costs = [t.duration_s for t in self.run.trials() if t.counts and t.state == "complete"]
-        fidelity = self.budget.fidelity([cost for cost in costs if cost is not None])
+        fidelity = self.budget.fidelity(_costs(self.run.trials()))
         if fidelity is None:
             return
         self.may_shorten = False
@@ -266,13 +276,14 @@ class SearchLoop:
         for number in list(self.running):
             self.executor.cancel(number)
         while self.running:
-            ended = self.executor.wait(POLL_S)
-            for done in ended:
+            for done in self.executor.wait(POLL_S):
                 self._end(done)
 
 
-def _is_complete(trial: TrialRecord) -> bool:
-    return trial.state == "complete"
+def _costs(trials: Sequence[TrialRecord]) -> list[float]:
+    """Return the seconds that each complete trial took, without derived ones."""
+    durations = [t.duration_s for t in trials if t.counts and t.state == "complete"]
+    return [duration for duration in durations if duration is not None]
 
 
 def _stopping_pays(trials: Sequence[TrialRecord]) -> bool:

@@ -4,7 +4,6 @@ This file and ``samplers.py`` are the home of Optuna. One process asks and tells
 trials knows nothing of it.
 """
 
-import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -74,6 +73,7 @@ class Proposer:
         directions = [metric.direction for metric in objectives]
         self.study = optuna.create_study(directions=directions)
         self.study.sampler = SAMPLERS[sampler](seed)
+        self._random = SAMPLERS["random"](seed)
 
     def restore(self, trials: Sequence[TrialRecord]) -> None:
         """Take in the trials of earlier sessions, in the order of their numbers."""
@@ -109,18 +109,24 @@ class Proposer:
         """Propose these parameters next, after what was enqueued before."""
         self._next.append((params, name))
 
-    def ask(self) -> Proposal:
-        """Return the next proposal: what was enqueued, then what the sampler proposes."""
+    def ask(self, *, at_random: bool = False) -> Proposal:
+        """Return the next proposal: what was enqueued, then what the sampler proposes.
+
+        Args:
+            at_random: draw what the sampler would propose from the whole space instead.
+        """
         name = None
         if self._next:
             params, name = self._next.popleft()
             self.study.enqueue_trial(dict(params))
-        flat = wants_flat(self.study)
-        trial = self.study.ask()
+        flat, sampler = wants_flat(self.study), self.study.sampler
         space = self.space.at_fidelity(self.fidelity, conditional=not flat)
-        with warnings.catch_warnings():  # an enqueued value that has no effect is left out
-            warnings.simplefilter("ignore", UserWarning)
+        self.study.sampler = self._random if at_random else sampler
+        try:
+            trial = self.study.ask()
             params = space.sample(trial)
+        finally:
+            self.study.sampler = sampler
         return Proposal(trial, params, space, flat, name)
 
     def ask_again(self, record: TrialRecord) -> Proposal:

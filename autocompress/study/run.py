@@ -11,7 +11,7 @@ from typing import Any
 from autocompress.artifacts import read_json, remove_leftovers, write_bytes, write_folder
 from autocompress.config import StudyConfig, load_study, to_toml
 from autocompress.context import prepare
-from autocompress.errors import RunError
+from autocompress.errors import DiskFullError, RunError
 from autocompress.events import Finished, Progress, Started, ignore
 from autocompress.execution import Executor
 from autocompress.execution.pool import LocalPool
@@ -26,7 +26,8 @@ from autocompress.study.check import check_problem
 from autocompress.study.final import evaluate_front, reopen
 from autocompress.study.loop import SearchLoop
 from autocompress.study.session import RECIPES, asked, nearest_recipes, proposer_of
-from autocompress.targets import differences
+from autocompress.study.signals import interrupted_by_signals
+from autocompress.targets import differences, within_usable_cores
 from autocompress.trust import require_trust, trust
 
 
@@ -224,7 +225,7 @@ def _search(
     progress: Progress,
 ) -> Run:
     config, run = problem.config, Run.open(folder)
-    with _explained(folder):
+    with _explained(folder), within_usable_cores(), interrupted_by_signals():
         remove_leftovers(folder)
         journal = Journal(folder / layout.JOURNAL)
         trials, timeout_s = asked(config, amount, folder)
@@ -259,7 +260,7 @@ def _explained(folder: Path) -> Iterator[None]:
         yield
     except (ConnectionError, TimeoutError):
         raise  # of a target or data elsewhere
-    except OSError as error:
+    except (OSError, DiskFullError) as error:
         raise RunError(
             f"{folder} could not be written ({error}); nothing that was finished is lost: make "
             f"room, then go on (autocompress resume {folder}, in Python resume=True)"

@@ -1,6 +1,7 @@
 """Where a model will run: device, runtime, precision; prepared, opened, timed there."""
 
-from autocompress.targets.fingerprint import differences, usable_cores
+from autocompress.targets.cores import usable_cores, within_usable_cores
+from autocompress.targets.fingerprint import differences
 from autocompress.targets.int8 import CALIBRATION_ITEMS
 from autocompress.targets.latency import Latency, LatencyBenchmark, measure_alone
 from autocompress.targets.layers import compare_layers
@@ -46,4 +47,5 @@ __all__ = [
     "profile_layers",
     "state_bytes",
     "usable_cores",
+    "within_usable_cores",
 ]

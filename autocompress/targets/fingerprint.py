@@ -1,7 +1,6 @@
 """The hardware and software that a latency belongs to."""
 
 import importlib.metadata
-import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import psutil
 import torch
 
 from autocompress.results import Fingerprint
+from autocompress.targets.cores import usable_cores
 
 
 def local_facts(device: torch.device) -> dict[str, Any]:
@@ -56,13 +56,6 @@ def _cpu_name() -> str:
             if key.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may run on, where the system says it; else all."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def version_of(package: str) -> str | None:

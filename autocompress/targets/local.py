@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
 from autocompress.results import Fingerprint
+from autocompress.targets.cores import cpu_threads
 from autocompress.targets.fingerprint import local_facts
 from autocompress.targets.lock import DeviceLock
 from autocompress.targets.sampling import TimedCalls
@@ -149,17 +150,6 @@ class LocalSession:
     def close(self) -> None:
         """Let go of the model."""
         self.outputs_of = self.timed = None
-
-
-@contextmanager
-def cpu_threads(count: int) -> Iterator[None]:
-    """Let PyTorch use this many CPU threads meanwhile."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def placed(

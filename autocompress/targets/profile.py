@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.results import LayerProfile, LayerWork
-from autocompress.targets.local import cpu_threads, placed
+from autocompress.targets.cores import cpu_threads
+from autocompress.targets.local import placed
 from autocompress.targets.lock import DeviceLock
 
 BLOCK_CALLS = 10  # of one model before the other has its turn; fewer where calls are slow

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from autocompress.errors import ConfigurationError
+from autocompress.targets.cores import cpu_threads
 from autocompress.targets.half import Half
 from autocompress.targets.local import (
     LocalSession,
     LocalTarget,
-    cpu_threads,
     placed,
     require_batch_size,
 )

@@ -248,17 +248,6 @@ def test_the_time_that_deriving_left_goes_to_the_next_trial(context):
     assert [job.derive_s for job in executor.jobs] == [0.0, 0.5, 0.5]
 
 
-def test_the_same_recipe_is_run_once_and_refused_with_what_is_known(context):
-    space = Space({"sparsity": Constant(0.5)}, context.problem.config.training)
-    executor = MadeUpExecutor()
-    run = search(context, executor, 3, proposer=proposer_of(context, space))
-    assert [trial.state for trial in run.trials()] == ["complete", "pruned", "pruned"]
-    assert [job.number for job in executor.jobs] == [0]
-    assert run.trial(2).reason == "the same recipe as trial 0"
-    assert run.trial(2).searched == run.trial(0).searched
-    assert not run.trial(2).feasible
-
-
 def test_settings_that_contradict_each_other_are_refused(context):
     space = Space({"sparsity": Constant(0.5), "rewind": Constant(0.8)})
     executor = MadeUpExecutor()
@@ -440,6 +429,8 @@ def test_a_duplicate_that_a_kill_interrupted_is_refused_again(context):
     run = search(context, executor, 2, proposer=proposer_of(context, space))
     assert executor.jobs == []
     assert run.trial(1).reason == "the same recipe as trial 0"
+    assert run.trial(1).searched == run.trial(0).searched
+    assert not run.trial(1).feasible
 
 
 class Broken(Space):
