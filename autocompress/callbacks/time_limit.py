@@ -1,29 +1,31 @@
-"""Ends a trial that runs for too long, between two batches or stages."""
+"""Ends a trial that runs for too long, between two batches."""
 
 import time
 
-from autocompress.errors import TrialError
-from autocompress.pipeline import State
-from autocompress.trial import TrialCallback
+from torch import nn
 
-TIME_LIMIT = "time limit"  # the stage of a trial that ran for too long
+from autocompress.errors import TrialError
+from autocompress.results import EpochRecord
+from autocompress.training.fitting import Monitor
 
 
 def too_long(limit_s: float) -> TrialError:
     """Return how a trial ends that ran for longer than so many seconds."""
     reason = f"it ran for more than {limit_s:g} s; study.trial_timeout sets another limit"
-    return TrialError(TIME_LIMIT, reason)
+    return TrialError("time limit", reason)
 
 
-class TimeLimit(TrialCallback):
+class TimeLimit(Monitor):
     """Ends a trial after its time; what never comes to a next batch only its process can end.
 
     Args:
+        monitor: receives everything too.
         seconds: from now.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.end = seconds, time.monotonic() + seconds
+    def __init__(self, monitor: Monitor, seconds: float) -> None:
+        self.monitor, self.seconds = monitor, seconds
+        self.end = time.monotonic() + seconds
 
     def batch(self) -> None:
         """Look at the clock.
@@ -31,9 +33,10 @@ class TimeLimit(TrialCallback):
         Raises:
             TrialError: the time is up.
         """
+        self.monitor.batch()
         if time.monotonic() > self.end:
             raise too_long(self.seconds)
 
-    def stage(self, state: State) -> None:
-        """Look at the clock after each stage, for some have no batches."""
-        self.batch()
+    def epoch(self, record: EpochRecord, model: nn.Module) -> None:
+        """Pass it on."""
+        self.monitor.epoch(record, model)

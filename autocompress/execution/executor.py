@@ -29,6 +29,8 @@ class Job:
         derive_s: seconds that they may take, besides a share of the trial's own time.
         limit_s: seconds of work after which it has failed; ``None`` is no limit. ``run_job``
             ends it between two batches; an executor that can end a process ends it anyway.
+        memory_gb: memory in GB (10^9 bytes) of its process, above which it has failed; ``None``
+            is no limit. An executor enforces it, or refuses the job.
     """
 
     number: int
@@ -41,6 +43,7 @@ class Job:
     derive: bool = False
     derive_s: float = 0.0
     limit_s: float | None = None
+    memory_gb: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

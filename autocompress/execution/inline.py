@@ -29,22 +29,20 @@ class InlineExecutor:
         self._cancelled: list[Job] = []
 
     def start(self, folder: Path, context: Context) -> None:
-        """Keep the context.
-
-        Raises:
-            ConfigurationError: the study limits the memory of a trial, which here has none of
-                its own.
-        """
-        limit_gb = context.problem.config.study.trial_memory_gb
-        if limit_gb is not None:
-            raise ConfigurationError(
-                f"study.trial_memory_gb: {limit_gb:g} GB can be held to where a trial has a "
-                "process of its own, in a LocalPool, and not in an InlineExecutor"
-            )
+        """Keep the context."""
         self._context = context
 
     def submit(self, job: Job) -> None:
-        """Take a job."""
+        """Take a job.
+
+        Raises:
+            ConfigurationError: its memory is limited, and here it has none of its own.
+        """
+        if job.memory_gb is not None:
+            raise ConfigurationError(
+                f"study.trial_memory_gb: {job.memory_gb:g} GB can be held to where a trial has a "
+                "process of its own, in a LocalPool, and not in an InlineExecutor"
+            )
         self._jobs.append(job)
 
     def wait(self, timeout_s: float) -> Sequence[Done]:

@@ -36,6 +36,8 @@ def run_job(job: Job, context: Context) -> Done:
         KeyboardInterrupt: somebody asked to stop; nothing of the trial is stored.
     """
     started = now()
+    if job.limit_s is not None:
+        context = replace(context, monitor=TimeLimit(context.monitor, job.limit_s))
     try:
         with failing_as("trial"):
             done = _run(job, context)
@@ -59,8 +61,6 @@ def _run(job: Job, context: Context) -> Done:
         levels = sparsity_levels(recipe) if job.derive else []
         kept = KeepStates({level.epoch for level in levels if level.epoch is not None}, start)
         callbacks = [*([kept] if job.derive else []), *_watching(job, recipe, start, context)]
-        if job.limit_s is not None:
-            callbacks.append(TimeLimit(job.limit_s))
     result = run_trial(recipe, context, callbacks, name=name, start=start)
     if result.state == "pruned" and job.estimate:
         result = replace(result, metrics=_completed(result.metrics, recipe, context, start))

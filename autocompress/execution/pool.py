@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import selectors
 import signal
@@ -28,9 +27,8 @@ if TYPE_CHECKING:
 
 
 WORKER = (sys.executable, "-m", "autocompress.execution.worker")
-GB = 1e9
 TICK_S = 0.5  # how often processes are looked at
-GRACE_S = 5.0  # from the request to end until a process is killed
+GRACE_S = 5.0
 STARTS = 3  # processes in a row of which one must begin its first job
 
 
@@ -40,6 +38,7 @@ class _Worker:
 
     process: subprocess.Popen[bytes]
     results: int
+    grace_s: float
     job: Job | None = None
     ready: bool = False
     taken: bool = False  # whether it has begun its job
@@ -59,18 +58,18 @@ class _Worker:
         """Note that it begins its job."""
         self.taken = True
         if self.job is not None and self.job.limit_s is not None and not self.cancelled:
-            self.kill_at = time.monotonic() + self.job.limit_s + GRACE_S
+            self.kill_at = time.monotonic() + self.job.limit_s + self.grace_s
 
     def end(self) -> None:
         """Ask it to end its job between two batches, and the process soon after if it does not."""
-        self.cancelled, self.kill_at = True, time.monotonic() + GRACE_S
+        self.cancelled, self.kill_at = True, time.monotonic() + self.grace_s
         self.process.terminate()
 
     def done(self) -> None:
         """Note that its job has ended."""
         self.job, self.cancelled, self.kill_at = None, False, None
 
-    def enforce(self, memory_bytes: float) -> None:
+    def enforce(self) -> None:
         """Kill it where its job takes too long or too much memory."""
         if self.job is None or self.failure is not None:
             return
@@ -80,17 +79,17 @@ class _Worker:
                 error = too_long(limit_s)
                 self.failure = Failure(stage=error.stage, reason=error.reason)
             self.kill()
-        elif memory_bytes < math.inf and self.memory_bytes() > memory_bytes:
-            reason = f"its process took more than {memory_bytes / GB:g} GB (study.trial_memory_gb)"
+        elif (limit_gb := self.job.memory_gb) is not None and self.memory_gb() > limit_gb:
+            reason = f"its process took more than {limit_gb:g} GB (study.trial_memory_gb)"
             self.failure = Failure(stage="memory limit", reason=reason)
             self.kill()
 
-    def memory_bytes(self) -> int:
-        """Return the memory that it holds now."""
+    def memory_gb(self) -> float:
+        """Return the memory that it holds now: its resident set, without a GPU's."""
         try:
-            return int(psutil.Process(self.process.pid).memory_info().rss)
+            return float(psutil.Process(self.process.pid).memory_info().rss / 1e9)
         except psutil.Error:  # it has just ended
-            return 0
+            return 0.0
 
     def kill(self) -> None:
         """Kill it, with the processes that it has started."""
@@ -105,24 +104,26 @@ class LocalPool:
     A process is started with the first job that needs it, and opens the run again from its
     folder; so the study must be one that its file describes. One that dies is replaced, and the
     trial that it had begun fails: such a recipe would most likely kill the next process too. So
-    does a trial that takes longer than its job allows, or more memory than the study allows, as
-    seen twice a second; its process is killed if it does not end by itself.
+    does a trial that takes more time or memory than its job allows, as seen twice a second; its
+    process is killed if it does not end by itself.
 
     Args:
         workers: how many processes, at least 1.
         program: what a process runs; it receives the run's folder, the descriptor that results go
             to, and this process. By default autocompress's own.
+        grace_s: seconds that a process has to end by itself, before it is killed.
 
     Raises:
         ConfigurationError: fewer than one worker.
     """
 
-    def __init__(self, workers: int = 1, *, program: Sequence[str] = WORKER) -> None:
+    def __init__(
+        self, workers: int = 1, *, program: Sequence[str] = WORKER, grace_s: float = GRACE_S
+    ) -> None:
         if workers < 1:
             raise ConfigurationError(f"workers: expected at least 1, not {workers}")
-        self.capacity, self._program = workers, tuple(program)
+        self.capacity, self._program, self._grace_s = workers, tuple(program), grace_s
         self._folder: Path | None = None
-        self._memory_bytes = math.inf
         self._died = 0  # processes in a row, each before it had begun a job
         self._workers: list[_Worker] = []
         self._ended: list[Done] = []  # to be returned by the next ``wait``
@@ -141,8 +142,6 @@ class LocalPool:
                 "InlineExecutor"
             )
         self._folder = folder
-        limit_gb = context.problem.config.study.trial_memory_gb
-        self._memory_bytes = math.inf if limit_gb is None else limit_gb * GB
 
     def submit(self, job: Job) -> None:
         """Give the job to a process that has none; start one where there is none."""
@@ -176,7 +175,7 @@ class LocalPool:
             self._selector.unregister(worker.results)
             _close_quietly(worker.process.stdin)
             worker.process.terminate()
-        deadline = time.monotonic() + GRACE_S
+        deadline = time.monotonic() + self._grace_s
         for worker in self._workers:
             try:
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
@@ -196,7 +195,7 @@ class LocalPool:
             else:
                 self._ended += self._remove(worker)
         for worker in self._workers:
-            worker.enforce(self._memory_bytes)
+            worker.enforce()
 
     def _begin(self) -> _Worker:
         assert self._folder is not None
@@ -211,7 +210,7 @@ class LocalPool:
             process_group=0,  # Ctrl-C reaches the parent alone, which stops the workers
         )
         os.close(write)
-        worker = _Worker(process, read)
+        worker = _Worker(process, read, self._grace_s)
         self._workers.append(worker)
         self._selector.register(read, selectors.EVENT_READ, worker)
         return worker

@@ -159,6 +159,7 @@ class SearchLoop:
             estimate=proposal.flat,
             derive=options.derive,
             derive_s=self.derive_s,
+            memory_gb=options.trial_memory_gb,
             limit_s=trial_limit_s(options.trial_timeout_s, _costs(trials), self.executor.capacity),
         )
         self.derive_s = 0.0
