@@ -26,7 +26,7 @@ class ConfigurationError(UsageError):
 
 
 class RunError(UsageError):
-    """A run folder is missing, foreign or corrupt, or does not match what is asked of it."""
+    """A run or bundle is missing, foreign or damaged, or does not match what is asked of it."""
 
 
 class UntrustedError(UsageError):
@@ -108,7 +108,7 @@ def failing_as(stage: str, what: str = "") -> Iterator[None]:
         raise
     except Exception as error:
         kind = DeviceLostError if _loses_device(error) else TrialError
-        reason = _in_one_line(error)
+        reason = in_one_line(error)
         raise kind(stage, f"{what}: {reason}" if what else reason) from error
 
 
@@ -125,7 +125,8 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
 
 
-def _in_one_line(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
+    """Return what happened in one line; of an error that is not ours, with its kind."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full: {error}"
     text = " ".join(str(error).split())

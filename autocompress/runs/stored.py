@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from autocompress.documents import one_line, read_document, read_json, typed
 from autocompress.errors import RunError
-from autocompress.metrics import Estimate, Metric
-from autocompress.results import EpochRecord, Estimates, Fingerprint, TrialResult
+from autocompress.metrics import Metric
+from autocompress.results import MOST_THREADS, EpochRecord, Estimates, Fingerprint, TrialResult
 from autocompress.runs import layout
 from autocompress.runs.final import Final, plain_estimates
+from autocompress.settings import setting, shown
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -40,7 +43,7 @@ class Header:
     fingerprint: Fingerprint
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON, with names in place of metrics that are described once."""
+        """Return what ``HeaderDocument`` reads."""
         return {
             "format": layout.FORMAT,
             "name": self.name,
@@ -52,6 +55,50 @@ class Header:
             "sizes": dict(self.sizes),
             "fingerprint": dict(self.fingerprint),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeaderDocument:
+    """What ``run.json`` holds: metrics are described once, and named elsewhere.
+
+    Attributes:
+        digests: of what must not change while the run is gone on with, by name.
+        versions: of the packages that it began with.
+        recipes: parameters of the recipes that it begins with; ``None``: those of every study.
+    """
+
+    name: str
+    created: datetime
+    objectives: tuple[str, ...]
+    score: str
+    metrics: tuple[Metric, ...]
+    fingerprint: Fingerprint
+    digests: Mapping[str, str]
+    format: int = layout.FORMAT
+    task: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    recipes: tuple[Mapping[str, Any], ...] | None = None
+
+    def header(self, where: str) -> Header:
+        """Return it with the metrics that it names.
+
+        Raises:
+            RunError: one is not described, or there are no objectives.
+        """
+        metrics = {metric.name: metric for metric in self.metrics}
+        if not self.objectives:
+            raise RunError(f"{where} is damaged: objectives: expected 1 to 5 names of metrics")
+        return Header(
+            name=self.name,
+            created=self.created,
+            objectives=tuple(metric_named(name, metrics, where) for name in self.objectives),
+            score=metric_named(self.score, metrics, where),
+            metrics=metrics,
+            task=self.task,
+            sizes=self.sizes,
+            fingerprint=self.fingerprint,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +116,33 @@ class Baseline:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {"metrics": plain_estimates(self.metrics), "samples_ms": list(self.samples_ms)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the baseline was trained, as ``baseline/training.json`` holds it.
+
+    Attributes:
+        epochs: that it was trained.
+        seconds: that it took.
+        threads: of the CPU; ``None`` where that was not noted.
+        layout: of its tensors in memory, in release 0.1.
+    """
+
+    epochs: int = setting(help="of its training", low=0)
+    seconds: float = setting(help="that it took", low=0)
+    threads: int | None = setting(None, help="of the CPU", low=1, high=MOST_THREADS)
+    layout: str = ""
+
+
+def training_of(run: Path) -> Training | None:
+    """Return how a run's baseline was trained; ``None`` where it was not trained there.
+
+    Raises:
+        RunError: what is noted of it is damaged.
+    """
+    path = run / layout.BASELINE / layout.TRAINING
+    return read_document(Training, path) if path.exists() else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +186,8 @@ class Structure:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` returned."""
-        units = tuple(
-            UnitFacts(**{**row, "not_removable": tuple(row["not_removable"])})
-            for row in data["units"]
-        )
-        return cls(units=units, fixed=dict(data["fixed"]))
+        """Read what ``to_dict`` returned; raises ``RunError`` for anything else."""
+        return typed(cls, data, "not the units of a baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,10 +203,10 @@ class FromScratch:
         curve: of its training.
     """
 
-    trial: int
+    trial: int = setting(help="its number", low=0)
     budget_s: float
     seconds: float
-    epochs: int
+    epochs: int = setting(help="of its training", low=0)
     metrics: Estimates
     curve: tuple[EpochRecord, ...] = ()
 
@@ -145,20 +215,24 @@ class FromScratch:
         return {**asdict(self), "metrics": plain_estimates(self.metrics)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def read(cls, path: Path) -> Self:
         """Read what ``to_dict`` returned; the curve, which nobody draws, is left out.
 
         Release 0.1 wrote metrics as plain numbers and texts.
+
+        Raises:
+            RunError: the file is missing or damaged.
         """
-        metrics = {
-            name: Estimate.from_dict(found)
-            if isinstance(found, Mapping)
-            else Estimate(value=found)
-            for name, found in data["metrics"].items()
-            if isinstance(found, Mapping | int | float)
-        }
-        known = {name: data[name] for name in ("trial", "budget_s", "seconds", "epochs")}
-        return cls(**known, metrics=metrics)
+        data = read_json(path)
+        known = dict(data) if isinstance(data, Mapping) else data
+        if isinstance(data, Mapping) and isinstance(data.get("metrics"), Mapping):
+            known["curve"], known["metrics"] = [], {}
+            for name, found in data["metrics"].items():
+                if isinstance(found, Mapping):
+                    known["metrics"][name] = found
+                elif isinstance(found, int | float):
+                    known["metrics"][name] = {"value": found}
+        return typed(cls, known, f"{path} is damaged")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,5 +309,6 @@ def metric_named(name: str, metrics: Mapping[str, Metric], where: str) -> Metric
         RunError: it is not among the metrics; the message says where.
     """
     if name not in metrics:
-        raise RunError(f"{where}: unknown metric {name!r}; described are {', '.join(metrics)}")
+        known = ", ".join(metrics)
+        raise RunError(one_line(f"{where}: unknown metric {shown(name)}; described are {known}"))
     return metrics[name]
