@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from autocompress.errors import RunError
 from autocompress.reading import in_lines, read_as
+from autocompress.sentences import one_line
 from autocompress.settings import LARGEST, describe
 
 T = TypeVar("T")
@@ -130,12 +131,6 @@ def parse_toml(text: str) -> dict[str, Any]:
     for _ in _levels(data):
         pass
     return data
-
-
-def one_line(text: object) -> str:
-    """Return a text, or an error's, in one line that any terminal can show."""
-    line = " ".join(str(text).split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 _TOO_DEEP = f"its lists and tables are more than {DEEPEST} deep"

@@ -11,15 +11,8 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
-from autocompress.settings import (
-    LARGEST,
-    Described,
-    Rule,
-    describe,
-    is_settings_class,
-    options_of,
-    shown,
-)
+from autocompress.sentences import shown
+from autocompress.settings import LARGEST, Described, Rule, describe, is_settings_class, options_of
 
 T = TypeVar("T")
 Path = tuple[str, ...]

@@ -10,7 +10,8 @@ from typing import Any, Literal, Self
 from autocompress.documents import typed
 from autocompress.errors import RunError
 from autocompress.metrics import Estimate
-from autocompress.settings import setting, shown
+from autocompress.sentences import shown
+from autocompress.settings import setting
 
 VERSION = 2  # of a trial's document; release 0.1 had none
 MOST_THREADS = 4096  # of a CPU that a document may ask for

@@ -13,7 +13,6 @@ that a new one is written once:
 
 import inspect
 import math
-import reprlib
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -23,12 +22,10 @@ from typing import Any, Literal, TypeGuard, Union, get_args, get_origin, get_typ
 
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
+from autocompress.sentences import shown
 
 _KEY = "autocompress"
 LARGEST = 2**63 - 1  # whole number that a setting or document may have
-_SHORTENED = reprlib.Repr()  # of values in messages
-_SHORTENED.maxstring = _SHORTENED.maxother = 200
-_SHORTENED.maxlist = _SHORTENED.maxtuple = _SHORTENED.maxdict = 10
 REFERENCE = "package.module:function"
 
 
@@ -204,11 +201,6 @@ def check(settings: Any, *contradictions: Callable[..., str]) -> None:
 def options_of(hint: Any) -> tuple[Any, ...]:
     """Return the members of a union, or the type alone."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
-def shown(value: Any) -> str:
-    """Return a value as messages show it: a long one in part."""
-    return _SHORTENED.repr(value)
 
 
 def is_settings_class(kind: Any) -> TypeGuard[type]:

@@ -14,11 +14,12 @@ from autocompress.bundles.checks import Check
 from autocompress.bundles.contents import ModelSpec
 from autocompress.bundles.formats import Batch, files_of
 from autocompress.bundles.material import Timing
-from autocompress.documents import known_part, one_line, read_content, read_json, typed
+from autocompress.documents import known_part, read_content, read_json, typed
 from autocompress.errors import UntrustedError, UsageError
 from autocompress.graph import Plan, rebuild
 from autocompress.models.bounds import TooLargeError, refuse_large
-from autocompress.settings import setting, shown
+from autocompress.sentences import one_line, shown
+from autocompress.settings import setting
 from autocompress.trust import not_allowed, references
 
 FORMAT, VERSION = "autocompress-bundle", 2

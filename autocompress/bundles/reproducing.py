@@ -20,7 +20,7 @@ from autocompress.bundles.loading import (
 )
 from autocompress.config import load_study
 from autocompress.context import Context, prepare
-from autocompress.documents import one_line, read_json, read_toml, typed
+from autocompress.documents import read_json, read_toml, typed
 from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.events import Message, Progress, ignore
 from autocompress.metrics.splits import TEST
@@ -28,6 +28,7 @@ from autocompress.pipeline import State, compress
 from autocompress.problem import problem_from
 from autocompress.recipe import Recipe
 from autocompress.results import Estimates
+from autocompress.sentences import one_line
 from autocompress.targets import differences
 from autocompress.trust import require_trust
 

@@ -29,8 +29,8 @@ from autocompress.bundles.checks import (
 from autocompress.bundles.formats import FORMATS, Batch, Format
 from autocompress.bundles.loading import GOLDEN, Index, check_files, load, read_index
 from autocompress.bundles.material import INPUTS
-from autocompress.documents import one_line
 from autocompress.errors import AutocompressError, VerificationError
+from autocompress.sentences import one_line
 from autocompress.targets import DeviceLock, Effort, count_parameters
 from autocompress.targets.sampling import sample
 from autocompress.targets.statistics import percentiles_ms

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
-from autocompress.documents import one_line, parse_json
+from autocompress.documents import parse_json
 from autocompress.errors import UsageError
-from autocompress.settings import shown
+from autocompress.sentences import one_line, shown
 
 Axis = tuple[str, int]
 LowRankKind = Literal["linear", "pointwise", "spatial", "channel"]

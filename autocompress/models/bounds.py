@@ -13,11 +13,11 @@ from torch.nn.modules.module import (
 
 from autocompress.errors import ConfigurationError
 
-MOST_MODULES = 100_000
+MOST_PARTS = 10_000  # parameters and buffers, and as many modules: some thousand layers
 
 
 class TooLargeError(ConfigurationError):
-    """A model has more parameters or modules than it may have."""
+    """A model has larger or more tensors, or more modules, than it may have."""
 
 
 def refuse_large(build: Callable[[], nn.Module], most_bytes: int) -> None:
@@ -29,7 +29,7 @@ def refuse_large(build: Callable[[], nn.Module], most_bytes: int) -> None:
         most_bytes: of its parameters and buffers.
 
     Raises:
-        TooLargeError: it is larger, or has more than ``MOST_MODULES`` modules.
+        TooLargeError: it is larger, or has more than ``MOST_PARTS`` tensors or modules.
     """
     try:
         with _counted(most_bytes), torch.device("meta"):
@@ -43,10 +43,11 @@ def refuse_large(build: Callable[[], nn.Module], most_bytes: int) -> None:
 @contextmanager
 def _counted(most_bytes: int) -> Iterator[None]:
     """Count what modules register, from the first on: a loop that never ends is stopped too."""
-    left = {"bytes": most_bytes, "modules": MOST_MODULES}
+    left = {"bytes": most_bytes, "tensors": MOST_PARTS, "modules": MOST_PARTS}
 
     def tensor(_module: nn.Module, _name: str, added: Tensor | None) -> None:
         if isinstance(added, Tensor):
+            left["tensors"] -= 1
             left["bytes"] -= added.numel() * added.element_size()
         check()
 
@@ -58,7 +59,7 @@ def _counted(most_bytes: int) -> Iterator[None]:
         if min(left.values()) < 0:
             raise TooLargeError(
                 f"the model would take more than {most_bytes:,} bytes, or have more than "
-                f"{MOST_MODULES:,} modules"
+                f"{MOST_PARTS:,} tensors or modules"
             )
 
     hooks = [

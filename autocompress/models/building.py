@@ -13,7 +13,7 @@ from autocompress.models.adaptation import fit_head, fit_stem
 from autocompress.models.networks import NETWORKS
 from autocompress.models.weights import load_weights
 from autocompress.registry import did_you_mean
-from autocompress.settings import shown
+from autocompress.sentences import shown
 from autocompress.user_code import call_function
 
 ONE_OUTPUT = {  # torchvision models that would return several outputs, or warn, by default

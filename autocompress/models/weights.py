@@ -11,11 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from autocompress.documents import one_line
 from autocompress.errors import ConfigurationError, in_one_line
 from autocompress.models.adaptation import find_head, find_stem
 from autocompress.registry import did_you_mean
-from autocompress.settings import shown
+from autocompress.sentences import one_line, shown
 
 logger = logging.getLogger(__name__)
 

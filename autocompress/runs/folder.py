@@ -9,9 +9,10 @@ from autocompress.documents import known_part, read_document, read_json, typed
 from autocompress.reading import as_time
 from autocompress.runs import layout
 from autocompress.runs.final import Final
+from autocompress.runs.header import Header, HeaderDocument
 from autocompress.runs.importances import frozen_trials
 from autocompress.runs.journal import Ended, Event, Proposed, Session, read_from
-from autocompress.runs.stored import Baseline, Header, HeaderDocument, StoredTrial
+from autocompress.runs.stored import Baseline, StoredTrial
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

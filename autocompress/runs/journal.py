@@ -16,7 +16,8 @@ from autocompress.documents import parse_json, typed
 from autocompress.errors import RunError
 from autocompress.reading import as_time
 from autocompress.results import TrialResult, unversioned
-from autocompress.settings import setting, shown
+from autocompress.sentences import shown
+from autocompress.settings import setting
 
 
 def _no_time(text: str) -> str:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autocompress.documents import one_line, read_json, read_toml
+from autocompress.documents import read_json, read_toml
 from autocompress.errors import RunError
 from autocompress.runs import layout
 from autocompress.runs.folder import Folder
 from autocompress.runs.stored import Stored
-from autocompress.settings import shown
+from autocompress.sentences import one_line, shown
 
 OLD_FORMAT = 1  # of release 0.1
 

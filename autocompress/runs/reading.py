@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from autocompress.documents import one_line, read_document
+from autocompress.documents import read_document
 from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.metrics import Limits
 from autocompress.metrics.pareto import costs, non_dominated
@@ -32,6 +32,7 @@ from autocompress.runs.records import Reading, TrialRecord
 from autocompress.runs.rows import flat, front_row, table_row
 from autocompress.runs.status import Status, counts_of, status_of
 from autocompress.runs.stored import Stored, StoredTrial, Structure
+from autocompress.sentences import one_line
 
 if TYPE_CHECKING:
     import pandas as pd

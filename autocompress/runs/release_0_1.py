@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress.documents import one_line, read_json, typed
+from autocompress.documents import read_json, typed
 from autocompress.errors import RunError
 from autocompress.metrics import Metric
 from autocompress.metrics.intervals import wilson
@@ -17,6 +17,7 @@ from autocompress.metrics.metric import KNOWN, LATENCY, MACS, NONZERO, PARAMETER
 from autocompress.results import State, TrialResult
 from autocompress.runs import layout
 from autocompress.runs.final import Final
+from autocompress.runs.header import Header, HeaderDocument
 from autocompress.runs.release_0_1_files import (
     adapting,
     curve_in,
@@ -24,8 +25,8 @@ from autocompress.runs.release_0_1_files import (
     stage_name,
     stages_in,
 )
-from autocompress.runs.stored import Baseline, Header, HeaderDocument, StoredTrial
-from autocompress.settings import shown
+from autocompress.runs.stored import Baseline, StoredTrial
+from autocompress.sentences import one_line, shown
 
 if TYPE_CHECKING:
     import optuna

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autocompress.documents import known_part, one_line, read_json, typed
+from autocompress.documents import known_part, read_json, typed
 from autocompress.errors import RunError
 from autocompress.results import EpochRecord, StageResult
+from autocompress.sentences import one_line
 
 _STAGES = {"sparsify": "train", "draft": "estimate", "factorize late": "factorize_late"}
 

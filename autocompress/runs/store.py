@@ -11,12 +11,13 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from autocompress.artifacts import digest_of_folder, write_folder
-from autocompress.documents import known_part, one_line, read_content, read_json, typed
+from autocompress.documents import known_part, read_content, read_json, typed
 from autocompress.errors import RunError
 from autocompress.graph import Plan, rebuild
 from autocompress.pipeline import State
 from autocompress.results import EpochRecord, StageResult
 from autocompress.runs import layout
+from autocompress.sentences import one_line
 
 
 def own_tensors(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -19,10 +19,10 @@ from autocompress.execution.pool import LocalPool
 from autocompress.metrics.splits import on_test
 from autocompress.problem import Problem, digests, problem_from
 from autocompress.runs import Run, layout
+from autocompress.runs.header import Header, HeaderDocument
 from autocompress.runs.journal import Journal, Session, now
 from autocompress.runs.lock import is_being_run, only_writer
 from autocompress.runs.opening import OLD_FORMAT, format_of
-from autocompress.runs.stored import Header, HeaderDocument
 from autocompress.study.budget import Amount, Budget
 from autocompress.study.check import check_problem
 from autocompress.study.final import evaluate_front, reopen

@@ -9,8 +9,8 @@ from autocompress.context import Context
 from autocompress.documents import read_document
 from autocompress.errors import ConfigurationError
 from autocompress.runs import Run, layout
+from autocompress.runs.header import HeaderDocument
 from autocompress.runs.journal import Session, read_events
-from autocompress.runs.stored import HeaderDocument
 from autocompress.space.initial import initial_params
 from autocompress.space.space import Space
 from autocompress.study.budget import Amount

@@ -121,7 +121,8 @@ def test_edited_attributes_in_the_database_of_release_0_1(old_folder, try_edits,
         pairs = zip(values, keys, strict=False)
         with closing(sqlite3.connect(database)) as connection:
             connection.executemany(
-                "update trial_user_attributes set value_json = ? where trial_user_attribute_id = ?",
+                "update trial_user_attributes set value_json = ? "
+                "where trial_user_attribute_id = ?",
                 [(json.dumps(value), key) for value, key in pairs],
             )
             connection.commit()
