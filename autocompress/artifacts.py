@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autocompress.errors import RunError
-
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file by new content, atomically."""
@@ -31,20 +29,6 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Replace a JSON file, atomically."""
     write_bytes(path, _json_bytes(data))
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        RunError: the file is missing or not JSON; the message names it.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is not valid JSON: {error}") from error
 
 
 def write_folder(path: Path, contents: Mapping[str, Any], *, replace: bool = True) -> str:

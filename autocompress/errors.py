@@ -27,7 +27,7 @@ class ConfigurationError(UsageError):
 
 
 class RunError(UsageError):
-    """A run folder is missing, foreign or corrupt, or does not match what is asked of it."""
+    """A run or bundle is missing, foreign or damaged, or does not match what is asked of it."""
 
 
 class UntrustedError(UsageError):
@@ -118,7 +118,7 @@ def failing_as(stage: str, what: str = "") -> Iterator[None]:
             kind = DeviceLostError
         elif _fills_disk(error):
             kind = DiskFullError
-        reason = _in_one_line(error)
+        reason = in_one_line(error)
         raise kind(stage, f"{what}: {reason}" if what else reason) from error
 
 
@@ -146,8 +146,8 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in _text_of(error).lower()
 
 
-def _in_one_line(error: BaseException) -> str:
-    """Return what happened, as any terminal can show it; never an empty text."""
+def in_one_line(error: BaseException) -> str:
+    """Return what happened, as any terminal can show it; of an error not ours, with its kind."""
     text, kind = _text_of(error), type(error).__name__
     if _fills_disk(error):
         return f"the disk is full: {text or kind}"

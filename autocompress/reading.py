@@ -1,17 +1,33 @@
-"""From plain data, such as JSON or TOML gives, to settings; everything wrong with it at once."""
+"""From plain data, such as JSON or TOML gives, to settings; everything wrong with it at once.
 
-from collections.abc import Callable, Mapping
+Any frozen dataclass can be read: what a file of settings holds, or a document of a run or bundle.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar, get_args, get_origin
 
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
-from autocompress.settings import Described, describe, is_finite, options_of
+from autocompress.sentences import shown
+from autocompress.settings import (
+    Described,
+    Rule,
+    describe,
+    is_finite,
+    is_settings_class,
+    options_of,
+)
 
 T = TypeVar("T")
 Path = tuple[str, ...]
 Misfit = tuple[Path, str]
 """Where something is wrong, below what is read, and what."""
+_AS_THEY_ARE = (float, bool, type(None))  # types of values that are never converted
+_DIGITS = 10  # of numbers that are keys
+_FIRST_YEAR, _LAST_YEAR = 1970, 3000  # beyond, times cannot be brought into every zone
 
 
 def read(
@@ -28,7 +44,7 @@ def read(
         The settings, or ``None`` where there are problems; and the problems.
     """
     if not isinstance(data, Mapping):
-        return None, [((), f"expected a table of keys, got {data!r}")]
+        return None, [((), f"expected a table of keys, got {shown(data)}")]
     entries = {entry.key: entry for entry in describe(cls).values()}
     problems: list[Misfit] = [
         ((key,), unknown_key(key, list(entries), elsewhere)) for key in data if key not in entries
@@ -48,6 +64,13 @@ def read(
     settings, found = build(cls, values)
     problems += found
     return (None if problems else settings), problems
+
+
+def read_as(hint: Any, data: Any) -> tuple[Any, list[Misfit]]:
+    """Build what a type says from plain data: settings, or a tuple or mapping of them."""
+    if is_settings_class(hint):
+        return read(hint, data)
+    return _value(Described("", hint, MISSING, Rule()), data)
 
 
 def build(cls: type[T], values: Mapping[str, Any]) -> tuple[T | None, list[Misfit]]:
@@ -97,6 +120,8 @@ def _value(entry: Described, given: Any) -> tuple[Any, list[Misfit]]:
     """Return a field's value as its type wants it, and what is wrong with it."""
     if entry.nested is not None and isinstance(given, Mapping):
         return read(entry.nested, given)
+    if _holds_settings(entry.hint) and isinstance(given, list | Mapping):
+        return _elements(entry, given)
     if entry.rule.parse is not None:
         try:
             given = entry.rule.parse(given)
@@ -107,8 +132,51 @@ def _value(entry: Described, given: Any) -> tuple[Any, list[Misfit]]:
     return value, [((), problem)] if problem else []
 
 
+def _elements(entry: Described, given: Any) -> tuple[Any, list[Misfit]]:
+    """Read a list or table of settings, element by element."""
+    wanted = tuple if isinstance(given, list) else Mapping
+    of = next((get_args(kind) for kind in entry.options if _is_of(kind, wanted)), None)
+    if of is None:
+        return None, [((), f"expected {entry.expected()}, got {shown(given)}")]
+    one = Described(entry.name, of[0] if wanted is tuple else of[1], MISSING, entry.rule)
+    pairs: Iterable[tuple[Any, Any]] = enumerate(given) if wanted is tuple else given.items()
+    values: dict[Any, Any] = {}
+    problems: list[Misfit] = []
+    for key, element in pairs:
+        name = key
+        if wanted is Mapping and of[0] is int:
+            name = int(key) if key.isdecimal() and len(key) < _DIGITS else None
+        if name is None:
+            problems.append(((key,), "expected a whole number as its key"))
+        values[name], found = _value(one, element)
+        problems += [((str(key), *path), text) for path, text in found]
+    return (tuple(values.values()) if wanted is tuple else values), problems
+
+
+@cache
+def _holds_settings(hint: Any) -> bool:
+    """Return whether a type is a tuple or mapping of settings, or may be one."""
+    return any(
+        is_settings_class(part) or _holds_settings(part)
+        for kind in options_of(hint)
+        if _is_of(kind, (tuple, Mapping))
+        for of in get_args(kind)
+        for part in options_of(of)
+    )
+
+
+def _is_of(kind: Any, origins: type | tuple[type, ...]) -> bool:
+    origin = get_origin(kind)
+    return isinstance(origin, type) and issubclass(origin, origins)
+
+
 def converted(value: Any, hint: Any) -> Any:
-    """Return what JSON or TOML gave as a type has it: lists as tuples, whole numbers as floats."""
+    """Return what JSON or TOML gave as a type has it.
+
+    Lists become tuples, whole numbers floats, and texts in ISO 8601 times with their zone.
+    """
+    if type(value) in _AS_THEY_ARE:
+        return value
     kinds = options_of(hint)
     if isinstance(value, list):
         of = next((get_args(kind) for kind in kinds if get_origin(kind) is tuple), None)
@@ -119,4 +187,15 @@ def converted(value: Any, hint: Any) -> Any:
         return tuple(converted(entry, part) for entry, part in zip(value, hints, strict=True))
     if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
         return float(value) if int not in kinds and is_finite(value) else value
+    if isinstance(value, str) and datetime in kinds:
+        return as_time(value) or value
     return value
+
+
+def as_time(text: str) -> datetime | None:
+    """Return the time that a text in ISO 8601 says, with a zone; ``None`` where it says none."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found.astimezone(found.tzinfo) if _FIRST_YEAR < found.year < _LAST_YEAR else None

@@ -1,13 +1,23 @@
 """Recipes in words, from their plain data: nothing here loads torch.
 
 The package's own stages have words of their own; any other stage is written as its settings are.
+Recipes come from files of runs of any release: what has no words is left out or written as it is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Settings = Mapping[str, Any]
 SEPARATOR = " · "
+_TABLES = (
+    "distillation",
+    "sparsification",
+    "pruning",
+    "factorization",
+    "late_factorization",
+    "training",
+    "extra",
+)
 _SCOPES = {"local": "each layer on its own", "global": "one ranking over all layers"}
 
 
@@ -21,6 +31,7 @@ def recipe_in_short(recipe: Settings) -> str:
         >>> recipe_in_short({"sparsification": {"sparsity": 0.5, "granularity": "filter"}})
         'filter 50 %'
     """
+    recipe = _with_tables(recipe)
     parts = [
         *_start(recipe),
         *_sparsification(recipe.get("sparsification")),
@@ -44,6 +55,7 @@ def recipe_in_words(recipe: Settings) -> list[str]:
     Args:
         recipe: nested, as ``Recipe.to_dict`` writes it.
     """
+    recipe = _with_tables(recipe)
     sentences = [f"Start {part}." for part in _start(recipe)]
     write: Mapping[str, Callable[[Settings], str]] = {
         "distillation": _distil_in_words,
@@ -65,11 +77,20 @@ def recipe_in_words(recipe: Settings) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
+def _with_tables(recipe: Settings) -> Settings:
+    """Leave out stages whose settings are no table."""
+    return {
+        name: value
+        for name, value in recipe.items()
+        if name not in _TABLES or isinstance(value, Mapping)
+    }
+
+
 def _distil_in_words(settings: Settings) -> str:
     weight, temperature = settings.get("weight"), settings.get("temperature")
     loss = _words(str(settings.get("loss")))
-    parts = [f"weight {weight:.2g}"] if weight is not None else []
-    parts += [f"temperature {temperature:.2g}"] if temperature is not None else []
+    parts = [f"weight {_brief(weight)}"] if weight is not None else []
+    parts += [f"temperature {_brief(temperature)}"] if temperature is not None else []
     return f"Distil: learn from the teacher by {loss}" + (
         f" ({', '.join(parts)})." if parts else "."
     )
@@ -100,7 +121,7 @@ def _train_in_words(settings: Settings) -> str:
     epochs, recovery = settings.get("epochs", 0), settings.get("recovery_epochs", 0)
     rate = settings.get("learning_rate")
     sentence = f"Train {epochs} epochs" + (f", then recover for {recovery}" if recovery else "")
-    sentence += f" (learning rate {rate:.2g})" if rate is not None else ""
+    sentence += f" (learning rate {_brief(rate)})" if rate is not None else ""
     return "; ".join([sentence, *_training(settings)]) + "."
 
 
@@ -120,7 +141,7 @@ def _sparsification(settings: Settings | None) -> list[str]:
         parts.append(f"linear {settings.get('linear_granularity')} {fractions}")
     how = [settings.get(key) for key in ("scope", "criterion", "schedule")]
     if settings.get("rewind") is not None:
-        how.append(f"rewound to {settings['rewind']:.2g}")
+        how.append(f"rewound to {_brief(settings['rewind'])}")
     known = " ".join(str(word) for word in how if word)
     return [*parts, *([known] if known else [])] if parts else []
 
@@ -128,7 +149,7 @@ def _sparsification(settings: Settings | None) -> list[str]:
 def _factorization(settings: Settings | None) -> list[str]:
     keys = ("rank", "energy", "convolution_rank", "convolution_energy")
     values = {_words(key): (settings or {}).get(key) for key in keys}
-    return [f"{words} {value:.2g}" for words, value in values.items() if value is not None]
+    return [f"{words} {_brief(value)}" for words, value in values.items() if value is not None]
 
 
 def _distillation(settings: Settings | None) -> list[str]:
@@ -136,7 +157,7 @@ def _distillation(settings: Settings | None) -> list[str]:
         return []
     text = str(settings.get("loss"))
     weight = settings.get("weight")
-    return [text if weight is None else f"{text} {weight:.2g}"]
+    return [text if weight is None else f"{text} {_brief(weight)}"]
 
 
 def _precision(name: str | None) -> list[str]:
@@ -153,7 +174,7 @@ def _training(settings: Settings | None) -> list[str]:
 def _others(recipe: Settings) -> dict[str, Settings]:
     """Return the settings of stages that a user added."""
     extra = recipe.get("extra") or {}
-    return {name: settings for name, settings in extra.items() if settings is not None}
+    return {name: settings for name, settings in extra.items() if isinstance(settings, Mapping)}
 
 
 def _values(settings: Settings) -> list[str]:
@@ -166,7 +187,7 @@ def _values(settings: Settings) -> list[str]:
         if value is True:
             found.append(_words(name))
         elif value not in (None, False, [], {}, ""):
-            text = f"{value:.2g}" if isinstance(value, float) else str(value)
+            text = _brief(value) if isinstance(value, float) else str(value)
             found.append(f"{_words(name)} {text}")
     return found
 
@@ -190,6 +211,10 @@ def _fractions(value: float | Sequence[float] | Mapping[str, float]) -> str:
 
 
 def _listed(value: float | Sequence[float] | Mapping[str, float]) -> list[float]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return list(value) if isinstance(value, Sequence) else [value]
+    values = value.values() if isinstance(value, Mapping) else value
+    listed = list(values) if isinstance(values, Iterable) else [values]
+    return [number for number in listed if isinstance(number, int | float)]
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.2g}" if isinstance(value, int | float) else str(value)

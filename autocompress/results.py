@@ -3,15 +3,19 @@
 Nothing here loads torch: reading a run needs no network.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from autocompress.documents import typed
 from autocompress.errors import RunError
 from autocompress.metrics import Estimate
+from autocompress.sentences import shown
+from autocompress.settings import setting
 from autocompress.short_repr import short_repr
 
 VERSION = 2  # of a trial's document; release 0.1 had none
+MOST_THREADS = 4096  # of a CPU that a document may ask for
 EndState = Literal["complete", "pruned", "failed", "interrupted"]
 Estimates = Mapping[str, Estimate]
 """Estimates by the name of their metric."""
@@ -33,7 +37,7 @@ class EpochRecord:
     """
 
     stage: str
-    epoch: int
+    epoch: int = setting(help="how many had ended", low=0)
     train_loss: float
     valid_loss: float
     score: float
@@ -55,8 +59,8 @@ class StageResult:
     stage: str
     seconds: float
     score: float | None
-    parameters: int
-    steps: int
+    parameters: int = setting(help="elements of the tensors", low=0)
+    steps: int = setting(help="of the plan", low=0)
     report: tuple[str, ...] = ()
 
 
@@ -84,6 +88,12 @@ class Failure:
         """Let no reason be blank, whoever made it."""
         if not self.reason.strip():
             object.__setattr__(self, "reason", "no reason was given")
+
+
+def _misnamed(folder: str) -> str:
+    """Refuse what would lead out of a run's folder."""
+    plain = folder.isprintable() and folder not in ("", ".", "..") and not {*"/\\"} & {*folder}
+    return "" if plain else "expected the name of a folder"
 
 
 @short_repr
@@ -114,11 +124,11 @@ class TrialResult:
     stages: tuple[StageResult, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     failure: Failure | None = None
-    folder: str | None = None
+    folder: str | None = setting(None, help="its name in the run", check=_misnamed)
     sha256: str | None = None
-    threads: int | None = None
+    threads: int | None = setting(None, help="of the CPU", low=1, high=MOST_THREADS)
     derived: "tuple[TrialResult, ...]" = ()
-    fraction: float = 1.0
+    fraction: float = setting(1.0, help="of the parent's sparsity", low=0, high=1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -134,20 +144,23 @@ class TrialResult:
         Raises:
             RunError: it is of another version, or no result of a trial.
         """
-        known = dict(data)
-        if known.pop("version", None) != VERSION:
-            raise RunError(f"a trial's result of version {data.get('version')!r}, not {VERSION}")
-        try:
-            known["metrics"] = {n: Estimate.from_dict(v) for n, v in known["metrics"].items()}
-            known["curve"] = tuple(EpochRecord(**row) for row in known["curve"])
-            known["stages"] = tuple(
-                StageResult(**{**row, "report": tuple(row["report"])}) for row in known["stages"]
-            )
-            known["failure"] = Failure(**known["failure"]) if known["failure"] else None
-            known["derived"] = tuple(cls.from_dict(entry) for entry in known["derived"])
-            return cls(**known)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"not the result of a trial: {error!r}") from error
+        return typed(cls, unversioned(data), "not the result of a trial")
+
+
+def unversioned(data: Any) -> Any:
+    """Return the document of a trial's result, and of those in it, without its version.
+
+    Raises:
+        RunError: it is of another version.
+    """
+    if not isinstance(data, Mapping):
+        return data
+    if data.get("version") != VERSION:
+        raise RunError(f"a trial's result of version {shown(data.get('version'))}, not {VERSION}")
+    plain = {key: value for key, value in data.items() if key != "version"}
+    if isinstance(data.get("derived"), list):
+        plain["derived"] = [unversioned(result) for result in data["derived"]]
+    return plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +182,15 @@ class Rival:
     curve: tuple[EpochRecord, ...] = ()
 
 
+def _no_shape(shape: Sequence[int]) -> str:
+    return "" if all(size >= 0 for size in shape) else "expected a shape"
+
+
+def _no_shapes(shapes: Sequence[Sequence[int]]) -> str:
+    fine = all(shape and not _no_shape(shape) for shape in shapes)
+    return "" if fine else "expected shapes"
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerChange:
     """A layer before and after compression.
@@ -187,8 +209,8 @@ class LayerChange:
 
     name: str
     type: str
-    before: tuple[int, ...]
-    after: tuple[tuple[int, ...], ...]
+    before: tuple[int, ...] = setting(help="shape of its weight", check=_no_shape)
+    after: tuple[tuple[int, ...], ...] = setting(help="of what is there", check=_no_shapes)
     rank: int | None
     parameters_before: int
     parameters_after: int

@@ -16,13 +16,16 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from functools import cache
+from datetime import datetime
+from functools import cache, cached_property
 from typing import Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
+from autocompress.sentences import shown
 
 _KEY = "autocompress"
+LARGEST = 2**63 - 1  # whole number that a setting or document may have
 REFERENCE = "package.module:function"
 
 
@@ -96,12 +99,12 @@ class Described:
         """Its name in a study file."""
         return self.rule.key or self.name
 
-    @property
+    @cached_property
     def options(self) -> tuple[Any, ...]:
         """The types that its value may have, one by one."""
         return options_of(self.hint)
 
-    @property
+    @cached_property
     def nested(self) -> type | None:
         """The settings class that its value is of, if it is one."""
         return next((kind for kind in self.options if is_settings_class(kind)), None)
@@ -110,9 +113,9 @@ class Described:
         """Return what is wrong with a value: what was expected and what came; empty if nothing."""
         if not any(_fits(value, kind, self.rule) for kind in self.options):
             hint = did_you_mean(value, self._names()) if isinstance(value, str) else ""
-            return f"expected {self.expected()}, got {value!r}{hint}"
+            return f"expected {self.expected()}, got {shown(value)}{hint}"
         problem = self.rule.check(value) if self.rule.check and value is not None else ""
-        return f"{problem}, got {value!r}" if problem else ""
+        return f"{problem}, got {shown(value)}" if problem else ""
 
     def expected(self) -> str:
         """Return in words what is allowed."""
@@ -230,9 +233,10 @@ def _fits(value: Any, kind: Any, rule: Rule) -> bool:
     if origin is tuple:
         return isinstance(value, tuple) and _elements_fit(value, get_args(kind), rule)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        of = get_args(kind)[1] if get_args(kind) else Any
+        key_type, of = get_args(kind) or (str, Any)
         return isinstance(value, Mapping) and all(
-            isinstance(key, str) and _fits_any(entry, of, rule) for key, entry in value.items()
+            isinstance(key, key_type) and _fits_any(entry, of, rule)
+            for key, entry in value.items()
         )
     return not isinstance(origin, type) or isinstance(value, origin)
 
@@ -250,7 +254,9 @@ def _elements_fit(value: tuple[Any, ...], of: tuple[Any, ...], rule: Rule) -> bo
 
 
 def _is_number(value: Any, kinds: Any) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool) and is_finite(value)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        return False
+    return abs(value) <= LARGEST if isinstance(value, int) else is_finite(value)
 
 
 def _within(value: float, rule: Rule) -> bool:
@@ -285,9 +291,8 @@ def _words(kind: Any, rule: Rule) -> str:
             if len(of) < 2 or of[1] is Any
             else f"a table of {_many(of[1], rule)}"
         )
-    return {bool: "true or false", str: "a text in quotes"}.get(
-        kind, str(getattr(kind, "__name__", kind))
-    )
+    known = {bool: "true or false", str: "a text in quotes", datetime: "a time in ISO 8601"}
+    return known.get(kind, str(getattr(kind, "__name__", kind)))
 
 
 def _many(hint: Any, rule: Rule) -> str:

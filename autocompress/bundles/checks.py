@@ -12,8 +12,9 @@ from torch import Tensor
 from autocompress.bundles.formats import Batch, Forward
 from autocompress.bundles.material import INPUTS
 from autocompress.bundles.outputs import joined, named
+from autocompress.documents import typed
 from autocompress.errors import VerificationError
-from autocompress.metrics import Estimate, Metric
+from autocompress.metrics import Metric
 from autocompress.results import Estimates
 
 TOLERANCE = 1e-4  # of a reloaded model's outputs, as a fraction of their standard deviation
@@ -80,14 +81,8 @@ class Check:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` returned."""
-        times = {
-            key: Times(**data[key])
-            for key in ("latency", "baseline_latency")
-            if data[key] is not None
-        }
-        scores = {name: Estimate.from_dict(found) for name, found in data["scores"].items()}
-        return cls(**{**data, **times, "scores": scores})
+        """Read what ``to_dict`` returned; raises ``RunError`` for anything else."""
+        return typed(cls, data, "not what was found of a file")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
@@ -13,9 +14,12 @@ from torch import nn
 
 from autocompress import models
 from autocompress.bundles.preprocessing import preprocess_data
+from autocompress.documents import read_json, typed
+from autocompress.errors import RunError
 from autocompress.graph import Plan
 from autocompress.metrics import Metric
-from autocompress.results import EpochRecord, Estimates
+from autocompress.results import MOST_THREADS, EpochRecord, Estimates
+from autocompress.settings import setting
 
 if TYPE_CHECKING:
     from autocompress.data.preprocessing import Preprocessing
@@ -45,8 +49,8 @@ class ModelSpec:
 
     factory: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    num_classes: int | None = None
-    channels: int | None = None
+    num_classes: int | None = setting(None, help="number of classes", low=1)
+    channels: int | None = setting(None, help="of the images", low=1)
 
     def build(self) -> nn.Module:
         """Build the uncompressed model, with random weights.
@@ -95,10 +99,10 @@ class Origin:
     """
 
     study: Document
-    trial: int
+    trial: int = setting(help="its number", low=0)
     chain: tuple[Document, ...]
-    threads: tuple[int | None, ...]
-    baseline_threads: int | None
+    threads: tuple[int | None, ...] = setting(help="of the CPU", low=1, high=MOST_THREADS)
+    baseline_threads: int | None = setting(help="of the CPU", low=1, high=MOST_THREADS)
     baseline_sha256: str
     machine: Document
 
@@ -109,13 +113,24 @@ class Origin:
         return {**plain, "chain": list(plain["chain"]), "threads": list(plain["threads"])}
 
     @classmethod
-    def from_dict(cls, data: Document, study: Document) -> Self:
-        """Read ``origin.json``; that of release 0.1 has one recipe."""
-        known = dict(data)
-        if "recipe" in known:
-            known["chain"], known["threads"] = [known.pop("recipe")], [known["threads"]]
-        known["chain"], known["threads"] = tuple(known["chain"]), tuple(known["threads"])
-        return cls(study=study, **known)
+    def read(cls, path: Path, study: Document) -> Self:
+        """Read ``origin.json``; that of release 0.1 has one recipe.
+
+        Args:
+            path: of the file.
+            study: the resolved study file beside it.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        data = read_json(path)
+        known = {**data, "study": study} if isinstance(data, Mapping) else data
+        if isinstance(known, dict) and "recipe" in known:
+            known["chain"], known["threads"] = [known.pop("recipe")], [known.get("threads")]
+        origin = typed(cls, known, f"{path} is damaged")
+        if not 0 < len(origin.chain) == len(origin.threads):
+            raise RunError(f"{path} is damaged: expected recipes in chain, and threads of each")
+        return origin
 
 
 @dataclass(frozen=True, kw_only=True)

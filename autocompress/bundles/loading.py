@@ -1,10 +1,9 @@
 """From a bundle back to a module that can be trained on."""
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 from safetensors import SafetensorError
@@ -15,15 +14,28 @@ from autocompress.bundles.checks import Check
 from autocompress.bundles.contents import ModelSpec
 from autocompress.bundles.formats import Batch, files_of
 from autocompress.bundles.material import Timing
+from autocompress.documents import known_part, read_content, read_json, typed
 from autocompress.errors import UntrustedError, UsageError
 from autocompress.graph import Plan, rebuild
+from autocompress.models.bounds import TooLargeError, refuse_large
+from autocompress.sentences import one_line, shown
+from autocompress.settings import setting
 from autocompress.trust import not_allowed, references
 
 FORMAT, VERSION = "autocompress-bundle", 2
 OLDER = 1  # written by release 0.1, whose checks are not read
 INDEX, WEIGHTS, PLAN = "bundle.json", "weights.safetensors", "plan.json"
 GOLDEN = "golden.safetensors"
+SMALL_BYTES = 64 * 2**20  # of an uncompressed model, which may always be built
+MOST_COMPRESSED = 1000  # times the weights are smaller than those of the uncompressed model
 REJECTED = "rejected"  # folder of the files that failed their checks
+
+
+def _outside(files: Mapping[str, Any]) -> str:
+    """Refuse names of files that do not lie in the bundle."""
+    names = (PurePath(name) for name in files)
+    inside = all(not path.is_absolute() and ".." not in path.parts for path in names)
+    return "" if inside else "expected files of the bundle's folder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +59,9 @@ class Index:
     versions: Mapping[str, str] = field(default_factory=dict)
     latency: Timing = field(default_factory=Timing)
     batch: Mapping[str, Batch] = field(default_factory=dict)
-    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, str | int]] = setting(
+        dict, help="sha256 and bytes by name", check=_outside
+    )
     checks: Mapping[str, Check] = field(default_factory=dict)
     rejected: Mapping[str, str] = field(default_factory=dict)
     unwritten: Mapping[str, str] = field(default_factory=dict)
@@ -69,20 +83,21 @@ class Index:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` returned, or what release 0.1 wrote."""
-        checks = {} if data["version"] == OLDER else data["checks"]
-        return cls(
-            model=None if data["model"] is None else ModelSpec(**data["model"]),
-            task=data.get("task"),
-            versions=data["versions"],
-            latency=Timing(**data["latency"]),
-            batch=data["batch"],
-            files=data["files"],
-            checks={name: Check.from_dict(check) for name, check in checks.items()},
-            rejected=data["rejected"],
-            unwritten=data["unwritten"],
-        )
+    def from_dict(cls, data: Mapping[str, Any], where: str) -> Self:
+        """Read what ``to_dict`` returned, or what release 0.1 wrote.
+
+        Args:
+            data: as JSON gives it.
+            where: begins the message of what is wrong.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        known = {key: part for key, part in data.items() if key not in ("format", "version")}
+        if data["version"] == OLDER:
+            known = {**known_part(cls, known), "checks": {}}
+        needs = ("versions", "latency", "batch", "files", "checks", "rejected", "unwritten")
+        return typed(cls, known, where, needs=needs)
 
 
 def load(
@@ -125,16 +140,29 @@ def load(
             way = ", or give the function itself: load(bundle, factory=function)"
             raise UntrustedError(str(bundle), foreign, way)
         factory = index.model.build
+        if not references(index.model.to_dict()):
+            _refuse_large(bundle, factory)
+    plan = Plan.from_json(read_content(bundle / PLAN), str(bundle / PLAN))
     model = factory()
-    title = "the factory" if index.model is None else repr(index.model.factory)
+    title = "the factory" if index.model is None else shown(index.model.factory)
     try:
-        rebuild(model, Plan.from_json((bundle / PLAN).read_text(encoding="utf-8")))
+        rebuild(model, plan)
         load_model(model, bundle / WEIGHTS)
-    except (UsageError, RuntimeError, SafetensorError) as error:
-        raise UsageError(
-            f"{bundle / WEIGHTS} does not fit the model that {title} builds here: {error}"
-        ) from error
+    except (UsageError, RuntimeError, SafetensorError, OSError) as error:
+        what = f"{bundle / WEIGHTS} does not fit the model that {title} builds here: {error}"
+        raise UsageError(one_line(what)) from error
     return model.eval().requires_grad_(requires_grad=True)
+
+
+def _refuse_large(bundle: Path, factory: Callable[[], nn.Module]) -> None:
+    """Refuse arguments of a function with which its model would take the whole memory."""
+    size = (bundle / WEIGHTS).stat().st_size
+    try:
+        refuse_large(factory, max(SMALL_BYTES, MOST_COMPRESSED * size))
+    except TooLargeError as error:
+        raise UsageError(
+            f"{bundle / INDEX} is damaged: model: for weights of {size:,} bytes, {error}"
+        ) from error
 
 
 def read_index(bundle: Path) -> Index:
@@ -146,20 +174,14 @@ def read_index(bundle: Path) -> Index:
     path = bundle / INDEX
     if not path.is_file():
         raise UsageError(f"{bundle} is not a bundle: it has no {INDEX}")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid JSON: {error}") from error
+    data = read_json(path)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise UsageError(f"{path}: expected format {FORMAT!r}; this is another program's file")
     if data.get("version") not in (OLDER, VERSION):
         raise UsageError(
-            f"{path}: version {data.get('version')!r} is not supported; expected {VERSION}"
+            f"{path}: version {shown(data.get('version'))} is not supported; expected {VERSION}"
         )
-    try:
-        return Index.from_dict(data)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is damaged: {error!r}") from error
+    return Index.from_dict(data, f"{path} is damaged")
 
 
 def check_files(bundle: Path, index: Index, names: tuple[str, ...]) -> None:

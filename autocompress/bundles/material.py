@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_map_only
 from autocompress.bundles.outputs import Structure, named, plain
 from autocompress.data.protocol import Batch as Labelled
 from autocompress.errors import UsageError
-from autocompress.results import Estimates
+from autocompress.results import MOST_THREADS, Estimates
+from autocompress.settings import setting
 from autocompress.targets.programs import Batch
 from autocompress.tasks import Task
 
@@ -30,9 +31,9 @@ class Timing:
         budget_s: seconds for each file.
     """
 
-    batch_size: int = 1
-    threads: int = 1
-    budget_s: float = 2.0
+    batch_size: int = setting(1, help="inputs per call", low=1, high=65_536)
+    threads: int = setting(1, help="of the CPU", low=1, high=MOST_THREADS)
+    budget_s: float = setting(2.0, help="seconds for each file", low=0, high=3600)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""

@@ -1,9 +1,7 @@
 """Making the model of a bundle again, from data and baseline, and comparing every number."""
 
-import json
 import tempfile
-import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,17 +9,26 @@ from typing import Any
 
 import torch
 
-from autocompress.bundles.contents import METRICS, ORIGIN, STUDY, Origin
-from autocompress.bundles.loading import check_files, digest_of_weights, load, read_index
+from autocompress.bundles.contents import METRICS, ORIGIN, STUDY, Document, Origin
+from autocompress.bundles.loading import (
+    PLAN,
+    WEIGHTS,
+    check_files,
+    digest_of_weights,
+    load,
+    read_index,
+)
 from autocompress.config import load_study
 from autocompress.context import Context, prepare
-from autocompress.errors import UsageError
+from autocompress.documents import read_json, read_toml, typed
+from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.events import Message, Progress, ignore
 from autocompress.metrics.splits import TEST
 from autocompress.pipeline import State, compress
 from autocompress.problem import problem_from
 from autocompress.recipe import Recipe
 from autocompress.results import Estimates
+from autocompress.sentences import one_line
 from autocompress.targets import differences
 from autocompress.trust import require_trust
 
@@ -98,28 +105,17 @@ def reproduce(
         TrialError: a stage of the recipe failed.
     """
     bundle = Path(bundle)
-    index = read_index(bundle)
-    missing = {STUDY, ORIGIN} - index.files.keys()
-    if missing:
-        raise UsageError(
-            f"{bundle} was not exported from a run, so its recipe can't be run again: it has no "
-            f"{' and no '.join(sorted(missing))}"
-        )
-    check_files(bundle, index, (STUDY, ORIGIN, METRICS))
-    study = tomllib.loads((bundle / STUDY).read_text(encoding="utf-8"))
-    origin = Origin.from_dict(json.loads((bundle / ORIGIN).read_text(encoding="utf-8")), study)
-    stored = json.loads((bundle / METRICS).read_text(encoding="utf-8"))
-    require_trust(study, str(bundle), allow)
+    origin, recipes, stored = recorded(bundle)
+    require_trust(origin.study, str(bundle), allow)
     problem = problem_from(load_study(bundle / STUDY))
     with tempfile.TemporaryDirectory() as folder:
         with _threads(origin.baseline_threads):
             context = prepare(problem, Path(folder), progress)
         with closing(context):
-            state = _follow(origin, context, progress)
+            state = _follow(origin, recipes, context, progress)
             tested = any(name.startswith(TEST) for name in stored["model"])
-            recipe = Recipe.from_dict(origin.chain[-1])
             with _threads(origin.threads[-1]):
-                numbers = _numbers(context, state, recipe, tested=tested)
+                numbers = _numbers(context, state, recipes[-1], tested=tested)
     again = load(bundle, factory=problem.model.structure)
     return Reproduction(
         bundle=bundle,
@@ -133,10 +129,42 @@ def reproduce(
     )
 
 
-def _follow(origin: Origin, context: Context, progress: Progress) -> State:
+def recorded(bundle: Path) -> tuple[Origin, tuple[Recipe, ...], Mapping[str, Document]]:
+    """Return where a bundle's model comes from, its recipes, and its numbers.
+
+    Raises:
+        UsageError: the bundle is missing, was changed, was not exported from a run, or is
+            damaged.
+    """
+    index = read_index(bundle)
+    missing = {STUDY, ORIGIN} - index.files.keys()
+    if missing:
+        raise UsageError(
+            f"{bundle} was not exported from a run, so its recipe can't be run again: it has no "
+            f"{' and no '.join(sorted(missing))}"
+        )
+    check_files(bundle, index, (STUDY, ORIGIN, METRICS, WEIGHTS, PLAN))
+    path = bundle / METRICS
+    stored = typed(dict[str, Any], read_json(path), f"{path} is damaged")
+    numbers = {
+        of: typed(dict[str, Any], stored.get(of), f"{path} is damaged: {of}")
+        for of in ("baseline", "model")
+    }
+    origin = Origin.read(bundle / ORIGIN, read_toml(bundle / STUDY))
+    try:
+        recipes = tuple(Recipe.from_dict(recipe) for recipe in origin.chain)
+    except ConfigurationError as error:
+        told = "; ".join(error.problems)
+        raise RunError(one_line(f"{bundle / ORIGIN} is damaged: {told}")) from error
+    return origin, recipes, numbers
+
+
+def _follow(
+    origin: Origin, recipes: Sequence[Recipe], context: Context, progress: Progress
+) -> State:
     """Run the recipes of a chain, each from what the one before left to train on."""
     start = state = context.start
-    for recipe, threads in zip(origin.chain, origin.threads, strict=True):
+    for recipe, threads in zip(recipes, origin.threads, strict=True):
         progress(Message(f"running a recipe of trial {origin.trial}"))
         trainable: list[State] = []
 
@@ -145,7 +173,7 @@ def _follow(origin: Origin, context: Context, progress: Progress) -> State:
                 trainable.append(reached)
 
         with _threads(threads):
-            state = compress(start, Recipe.from_dict(recipe), context.work(), on_stage=keep)
+            state = compress(start, recipe, context.work(), on_stage=keep)
         last = trainable[-1] if trainable else state
         start = State(last.model, last.plan)
     return state

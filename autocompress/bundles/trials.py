@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from autocompress.artifacts import read_json
 from autocompress.bundles.bundle import Bundle, export_bundle
 from autocompress.bundles.contents import Card, Document, ModelSpec, Origin, Source
 from autocompress.bundles.loading import digest_of_weights
@@ -27,6 +26,7 @@ from autocompress.problem import (
 )
 from autocompress.runs import layout
 from autocompress.runs.store import intact, load_state, load_tensors
+from autocompress.runs.stored import training_of
 from autocompress.targets import CALIBRATION_ITEMS
 from autocompress.targets.onnx_files import batch_of, open_session
 from autocompress.tasks import Task
@@ -176,14 +176,14 @@ def _origin(run: "Run", record: "TrialRecord", baseline_sha256: str) -> Origin:
         parent = following if following.parent is None else run.trial(following.parent)
         chain.append((following.recipe, parent.threads))
         following = None if parent.start is None else run.trial(parent.start)
-    training = run.path / layout.BASELINE / layout.TRAINING
+    training = training_of(run.path)
     recipes, threads = zip(*reversed(chain), strict=True)
     return Origin(
         study=run.config,
         trial=record.number,
         chain=recipes,
         threads=threads,
-        baseline_threads=read_json(training).get("threads") if training.exists() else None,
+        baseline_threads=None if training is None else training.threads,
         baseline_sha256=baseline_sha256,
         machine=run.fingerprint,
     )

@@ -6,6 +6,7 @@ Run as ``python -m autocompress.bundles.verify BUNDLE [--allow PACKAGE] [--mater
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from autocompress.bundles.formats import FORMATS, Batch, Format
 from autocompress.bundles.loading import GOLDEN, Index, check_files, load, read_index
 from autocompress.bundles.material import INPUTS
 from autocompress.errors import AutocompressError, VerificationError
+from autocompress.sentences import one_line
 from autocompress.targets import DeviceLock, Effort, count_parameters
 from autocompress.targets.sampling import sample
 from autocompress.targets.statistics import percentiles_ms
@@ -57,7 +59,7 @@ def verify(
     """
     index = read_index(bundle)
     check_files(bundle, index, tuple(index.files))
-    torch.set_num_threads(index.latency.threads)
+    torch.set_num_threads(min(index.latency.threads, os.cpu_count() or 1))
     report = {}
     for name, batch in index.batch.items():
         try:
@@ -99,9 +101,12 @@ def _check(file: _File, material: Path | None) -> Check:
     guarded = lambda inputs: _guarded(file.name, "run", partial(run, inputs))  # noqa: E731
     exact = file.kind is None or file.kind.exact
     model = Opened(file.name, guarded, file.batch, exact=exact)
-    golden = load_file(file.bundle / GOLDEN)
+    golden = _guarded(GOLDEN, "opened", partial(load_file, file.bundle / GOLDEN))
+    if INPUTS not in golden or not all(tensor.numel() for tensor in golden.values()):
+        raise VerificationError(f"{GOLDEN} holds no inputs and outputs to compare with")
     inputs, spread = golden.pop(INPUTS), spreads(golden)
-    difference, _ = check_outputs(model, inputs, golden, spread)
+    compare = partial(check_outputs, model, inputs, golden, spread)
+    difference, _ = _guarded(file.name, "compared", compare)
     found = Check(batch=file.batch, difference=difference)
     if material is None:
         return found
@@ -128,7 +133,7 @@ def _guarded(name: str, what: str, do: Callable[[], Any]) -> Any:
     except AutocompressError:
         raise
     except Exception as error:
-        raise VerificationError(f"{name} can't be {what}: {error}") from error
+        raise VerificationError(one_line(f"{name} can't be {what}: {error}")) from error
 
 
 def _with_baseline(

@@ -217,7 +217,7 @@ class Writing:
         """Write ``bundle.json``, which lists all other files; return their sizes in bytes."""
         folder = self.folder
         paths = sorted(path for path in folder.iterdir() if path.is_file() and path.name != INDEX)
-        files = {
+        files: dict[str, dict[str, str | int]] = {
             path.name: {"sha256": digest_of_file(path), "bytes": path.stat().st_size}
             for path in paths
         }

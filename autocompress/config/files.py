@@ -1,7 +1,6 @@
 """Read study files, with overrides from the command line; write resolved ones."""
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
@@ -13,7 +12,8 @@ import tomli_w
 from autocompress.config.places import Places, key_lines, place_of
 from autocompress.config.reading import RENAMED, read_study
 from autocompress.config.schema import StudyConfig
-from autocompress.errors import ConfigurationError
+from autocompress.documents import MOST_TOML_BYTES, parse_toml, read_content
+from autocompress.errors import ConfigurationError, RunError
 from autocompress.space.dimensions import flat
 from autocompress.space.parameters import path_of
 
@@ -32,8 +32,8 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
     path = Path(path)
     text = _read(path)
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = parse_toml(text)
+    except ValueError as error:
         line = re.search(r"at line (\d+)", str(error))
         where = f"{path}:{line.group(1)}" if line else str(path)
         raise ConfigurationError(f"{where}: not valid TOML: {error}") from error
@@ -80,13 +80,13 @@ def template() -> str:
 
 
 def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
-    except FileNotFoundError:
+    if not path.exists():
         raise ConfigurationError(
             f"{path}: no such file; `autocompress init` writes a study file to start from"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
+        )
+    try:
+        return read_content(path, MOST_TOML_BYTES).decode("utf-8-sig")
+    except (RunError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read as a study file: {error}") from error
 
 
@@ -96,8 +96,8 @@ def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
     if not equals or not all(key):
         raise ConfigurationError(f"--set {override}: expected section.key=VALUE")
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError as error:
+        parsed = parse_toml(f"value = {text}")
+    except ValueError as error:
         if re.fullmatch(r"\s*[\w.:/~+-][\w.:/~+ -]*", text):
             return key, text.strip()
         raise ConfigurationError(

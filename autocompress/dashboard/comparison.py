@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from autocompress.artifacts import read_json
 from autocompress.figures.volume import covered_volume
 from autocompress.results import Estimates
 from autocompress.runs import Run, layout
@@ -43,7 +42,7 @@ def comparison(run: Run) -> list[Controls]:
         if (home / name / layout.HEADER).exists()
     ]
     if (home / layout.SCRATCH).exists():
-        rows += _of_scratch(run, FromScratch.from_dict(read_json(home / layout.SCRATCH)))
+        rows += _of_scratch(run, FromScratch.read(home / layout.SCRATCH))
     return [_of_run("this search", run, run), *rows] if rows else []
 
 

@@ -24,6 +24,7 @@ def low_rank_layers(
         UsageError: the kind does not fit the layer, or the factors' shapes don't fit the step.
     """
     device, dtype = _place(layer, step)
+    _check_rank(layer, step)
     first, second = _PAIRS[step.kind](layer, step)
     for part in (first, second):
         part.to_empty(device=device).to(dtype)
@@ -48,6 +49,16 @@ def _place(layer: nn.Module, step: LowRank) -> tuple[torch.device, torch.dtype]:
     if not isinstance(weight, nn.Parameter):
         raise UsageError(f"{step.module} ({type(layer).__name__}) has no weight of its own")
     return weight.device, weight.dtype
+
+
+def _check_rank(layer: nn.Module, step: LowRank) -> None:
+    """Refuse a rank that no matrix of the layer has: it would be larger than it was."""
+    weight = _weight(layer)
+    if step.rank > weight.numel() // max(1, min(weight.shape)):
+        raise UsageError(
+            f"{step.module} has a weight of shape {list(weight.shape)}: rank {step.rank} is more "
+            "than it can have"
+        )
 
 
 def _fill(layers: tuple[nn.Module, nn.Module], factors: tuple[Tensor, ...], step: LowRank) -> None:

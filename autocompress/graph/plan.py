@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
+from autocompress.documents import parse_json
 from autocompress.errors import UsageError
+from autocompress.sentences import one_line, shown
 from autocompress.short_repr import short_repr
 
 Axis = tuple[str, int]
@@ -14,6 +16,8 @@ LowRankKind = Literal["linear", "pointwise", "spatial", "channel"]
 Order = Literal["after", "before"]
 FORMAT = "autocompress-plan"
 VERSION = 1
+MOST_UNITS = 2**20  # along a dimension that is cut
+MOST_INDICES = 2**22  # in the sets of one step
 
 
 @short_repr
@@ -88,26 +92,28 @@ class Plan:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> "Plan":
+    def from_json(cls, text: str | bytes, where: str = "a plan") -> "Plan":
         """Read a plan.
+
+        Args:
+            text: what ``to_json`` returned.
+            where: names it, for messages.
 
         Raises:
             UsageError: the text is no JSON, no plan, or a plan that breaks its own rules.
         """
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise UsageError(f"a plan must be JSON: {error}") from error
+        document = parse_json(text.encode() if isinstance(text, str) else text, where)
         if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise UsageError(f"not a plan: expected a JSON object with format {FORMAT!r}")
+            raise UsageError(f"{where} is not a plan: expected a table with format {FORMAT!r}")
         if document.get("version") != VERSION:
+            version = shown(document.get("version"))
             raise UsageError(
-                f"plan version {document.get('version')!r} is not supported; expected {VERSION}"
+                f"{where}: plan version {version} is not supported; expected {VERSION}"
             )
         steps = document.get("steps")
         if not isinstance(steps, list):
-            raise UsageError("a plan's steps must be a list")
-        return cls(tuple(_decode(number, step) for number, step in enumerate(steps)))
+            raise UsageError(f"{where}: steps must be a list")
+        return cls(tuple(_decode(where, number, step) for number, step in enumerate(steps)))
 
 
 def as_ranges(indices: Iterable[int]) -> list[list[int]]:
@@ -122,30 +128,36 @@ def as_ranges(indices: Iterable[int]) -> list[list[int]]:
 
 
 def from_ranges(ranges: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """Read increasing half-open ranges; raises ValueError where they overlap or are empty."""
+    """Read increasing half-open ranges.
+
+    Raises:
+        ValueError: they overlap, are empty, or reach beyond what any layer has.
+    """
     bounds = [_natural(bound) for pair in ranges for bound in _pair(pair)]
     if any(a >= b for a, b in zip(bounds[::2], bounds[1::2], strict=True)):
         raise ValueError("an empty range")
     if any(a > b for a, b in pairwise(bounds)):
         raise ValueError("ranges that overlap")
+    if bounds and bounds[-1] > MOST_UNITS:
+        raise ValueError(f"indices up to {bounds[-1] - 1}; at most {MOST_UNITS - 1} is allowed")
     return tuple(i for a, b in zip(bounds[::2], bounds[1::2], strict=True) for i in range(a, b))
 
 
 def _pair(value: Sequence[int]) -> Sequence[int]:
     if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"a range is [start, stop], not {value!r}")
+        raise ValueError(f"a range is [start, stop], not {shown(value)}")
     return value
 
 
 def _natural(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"expected an integer of 0 or more, not {value!r}")
+        raise ValueError(f"expected an integer of 0 or more, not {shown(value)}")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"expected a name, not {value!r}")
+        raise ValueError(f"expected a name, not {shown(value)}")
     return value
 
 
@@ -179,18 +191,22 @@ def _encode(step: Step) -> dict[str, Any]:
             }
 
 
-def _decode(number: int, data: Any) -> Step:
+def _decode(where: str, number: int, data: Any) -> Step:
     try:
         return _DECODERS[data["step"]](data)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(
-            f"step {number} of the plan is wrong: {type(error).__name__}: {error}; "
-            f"known steps: {', '.join(_DECODERS)}"
-        ) from error
+        what = f"step {number} of the plan is wrong: {type(error).__name__}: {error}"
+        known = f"known steps: {', '.join(_DECODERS)}"
+        raise UsageError(one_line(f"{where}: {what}; {known}")) from error
 
 
 def _decode_remove(data: Mapping[str, Any]) -> Remove:
-    sets = [from_ranges(ranges) for ranges in data["index_sets"]]
+    sets, left = [], MOST_INDICES
+    for ranges in data["index_sets"]:
+        sets.append(from_ranges(ranges))
+        left -= len(sets[-1])
+        if left < 0:
+            raise ValueError(f"more than {MOST_INDICES} indices")
     indices = {
         (_text(tensor), _natural(int(dim))): sets[_natural(number)]
         for tensor, dims in data["tensors"].items()
@@ -203,7 +219,7 @@ def _decode_remove(data: Mapping[str, Any]) -> Remove:
 def _decode_low_rank(data: Mapping[str, Any]) -> LowRank:
     kind, rank = data["kind"], _natural(data["rank"])
     if kind not in get_args(LowRankKind):
-        raise ValueError(f"kind {kind!r} is not one of {', '.join(get_args(LowRankKind))}")
+        raise ValueError(f"kind {shown(kind)} is not one of {', '.join(get_args(LowRankKind))}")
     if rank < 1:
         raise ValueError("a rank is at least 1")
     return LowRank(_text(data["module"]), kind, rank)
@@ -212,9 +228,9 @@ def _decode_low_rank(data: Mapping[str, Any]) -> LowRank:
 def _decode_fold(data: Mapping[str, Any]) -> Fold:
     order, remove_norm = data["order"], data["remove_norm"]
     if order not in get_args(Order):
-        raise ValueError(f"order {order!r} is not one of {', '.join(get_args(Order))}")
+        raise ValueError(f"order {shown(order)} is not one of {', '.join(get_args(Order))}")
     if not isinstance(remove_norm, bool):
-        raise ValueError(f"remove_norm must be true or false, not {remove_norm!r}")
+        raise ValueError(f"remove_norm must be true or false, not {shown(remove_norm)}")
     return Fold(_text(data["convolution"]), _text(data["norm"]), order, remove_norm)
 
 

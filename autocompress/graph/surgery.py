@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from autocompress.errors import UsageError
+from autocompress.errors import UsageError, in_one_line
 from autocompress.graph.elastic import has_form, make_elastic, replace_module, why_not
 from autocompress.graph.folds import fold_tensors
 from autocompress.graph.heads import Heads
 from autocompress.graph.low_rank import low_rank_layers
-from autocompress.graph.plan import Axis, Fold, LowRank, Plan, Remove
+from autocompress.graph.plan import Axis, Fold, LowRank, Plan, Remove, Step
 from autocompress.graph.sizes import follow_sizes
 
 
@@ -25,14 +25,26 @@ def rebuild(model: nn.Module, plan: Plan) -> None:
     Raises:
         UsageError: a step does not fit the model.
     """
-    for step in plan.steps:
-        match step:
-            case Remove():
-                remove(model, step)
-            case LowRank():
-                replace_low_rank(model, step, None)
-            case Fold():
-                fold(model, step)
+    for number, step in enumerate(plan.steps):
+        try:
+            _apply(model, step)
+        except UsageError:
+            raise
+        except Exception as error:  # of the model's own modules, which a foreign plan may break
+            raise UsageError(
+                f"step {number} of the plan does not fit {type(model).__name__}: "
+                f"{in_one_line(error)}"
+            ) from error
+
+
+def _apply(model: nn.Module, step: Step) -> None:
+    match step:
+        case Remove():
+            remove(model, step)
+        case LowRank():
+            replace_low_rank(model, step, None)
+        case Fold():
+            fold(model, step)
 
 
 def remove(model: nn.Module, step: Remove) -> None:
@@ -136,7 +148,7 @@ def _tensor(model: nn.Module, name: str) -> Tensor:
 
 
 def _mask(tensor: Tensor, name: str, dim: int, indices: Sequence[int]) -> Tensor:
-    size = tensor.shape[dim] if dim < tensor.dim() else 0
+    size = tensor.shape[dim] if 0 <= dim < tensor.dim() else 0
     if max(indices) >= size or min(indices) < 0:
         raise UsageError(
             f"{name} has shape {list(tensor.shape)}: index {max(indices)} of dimension {dim} "
@@ -179,6 +191,9 @@ def _cut(
 def _set_size(model: nn.Module, name: str, size: int) -> None:
     parent, _, key = name.rpartition(".")
     module = _module(model, parent)
-    if not isinstance(getattr(module, key, None), int):
+    before = getattr(module, key, None)
+    if not isinstance(before, int) or isinstance(before, bool):
         raise UsageError(f"{type(model).__name__} has no whole-number attribute {name!r}")
+    if not 0 < size <= before:
+        raise UsageError(f"{name} is {before}: it can shrink, and cannot become {size}")
     setattr(module, key, size)

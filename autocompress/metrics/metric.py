@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, get_args
 
+from autocompress.documents import typed
 from autocompress.errors import ConfigurationError
 from autocompress.registry import did_you_mean
+from autocompress.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,7 +37,7 @@ class Estimate:
     value: float
     low: float | None = None
     high: float | None = None
-    n: int | None = None
+    n: int | None = setting(None, help="images or calls that it rests on", low=0)
     flag: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -45,8 +47,8 @@ class Estimate:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` returned."""
-        return cls(**data)
+        """Read what ``to_dict`` returned; raises ``RunError`` for anything else."""
+        return typed(cls, data, "not an estimate")
 
 
 class Deployed(Protocol):
@@ -165,8 +167,12 @@ class Metric:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` returned; the result describes, and cannot measure."""
-        return cls(**data)
+        """Read what ``to_dict`` returned; the result describes, and cannot measure.
+
+        Raises:
+            RunError: it is no description of a metric.
+        """
+        return typed(cls, data, "not a metric")
 
 
 def metric(

@@ -7,10 +7,11 @@ from typing import Any
 import torchvision
 from torch import nn
 
-from autocompress.errors import ConfigurationError
+from autocompress.errors import ConfigurationError, in_one_line
 from autocompress.models.adaptation import fit_head, fit_stem
 from autocompress.models.networks import NETWORKS
 from autocompress.registry import did_you_mean
+from autocompress.sentences import shown
 from autocompress.user_code import call_function
 
 ONE_OUTPUT = {  # torchvision models that would return several outputs, or warn, by default
@@ -104,12 +105,10 @@ def _build_foreign(
 def _call(factory: str, function: Callable[..., nn.Module], kwargs: dict[str, Any]) -> nn.Module:
     try:
         return function(**kwargs)
-    except (TypeError, ValueError) as error:
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever a function makes of arguments that it does not expect
         raise ConfigurationError(
-            f"model {factory!r} can't be built with {kwargs}: {error}; its arguments: "
-            f"{', '.join(inspect.signature(function).parameters)}"
-        ) from error
-    except Exception as error:
-        raise ConfigurationError(
-            f"model {factory!r} can't be built with {kwargs}: {type(error).__name__}: {error}"
+            f"model {factory!r} can't be built with {shown(kwargs)}: {in_one_line(error)}; its "
+            f"arguments: {', '.join(inspect.signature(function).parameters)}"
         ) from error

@@ -11,9 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from autocompress.errors import ConfigurationError
+from autocompress.errors import ConfigurationError, in_one_line
 from autocompress.models.adaptation import find_head, find_stem
 from autocompress.registry import did_you_mean
+from autocompress.sentences import one_line, shown
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ AUXILIARY = {  # heads that building leaves out
     "googlenet": ("aux1.", "aux2."),
     "inception_v3": ("AuxLogits.",),
 }
+POINTER = b"version https://git-lfs"  # begins what stands for a file that was not fetched
+LONGEST = 300  # characters of what PyTorch says of a file
 SHOWN = 5  # names listed per kind of mismatch
 
 
@@ -48,7 +51,12 @@ def load_weights(model: nn.Module, source: str | Path, *, factory: str = "") -> 
     state = _read_state(source, factory)
     state = _adapt(state, model, str(source))
     _check_match(state, model, str(source))
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, NotImplementedError) as error:  # of kinds of tensors
+        raise ConfigurationError(
+            one_line(f"weights {str(source)!r} can't be loaded into this model: {error}")
+        ) from error
 
 
 def _read_state(source: str | Path, factory: str) -> dict[str, Tensor]:
@@ -67,15 +75,17 @@ def _read_state(source: str | Path, factory: str) -> dict[str, Tensor]:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    _check_exists(path)
+    _check_file(path)
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ConfigurationError(f"weights {str(path)!r} can't be read: {error}") from error
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ConfigurationError(
+            one_line(f"weights {str(path)!r} can't be read: {error}")
+        ) from error
 
 
 def _read_torch_file(path: Path) -> dict[str, Tensor]:
-    _check_exists(path)
+    _check_file(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -84,9 +94,10 @@ def _read_torch_file(path: Path) -> dict[str, Tensor]:
             "state dict of tensors (files that need code to be run are refused; save "
             "model.state_dict() instead of the model)"
         ) from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged pickle or archive may raise anything
+        told = in_one_line(error)[:LONGEST]
         raise ConfigurationError(
-            f"weights {str(path)!r} can't be read as a state dict of tensors: {error}"
+            one_line(f"weights {str(path)!r} can't be read as a state dict of tensors: {told}")
         ) from error
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -99,12 +110,32 @@ def _read_torch_file(path: Path) -> dict[str, Tensor]:
             f"weights {str(path)!r}: expected a state dict (names to tensors), also under "
             f"{' or '.join(map(repr, WRAPPERS))}, not {type(content).__name__}"
         )
+    _check_memory(content, path)
     return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
-def _check_exists(path: Path) -> None:
+def _check_file(path: Path) -> None:
     if not path.is_file():
         raise ConfigurationError(f"weights {str(path)!r}: no such file in {Path.cwd()}")
+    with path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            raise ConfigurationError(
+                f"weights {str(path)!r}: expected tensors, not a pointer of Git LFS; fetch the "
+                "file that it stands for: git lfs pull"
+            )
+
+
+def _check_memory(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that claim to be larger than the whole file is."""
+    size = path.stat().st_size
+    for name, tensor in state.items():
+        if tensor.layout is not torch.strided or tensor.numel() * tensor.element_size() > size:
+            raise ConfigurationError(
+                one_line(
+                    f"weights {str(path)!r}: {shown(name)} {list(tensor.shape)} is no dense "
+                    f"tensor that {size:,} bytes can hold"
+                )
+            )
 
 
 def _read_torchvision(weights: str, name: str) -> dict[str, Tensor]:
@@ -131,7 +162,7 @@ def _adapt(state: Mapping[str, Tensor], model: nn.Module, source: str) -> dict[s
     adapted = dict(state)
     head, stem = find_head(model), find_stem(model)
     for name in (f"{head}.weight", f"{head}.bias"):
-        if name in own and name in state and state[name].shape[0] != own[name].shape[0]:
+        if name in own and name in state and _differ_in_classes(state[name], own[name]):
             adapted[name] = own[name]
             logger.warning(
                 "%s of %s is for %d classes, not %d: it keeps its random weights",
@@ -149,9 +180,17 @@ def _adapt(state: Mapping[str, Tensor], model: nn.Module, source: str) -> dict[s
     return adapted
 
 
-def _differ_in_channels(theirs: Tensor, ours: Tensor) -> bool:
+def _differ_in_classes(theirs: Tensor, ours: Tensor) -> bool:
     return (
         theirs.ndim == ours.ndim
+        and theirs.shape[0] != ours.shape[0]
+        and theirs.shape[1:] == ours.shape[1:]
+    )
+
+
+def _differ_in_channels(theirs: Tensor, ours: Tensor) -> bool:
+    return (
+        theirs.ndim == ours.ndim > 1
         and theirs.shape[1] != ours.shape[1]
         and theirs.shape[0] == ours.shape[0]
         and theirs.shape[2:] == ours.shape[2:]
@@ -171,9 +210,8 @@ def _check_match(state: Mapping[str, Tensor], model: nn.Module, source: str) -> 
         *_listed("wrongly shaped", shapes),
     ]
     if problems:
-        raise ConfigurationError(
-            f"weights {source!r} don't belong to this model: {'; '.join(problems)}"
-        )
+        told = f"weights {source!r} don't belong to this model: {'; '.join(problems)}"
+        raise ConfigurationError(one_line(told))
 
 
 def _listed(kind: str, names: Iterable[str]) -> list[str]:

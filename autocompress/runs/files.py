@@ -1,13 +1,11 @@
 """What a trial left in its folder besides weights: layers, their times, samples of its latency."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from autocompress.artifacts import read_json
-from autocompress.errors import RunError
-from autocompress.results import LayerChange, LayerProfile, LayerWork
+from autocompress.documents import known_part, read_json, typed
+from autocompress.results import LayerChange, LayerProfile
 from autocompress.runs import layout
 
 _Read = TypeVar("_Read")
@@ -58,57 +56,17 @@ class TrialFiles:
         Raises:
             RunError: a file is damaged.
         """
+        layers = _read(folder, layout.LAYERS, LayerChange, tuple[LayerChange, ...])
+        profile = _read(folder, layout.PROFILE, LayerProfile, tuple[LayerProfile, ...])
+        measurement = _read(folder, layout.MEASUREMENT, Measurement, Measurement)
         return cls(
-            layers=_read(folder, layout.LAYERS, _layers, ()),
-            profile=_read(folder, layout.PROFILE, _profile, ()),
-            measurement=_read(folder, layout.MEASUREMENT, _measurement, Measurement()),
+            layers=layers or (), profile=profile or (), measurement=measurement or Measurement()
         )
 
 
-def _read(folder: Path | None, name: str, parse: Callable[[Any], _Read], missing: _Read) -> _Read:
+def _read(folder: Path | None, name: str, row: type, kind: type[_Read]) -> _Read | None:
+    """Read a file, if it is there; a measurement stands beside a comparison that is left out."""
     path = None if folder is None else folder / name
     if path is None or not path.exists():
-        return missing
-    try:
-        return parse(read_json(path))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is damaged: {error!r}") from error
-
-
-def _layers(rows: Sequence[Mapping[str, Any]]) -> tuple[LayerChange, ...]:
-    return tuple(
-        LayerChange(
-            **{
-                **_of(LayerChange, row),
-                "before": tuple(row["before"]),
-                "after": tuple(map(tuple, row["after"])),
-            }
-        )
-        for row in rows
-    )
-
-
-def _profile(rows: Sequence[Mapping[str, Any]]) -> tuple[LayerProfile, ...]:
-    return tuple(
-        LayerProfile(
-            name=row["name"],
-            type=row["type"],
-            before=_work(row["before"]),
-            after=_work(row["after"]),
-        )
-        for row in rows
-    )
-
-
-def _work(row: Mapping[str, Any] | None) -> LayerWork | None:
-    return LayerWork(**{**_of(LayerWork, row), "widths": tuple(row["widths"])}) if row else None
-
-
-def _measurement(row: Mapping[str, Any]) -> Measurement:
-    known = _of(Measurement, row)
-    return Measurement(**{**known, "samples_ms": tuple(row.get("samples_ms", ()))})
-
-
-def _of(kind: type, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of a row that a dataclass has; others came in with later versions."""
-    return {entry.name: row[entry.name] for entry in fields(kind) if entry.name in row}
+        return None
+    return typed(kind, known_part(row, read_json(path)), f"{path} is damaged")

@@ -2,24 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress.artifacts import read_json
-from autocompress.errors import AutocompressError, RunError
-from autocompress.metrics import Estimate, Metric
-from autocompress.results import Estimates, Failure
+from autocompress.documents import known_part, read_document, read_json, typed
+from autocompress.reading import as_time
 from autocompress.runs import layout
-from autocompress.runs.final import Final, FinalStage, FinalTrial
+from autocompress.runs.final import Final
+from autocompress.runs.header import Header, HeaderDocument
 from autocompress.runs.importances import frozen_trials
 from autocompress.runs.journal import Ended, Event, Proposed, Session, read_from
-from autocompress.runs.stored import (
-    Baseline,
-    Header,
-    StoredTrial,
-    metric_named,
-)
+from autocompress.runs.stored import Baseline, StoredTrial
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -43,62 +36,22 @@ class Folder:
     def header(self) -> Header:
         """Return what ``run.json`` holds."""
         path = self.path / layout.HEADER
-        data = read_json(path)
-        try:
-            described = [Metric.from_dict(entry) for entry in data["metrics"]]
-            metrics = {metric.name: metric for metric in described}
-            return Header(
-                name=str(data["name"]),
-                created=datetime.fromisoformat(data["created"]),
-                objectives=tuple(
-                    metric_named(name, metrics, str(path)) for name in data["objectives"]
-                ),
-                score=metric_named(data["score"], metrics, str(path)),
-                metrics=metrics,
-                task=str(data.get("task", "")),
-                sizes=dict(data.get("sizes", {})),
-                fingerprint=dict(data["fingerprint"]),
-            )
-        except RunError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError, AutocompressError) as error:
-            raise RunError(f"{path} is damaged: {error!r}") from error
+        return read_document(HeaderDocument, path).header(str(path))
 
     def baseline(self) -> Baseline:
         """Return what ``baseline/evaluation.json`` holds."""
         path = self.path / layout.BASELINE / layout.EVALUATION
         if not path.exists():
             return Baseline()
-        data = read_json(path)
-        try:
-            return Baseline(
-                metrics=_estimates(data["metrics"]), samples_ms=tuple(data.get("samples_ms", ()))
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{path} is damaged: {error!r}") from error
+        data = known_part(Baseline, read_json(path))  # the details of its latency are left out
+        return typed(Baseline, data, f"{path} is damaged", needs=("metrics",))
 
     def final(self) -> Final | None:
         """Return what ``final.json`` holds."""
         path = self.path / layout.FINAL
         if not path.exists():
             return None
-        data = read_json(path)
-        try:
-            trials = {
-                int(number): FinalTrial(
-                    metrics=_estimates(entry["metrics"]),
-                    stages=tuple(FinalStage(**row) for row in entry.get("stages", ())),
-                    failure=Failure(**entry["failure"]) if entry.get("failure") else None,
-                )
-                for number, entry in data["trials"].items()
-            }
-            return Final(
-                baseline=_estimates(data["baseline"]),
-                trials=trials,
-                complete=bool(data.get("complete", True)),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RunError(f"{path} is damaged: {error!r}") from error
+        return read_document(Final, path, needs=("baseline", "trials"))
 
     def trials(self) -> Sequence[StoredTrial]:
         """Return what the journal holds, by number."""
@@ -137,7 +90,7 @@ class Folder:
                 origin=event.origin,
                 name=event.name,
                 start=event.start,
-                started=datetime.fromisoformat(event.time),
+                started=as_time(event.time),
             )
         else:
             self._trials[event.number] = self._ended(event)
@@ -157,25 +110,26 @@ class Folder:
                 recipe=event.result.recipe,
                 origin="derived",
                 parent=event.parent,
-                start=event.result.recipe.get("start"),
+                start=_start_of(event.result.recipe),
             )
         if event.result.state == "interrupted":
             return replace(proposed, interrupted=True)
         # what was run counts: an executor of a user's may have given it another start
         started = proposed.started  # a process that was started for it took a while until then
         if event.started is not None:
-            started = datetime.fromisoformat(event.started)
+            started = as_time(event.started)
         recipe = event.result.recipe or proposed.recipe
         return replace(
             proposed,
             started=started,
-            finished=datetime.fromisoformat(event.time),
+            finished=as_time(event.time),
             result=event.result,
             recipe=recipe,
-            start=recipe.get("start"),
+            start=_start_of(recipe),
             interrupted=False,
         )
 
 
-def _estimates(plain: Mapping[str, Any]) -> Estimates:
-    return {name: Estimate.from_dict(value) for name, value in plain.items()}
+def _start_of(recipe: Mapping[str, Any]) -> int | None:
+    start = recipe.get("start")
+    return start if isinstance(start, int) else None

@@ -12,8 +12,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autocompress.documents import parse_json, typed
 from autocompress.errors import RunError
-from autocompress.results import TrialResult
+from autocompress.reading import as_time
+from autocompress.results import TrialResult, unversioned
+from autocompress.sentences import shown
+from autocompress.settings import setting
+
+
+def _no_time(text: str) -> str:
+    return "" if as_time(text) else "expected a time in ISO 8601"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +36,11 @@ class Session:
         fidelity: fraction of the epochs that trials train from now on; ``None``: as before.
     """
 
-    time: str
-    trials: int | None = None
+    time: str = setting(help="when", check=_no_time)
+    trials: int | None = setting(None, help="wanted in all", low=0)
     asked: bool = False
-    timeout_s: float | None = None
-    fidelity: float | None = None
+    timeout_s: float | None = setting(None, help="after which no new trial starts", low=0)
+    fidelity: float | None = setting(None, help="fraction of the epochs", low=0, high=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +57,12 @@ class Proposed:
         name: of an initial recipe.
     """
 
-    number: int
-    time: str
+    number: int = setting(help="of the trial", low=0)
+    time: str = setting(help="when", check=_no_time)
     params: Mapping[str, Any]
     recipe: Mapping[str, Any]
     origin: str = "sampler"
-    start: int | None = None
+    start: int | None = setting(None, help="trial that it starts from", low=0)
     name: str | None = None
 
 
@@ -71,12 +79,12 @@ class Ended:
         started: when its work began, after it was proposed; ``None``: that is not known.
     """
 
-    number: int
-    time: str
+    number: int = setting(help="of the trial", low=0)
+    time: str = setting(help="when", check=_no_time)
     result: TrialResult
-    parent: int | None = None
+    parent: int | None = setting(None, help="trial whose training it shares", low=0)
     params: Mapping[str, Any] = field(default_factory=dict)
-    started: str | None = None
+    started: str | None = setting(None, help="when its work began", check=_no_time)
 
 
 Event = Session | Proposed | Ended
@@ -156,17 +164,24 @@ def read_from(path: Path, start: int = 0) -> tuple[list[Event], int]:
         file.seek(start)
         whole = _whole(file.read())
     events = []
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
-            data = json.loads(line)
-            kind = _KINDS[data.pop("event")]
-            if kind is Ended:
-                data["result"] = TrialResult.from_dict(data["result"])
-            events.append(kind(**data))
-        except (ValueError, KeyError, TypeError, AttributeError, RunError) as error:
+            events.append(_event(parse_json(line, "it")))
+        except RunError as error:
             where = f"{path}:{number}" if not start else f"{path}, {start} bytes on, line {number}"
-            raise RunError(f"{where}: not an event of a run: {error!r}") from error
+            raise RunError(f"{where}: not an event of a run: {error}") from error
     return events, start + len(whole)
+
+
+def _event(data: Any) -> Event:
+    kind = data.get("event") if isinstance(data, dict) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise RunError(f"event: expected one of {', '.join(_KINDS)}, got {shown(kind)}")
+    known = {key: value for key, value in data.items() if key != "event"}
+    if kind == "ended":
+        known["result"] = unversioned(known.get("result"))
+    event: Event = typed(_KINDS[kind], known, kind)
+    return event
 
 
 def _whole(content: bytes) -> bytes:

@@ -1,14 +1,15 @@
 """Open the folder of a run, whatever release wrote it."""
 
-import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifacts import read_json
+from autocompress.documents import read_json, read_toml
 from autocompress.errors import RunError
 from autocompress.runs import layout
 from autocompress.runs.folder import Folder
 from autocompress.runs.stored import Stored
+from autocompress.sentences import one_line, shown
 
 OLD_FORMAT = 1  # of release 0.1
 
@@ -19,8 +20,7 @@ def stored_in(path: Path) -> Stored:
     Raises:
         RunError: ``run.json`` is damaged, or of a format that is not known.
     """
-    header = read_json(path / layout.HEADER)
-    found = header.get("format") if isinstance(header, dict) else None
+    found = format_of(path)
     if found == layout.FORMAT:
         return Folder(path)
     if found == OLD_FORMAT:
@@ -28,21 +28,48 @@ def stored_in(path: Path) -> Stored:
 
         return Release01(path)
     raise RunError(
-        f"{path / layout.HEADER} has format {found!r}; expected {layout.FORMAT}, or {OLD_FORMAT} "
-        "of release 0.1"
+        f"{path / layout.HEADER} has format {shown(found)}; expected {layout.FORMAT}, or "
+        f"{OLD_FORMAT} of release 0.1"
     )
 
 
+def format_of(path: Path) -> Any:
+    """Return the format of a run's folder, as ``run.json`` says it; ``None`` where it does not.
+
+    Raises:
+        RunError: ``run.json`` cannot be read.
+    """
+    header = read_json(path / layout.HEADER)
+    return header.get("format") if isinstance(header, dict) else None
+
+
 def read_study(path: Path) -> dict[str, Any]:
-    """Return the resolved study of a run.
+    """Return the resolved study of a run: tables by name.
 
     Raises:
         RunError: it cannot be read.
     """
-    try:
-        return tomllib.loads((path / layout.STUDY).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path / layout.STUDY} cannot be read: {error}") from error
+    file = path / layout.STUDY
+    study = read_toml(file)
+    for name, section in study.items():
+        if not isinstance(section, dict):
+            raise RunError(one_line(f"{file} is damaged: {name}: expected a table of keys"))
+    return study
+
+
+def wanted_by(study: Mapping[str, Any], path: Path) -> int:
+    """Return how many trials the study file of a run asks for.
+
+    Raises:
+        RunError: it does not say that.
+    """
+    trials = study.get("study", {}).get("trials")
+    if isinstance(trials, int) and trials >= 0:
+        return trials
+    raise RunError(
+        f"{path / layout.STUDY} is damaged: study.trials: expected a whole number of at least 0, "
+        f"got {shown(trials)}"
+    )
 
 
 def file_version(file: Path) -> str:

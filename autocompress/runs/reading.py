@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from autocompress.artifacts import read_json
+from autocompress.documents import read_document
 from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.metrics import Limits
 from autocompress.metrics.pareto import costs, non_dominated
@@ -17,7 +17,7 @@ from autocompress.runs import layout
 from autocompress.runs.final import Final
 from autocompress.runs.importances import importances
 from autocompress.runs.lock import is_being_run
-from autocompress.runs.opening import file_version, read_study, stored_in
+from autocompress.runs.opening import file_version, read_study, stored_in, wanted_by
 from autocompress.runs.picks import (
     BALANCED,
     Budget,
@@ -32,6 +32,7 @@ from autocompress.runs.records import Reading, TrialRecord
 from autocompress.runs.rows import flat, front_row, table_row
 from autocompress.runs.status import Status, counts_of, status_of
 from autocompress.runs.stored import Stored, StoredTrial, Structure
+from autocompress.sentences import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +110,7 @@ class Run:
             known = list(deciding(self.metrics).values())
             return Limits.from_mapping(self.config.get("limits", {}), known)
         except ConfigurationError as error:
-            raise RunError(f"{self.path / layout.STUDY}: {error}") from error
+            raise RunError(one_line(f"{self.path / layout.STUDY}: {error}")) from error
 
     @property
     def baseline(self) -> Estimates:
@@ -125,7 +126,8 @@ class Run:
     def structure(self) -> Structure:
         """The baseline's groups of units, and what cannot be removed and why."""
         path = self.path / layout.BASELINE / layout.UNITS
-        return Structure.from_dict(read_json(path)) if path.exists() else Structure()
+        needs = ("units", "fixed")
+        return read_document(Structure, path, needs=needs) if path.exists() else Structure()
 
     @property
     def final(self) -> Final | None:
@@ -144,7 +146,7 @@ class Run:
             with self._lock:
                 return self._stored.wanted()
         except LookupError:
-            return int(self.config["study"]["trials"])
+            return wanted_by(self.config, self.path)
 
     def trials(self) -> list[TrialRecord]:
         """Return all trials, in the order of their numbers; read again where something changed."""

@@ -9,21 +9,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autocompress.artifacts import read_json
+from autocompress.documents import read_json, typed
 from autocompress.errors import RunError
-from autocompress.metrics import Estimate, Metric
+from autocompress.metrics import Metric
 from autocompress.metrics.intervals import wilson
 from autocompress.metrics.metric import KNOWN, LATENCY, MACS, NONZERO, PARAMETERS, SIZE
-from autocompress.results import EndState, Estimates, Failure, TrialResult
+from autocompress.results import EndState, TrialResult
 from autocompress.runs import layout
-from autocompress.runs.final import Final, FinalTrial
-from autocompress.runs.release_0_1_files import curve_in, final_stage, stage_name, stages_in
-from autocompress.runs.stored import (
-    Baseline,
-    Header,
-    StoredTrial,
-    metric_named,
+from autocompress.runs.final import Final
+from autocompress.runs.header import Header, HeaderDocument
+from autocompress.runs.release_0_1_files import (
+    adapting,
+    curve_in,
+    final_stage,
+    stage_name,
+    stages_in,
 )
+from autocompress.runs.stored import Baseline, StoredTrial
+from autocompress.sentences import one_line, shown
 
 if TYPE_CHECKING:
     import optuna
@@ -66,22 +69,17 @@ class Release01:
     def header(self) -> Header:
         """Return what ``run.json`` holds; it had no descriptions of metrics."""
         path = self.path / layout.HEADER
-        data, metrics = read_json(path), {m.name: m for m in (ACCURACY, *KNOWN.values(), TEST)}
-        try:
-            return Header(
-                name=str(data["name"]),
-                created=datetime.fromisoformat(data["created"]),
-                objectives=tuple(
-                    metric_named(name, metrics, str(path)) for name in data["objectives"]
-                ),
-                score=ACCURACY,
-                metrics=metrics,
-                task="classification",
-                sizes={} if self._images is None else {"valid": self._images},
-                fingerprint=dict(data["fingerprint"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{path} is damaged: {error!r}") from error
+        data, metrics = read_json(path), (ACCURACY, *KNOWN.values(), TEST)
+        with adapting(str(path)):
+            document = {
+                **data,
+                "objectives": list(data["objectives"]),
+                "score": ACCURACY.name,
+                "metrics": [metric.to_dict() for metric in metrics],
+                "task": "classification",
+                "sizes": {} if self._images is None else {"valid": self._images},
+            }
+        return typed(HeaderDocument, document, f"{path} is damaged").header(str(path))
 
     def baseline(self) -> Baseline:
         """Return what ``baseline/metrics.json`` holds."""
@@ -89,14 +87,13 @@ class Release01:
         if not path.exists():
             return Baseline()
         data = read_json(path)
-        latency = data.get("latency", {})
-        ratios = {f"latency_{end}": latency.get(end) for end in ("ratio_low", "ratio_high")}
-        found = self._estimates({**data, **ratios, "latency_flag": latency.get("flag")})
-        counted = replace(found[LATENCY.name], n=latency.get("n"))
-        return Baseline(
-            metrics={**found, LATENCY.name: counted},
-            samples_ms=tuple(latency.get("samples_ms", ())),
-        )
+        with adapting(str(path)):
+            latency = data.get("latency", {})
+            ratios = {f"latency_{end}": latency.get(end) for end in ("ratio_low", "ratio_high")}
+            found = self._estimates({**data, **ratios, "latency_flag": latency.get("flag")})
+            found[LATENCY.name]["n"] = latency.get("n")
+            document = {"metrics": found, "samples_ms": latency.get("samples_ms", [])}
+        return typed(Baseline, document, f"{path} is damaged", needs=("metrics",))
 
     def final(self) -> Final | None:
         """Return what ``last_word.json`` holds."""
@@ -104,25 +101,32 @@ class Release01:
         if not path.exists():
             return None
         data = read_json(path)
-        trials = {
-            int(number): FinalTrial(
-                metrics={**self._again(entry), **_on_test(entry)},
-                stages=tuple(final_stage(row) for row in entry.get("stages", ())),
-            )
-            for number, entry in data["trials"].items()
-        }
-        return Final(baseline=_on_test(data["baseline"]), trials=trials)
+        with adapting(str(path)):
+            trials: dict[str, dict[str, Any]] = {
+                number: {
+                    "metrics": {**self._again(entry), **_on_test(entry)},
+                    "stages": [final_stage(row) for row in entry.get("stages", ())],
+                }
+                for number, entry in data["trials"].items()
+            }
+            document = {"baseline": _on_test(data["baseline"]), "trials": trials}
+        return typed(Final, document, f"{path} is damaged")
 
     def trials(self) -> Sequence[StoredTrial]:
         """Return what the database holds, by number."""
         study = self._study
-        found = [] if study is None else study.get_trials(deepcopy=False)
+        try:
+            found = [] if study is None else study.get_trials(deepcopy=False)
+        except _database_errors() as error:
+            raise self._damaged(error) from error
         return [self._ended.get(trial.number) or self._trial(trial) for trial in found]
 
     def wanted(self) -> int | None:
         """Return how many trials the last session was to run."""
         attributes = {} if self._study is None else self._study.user_attrs
         wanted: int | None = attributes["wanted"]  # a KeyError is a LookupError
+        if wanted is not None and not isinstance(wanted, int):
+            raise RunError(f"{self.path / DATABASE} is damaged: wanted: {shown(wanted)}")
         return wanted
 
     def frozen(self, search: Mapping[str, Any]) -> "list[FrozenTrial]":
@@ -143,7 +147,6 @@ class Release01:
 
     def _open(self) -> "optuna.Study | None":
         import optuna
-        from sqlalchemy.exc import SQLAlchemyError
         from sqlalchemy.pool import NullPool
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -154,80 +157,103 @@ class Release01:
                 f"sqlite:///{path.resolve()}", engine_kwargs=options, skip_table_creation=True
             )
             names = optuna.get_all_study_names(storage)
-            name = str(read_json(self.path / layout.HEADER)["name"])
+            name = self.header().name
             return optuna.load_study(study_name=name, storage=storage) if name in names else None
-        except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
-            raise RunError(f"{path} is not a study's database, or is damaged: {error}") from error
+        except _database_errors() as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> RunError:
+        path = self.path / DATABASE
+        return RunError(
+            one_line(f"{path} is not a study's database, or is damaged: {str(error)[:300]}")
+        )
 
     @property
     def _images(self) -> int | None:
         """Number of validation images."""
         path = self.path / METRICS
-        images: int | None = read_json(path).get("valid_images") if path.exists() else None
-        return images
+        data = read_json(path) if path.exists() else {}
+        images = data.get("valid_images") if isinstance(data, dict) else None
+        return images if isinstance(images, int) and images > 0 else None
 
     def _trial(self, trial: "FrozenTrial") -> StoredTrial:
         facts, state = trial.user_attrs, trial.state.name
         parent = facts.get("harvested_from")
-        ended = state in _ENDED
-        made = StoredTrial(
-            number=trial.number,
-            params=facts.get("params", trial.params),
-            recipe=facts.get("recipe", {}),
-            origin=_origin(facts),
-            name=facts.get("shipped"),
-            parent=parent,
+        ended, where = state in _ENDED, f"{self.path / DATABASE}, trial {trial.number},"
+        document = {
+            "number": trial.number,
+            "params": facts.get("params", trial.params),
+            "recipe": facts.get("recipe", {}),
+            "origin": _origin(facts),
+            "name": facts.get("shipped"),
+            "parent": parent,
+            "interrupted": state == "WAITING",
+        }
+        made = replace(
+            typed(StoredTrial, document, f"{where} is damaged"),
             started=None if parent is not None else _local(trial.datetime_start),
             finished=_local(trial.datetime_complete),
-            result=self._result(trial) if ended else None,
-            interrupted=state == "WAITING",
+            result=self._result(trial, where) if ended else None,
         )
         if ended:
             self._ended[trial.number] = made
         return made
 
-    def _result(self, trial: "FrozenTrial") -> TrialResult:
+    def _result(self, trial: "FrozenTrial", where: str) -> TrialResult:
         facts, state = trial.user_attrs, _ENDED[trial.state.name]
         if trial.constraints.get("unfinished", -1.0) > 0:
             state = "pruned"  # it has values because a sampler ignored trials without
-        name = facts.get("folder", f"{trial.number:05d}")
-        folder = layout.trial_folder(self.path, name)
-        seconds = {stage_name(stage): spent for stage, spent in facts.get("seconds", {}).items()}
-        return TrialResult(
-            state=state,
-            recipe=facts.get("recipe", {}),
-            metrics=self._estimates(facts.get("metrics", {})),
+        with adapting(where):
+            document = {
+                "state": state,
+                "recipe": facts.get("recipe", {}),
+                "metrics": self._estimates(facts.get("metrics", {})),
+                "seconds": {stage_name(n): spent for n, spent in facts.get("seconds", {}).items()},
+                "failure": _failure(facts) if state != "complete" else None,
+                "folder": facts.get("folder", f"{trial.number:05d}"),
+                "sha256": facts.get("sha256"),
+                "threads": facts.get("threads"),
+            }
+        result = typed(TrialResult, document, f"{where} is damaged")
+        folder = layout.trial_folder(self.path, str(result.folder))
+        return replace(
+            result,
             curve=curve_in(folder / layout.CURVE),
-            stages=stages_in(folder / layout.STAGES, seconds),
-            seconds=seconds,
-            failure=_failure(facts) if state != "complete" else None,
-            folder=name if folder.is_dir() else None,
-            sha256=facts.get("sha256"),
-            threads=facts.get("threads"),
+            stages=stages_in(folder / layout.STAGES, result.seconds),
+            folder=result.folder if folder.is_dir() else None,
         )
 
-    def _estimates(self, flat: Mapping[str, Any]) -> Estimates:
+    def _estimates(self, flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Return estimates from metrics as release 0.1 wrote them: flat, with ratios."""
-        found: dict[str, Estimate] = {}
+        found: dict[str, dict[str, Any]] = {}
         if "accuracy" in flat:
             value, images = flat["accuracy"], self._images
             low, high = (None, None) if not images else wilson(value, images)
-            found["accuracy"] = Estimate(value=value, low=low, high=high, n=images)
+            found["accuracy"] = {"value": value, "low": low, "high": high, "n": images}
         if LATENCY.name in flat:
             found[LATENCY.name] = _latency(flat)
         for metric in (PARAMETERS, NONZERO, SIZE):
             if metric.name in flat:
-                found[metric.name] = Estimate(value=flat[metric.name])
+                found[metric.name] = {"value": flat[metric.name]}
         if MACS.name in flat:
             left = flat.get("macs_uncounted")
             flag = f"not counted: {', '.join(left)}" if left else None
-            found[MACS.name] = Estimate(value=flat[MACS.name], flag=flag)
+            found[MACS.name] = {"value": flat[MACS.name], "flag": flag}
         return found
 
-    def _again(self, entry: Mapping[str, Any]) -> Estimates:
+    def _again(self, entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Return what was measured again."""
         names = {n.removeprefix("final_"): v for n, v in entry.items() if n.startswith("final_")}
         return self._estimates(names)
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    """Return what Optuna raises on a database that is damaged, in whatever place."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    ours = (SQLAlchemyError, optuna.exceptions.OptunaError)
+    return (*ours, RuntimeError, LookupError, TypeError, ValueError, AssertionError)
 
 
 def _origin(facts: Mapping[str, Any]) -> str:
@@ -241,29 +267,27 @@ def _local(time: datetime | None) -> datetime | None:
     return None if time is None else time.astimezone()
 
 
-def _latency(flat: Mapping[str, Any]) -> Estimate:
+def _latency(flat: Mapping[str, Any]) -> dict[str, Any]:
     value = flat["latency_ms"]
     reference = value / flat.get("latency_ratio", 1.0)
     low, high = (
         None if ratio is None else ratio * reference
         for ratio in (flat.get("latency_ratio_low"), flat.get("latency_ratio_high"))
     )
-    return Estimate(value=value, low=low, high=high, flag=flat.get("latency_flag"))
+    return {"value": value, "low": low, "high": high, "flag": flat.get("latency_flag")}
 
 
-def _on_test(entry: Mapping[str, Any]) -> Estimates:
-    return {TEST.name: Estimate(value=entry[TEST.name])} if TEST.name in entry else {}
+def _on_test(entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {TEST.name: {"value": entry[TEST.name]}} if TEST.name in entry else {}
 
 
-def _failure(facts: Mapping[str, Any]) -> Failure | None:
+def _failure(facts: Mapping[str, Any]) -> dict[str, Any] | None:
     stopped = facts.get("stopped", {})
     if "reason" not in facts and not stopped:
         return None
-    return Failure(
-        stage=stage_name(facts.get("stage") or ""),
-        reason=facts.get("reason", ""),
-        traceback=facts.get("traceback"),
-        bound=stopped.get("bound"),
-        dominated_by=stopped.get("dominated_by"),
-        epoch=stopped.get("epoch"),
-    )
+    return {
+        "stage": stage_name(facts.get("stage") or ""),
+        "reason": facts.get("reason", ""),
+        "traceback": facts.get("traceback"),
+        **{name: stopped.get(name) for name in ("bound", "dominated_by", "epoch")},
+    }

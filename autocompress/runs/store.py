@@ -10,12 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from autocompress.artifacts import digest_of_folder, read_json, write_folder
+from autocompress.artifacts import digest_of_folder, write_folder
+from autocompress.documents import known_part, read_content, read_json, typed
 from autocompress.errors import RunError
 from autocompress.graph import Plan, rebuild
 from autocompress.pipeline import State
 from autocompress.results import EpochRecord, StageResult
 from autocompress.runs import layout
+from autocompress.sentences import one_line
 
 
 def own_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -37,7 +39,7 @@ def load_tensors(model: nn.Module, path: Path) -> None:
     try:
         missing, unexpected = model.load_state_dict(load_file(path), strict=False)
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise RunError(f"{path} cannot be loaded: {error}") from error
+        raise RunError(one_line(f"{path} cannot be loaded: {error}")) from error
     tied = own_tensors(model).keys()
     if unexpected or set(missing) & tied:
         raise RunError(f"{path} does not belong to this model: {[*missing, *unexpected][:5]}")
@@ -81,7 +83,8 @@ def save_trial(
 
 def read_plan(folder: Path) -> Plan:
     """Return the plan of a trial."""
-    return Plan.from_json((folder / layout.PLAN).read_text(encoding="utf-8"))
+    path = folder / layout.PLAN
+    return Plan.from_json(read_content(path), str(path))
 
 
 def intact(folder: Path | None, sha256: str | None, title: str) -> Path:
@@ -149,27 +152,29 @@ def load_trainable(folder: Path, structure: nn.Module) -> State:
 def _steps_of(path: Path) -> int:
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:
-        return int(file.metadata()["steps"])
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(file.metadata()["steps"])
+    except (SafetensorError, OSError, TypeError, LookupError, ValueError) as error:
+        raise RunError(one_line(f"{path} does not say its steps: {error}")) from error
 
 
 def _curve(folder: Path) -> tuple[EpochRecord, ...]:
-    return tuple(EpochRecord(**_renamed(row)) for row in read_json(folder / layout.CURVE))
-
-
-def _renamed(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Read a point of a curve of release 0.1 too, which called the score an accuracy."""
-    return {("score" if key == "accuracy" else key): value for key, value in row.items()}
+    path = folder / layout.CURVE
+    return typed(tuple[EpochRecord, ...], _rows(path), f"{path} is damaged")
 
 
 def _stages(folder: Path) -> tuple[StageResult, ...]:
     path = folder / layout.STAGES
     if not path.exists():
         return ()
-    known = set(StageResult.__dataclass_fields__)
-    rows = [{k: v for k, v in _renamed(row).items() if k in known} for row in read_json(path)]
-    return tuple(
-        StageResult(**{"seconds": 0.0, **row, "report": tuple(row.get("report", ()))})
-        for row in rows
-        if "steps" in row
-    )
+    rows = [
+        {"seconds": 0.0, **known_part(StageResult, row)} for row in _rows(path) if "steps" in row
+    ]
+    return typed(tuple[StageResult, ...], rows, f"{path} is damaged")
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file, also of release 0.1, which called the score an accuracy."""
+    rows = typed(tuple[Mapping[str, Any], ...], read_json(path), f"{path} is damaged")
+    return [{"score" if k == "accuracy" else k: v for k, v in row.items()} for row in rows]

@@ -3,56 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from autocompress.errors import RunError
-from autocompress.metrics import Estimate, Metric
-from autocompress.results import EpochRecord, Estimates, Fingerprint, TrialResult
+from autocompress.documents import read_document, read_json, typed
+from autocompress.results import MOST_THREADS, EpochRecord, Estimates, TrialResult
 from autocompress.runs import layout
 from autocompress.runs.final import Final, plain_estimates
+from autocompress.runs.header import Header
+from autocompress.settings import setting
 from autocompress.short_repr import short_repr
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """What a run began with.
-
-    Attributes:
-        name: the study's.
-        created: when the run began, with its time zone.
-        objectives: what the search improves, 1 to 5.
-        score: the task's first.
-        metrics: all that may be known of a model of this run, by name.
-        task: its name.
-        sizes: number of items by split; empty where they were not noted.
-        fingerprint: hardware and software that latencies depend on.
-    """
-
-    name: str
-    created: datetime
-    objectives: tuple[Metric, ...]
-    score: Metric
-    metrics: Mapping[str, Metric]
-    task: str
-    sizes: Mapping[str, int]
-    fingerprint: Fingerprint
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON, with names in place of metrics that are described once."""
-        return {
-            "format": layout.FORMAT,
-            "name": self.name,
-            "created": self.created.isoformat(timespec="seconds"),
-            "objectives": [metric.name for metric in self.objectives],
-            "score": self.score.name,
-            "metrics": [metric.to_dict() for metric in self.metrics.values()],
-            "task": self.task,
-            "sizes": dict(self.sizes),
-            "fingerprint": dict(self.fingerprint),
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +33,33 @@ class Baseline:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {"metrics": plain_estimates(self.metrics), "samples_ms": list(self.samples_ms)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the baseline was trained, as ``baseline/training.json`` holds it.
+
+    Attributes:
+        epochs: that it was trained.
+        seconds: that it took.
+        threads: of the CPU; ``None`` where that was not noted.
+        layout: of its tensors in memory, in release 0.1.
+    """
+
+    epochs: int = setting(help="of its training", low=0)
+    seconds: float = setting(help="that it took", low=0)
+    threads: int | None = setting(None, help="of the CPU", low=1, high=MOST_THREADS)
+    layout: str = ""
+
+
+def training_of(run: Path) -> Training | None:
+    """Return how a run's baseline was trained; ``None`` where it was not trained there.
+
+    Raises:
+        RunError: what is noted of it is damaged.
+    """
+    path = run / layout.BASELINE / layout.TRAINING
+    return read_document(Training, path) if path.exists() else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +104,8 @@ class Structure:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` returned."""
-        units = tuple(
-            UnitFacts(**{**row, "not_removable": tuple(row["not_removable"])})
-            for row in data["units"]
-        )
-        return cls(units=units, fixed=dict(data["fixed"]))
+        """Read what ``to_dict`` returned; raises ``RunError`` for anything else."""
+        return typed(cls, data, "not the units of a baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +121,10 @@ class FromScratch:
         curve: of its training.
     """
 
-    trial: int
+    trial: int = setting(help="its number", low=0)
     budget_s: float
     seconds: float
-    epochs: int
+    epochs: int = setting(help="of its training", low=0)
     metrics: Estimates
     curve: tuple[EpochRecord, ...] = ()
 
@@ -147,20 +133,24 @@ class FromScratch:
         return {**asdict(self), "metrics": plain_estimates(self.metrics)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def read(cls, path: Path) -> Self:
         """Read what ``to_dict`` returned; the curve, which nobody draws, is left out.
 
         Release 0.1 wrote metrics as plain numbers and texts.
+
+        Raises:
+            RunError: the file is missing or damaged.
         """
-        metrics = {
-            name: Estimate.from_dict(found)
-            if isinstance(found, Mapping)
-            else Estimate(value=found)
-            for name, found in data["metrics"].items()
-            if isinstance(found, Mapping | int | float)
-        }
-        known = {name: data[name] for name in ("trial", "budget_s", "seconds", "epochs")}
-        return cls(**known, metrics=metrics)
+        data = read_json(path)
+        known = dict(data) if isinstance(data, Mapping) else data
+        if isinstance(data, Mapping) and isinstance(data.get("metrics"), Mapping):
+            known["curve"], known["metrics"] = [], {}
+            for name, found in data["metrics"].items():
+                if isinstance(found, Mapping):
+                    known["metrics"][name] = found
+                elif isinstance(found, int | float):
+                    known["metrics"][name] = {"value": found}
+        return typed(cls, known, f"{path} is damaged")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,14 +220,3 @@ class Stored(Protocol):
         Args:
             search: the table ``[search]`` of the study.
         """
-
-
-def metric_named(name: str, metrics: Mapping[str, Metric], where: str) -> Metric:
-    """Return a metric that a document names.
-
-    Raises:
-        RunError: it is not among the metrics; the message says where.
-    """
-    if name not in metrics:
-        raise RunError(f"{where}: unknown metric {name!r}; described are {', '.join(metrics)}")
-    return metrics[name]

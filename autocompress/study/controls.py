@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from autocompress.artifacts import read_json, write_json
+from autocompress.artifacts import write_json
 from autocompress.config import StudyConfig, load_study, study_from
 from autocompress.context import Context, prepare
 from autocompress.errors import RunError
@@ -21,7 +21,7 @@ from autocompress.results import EpochRecord
 from autocompress.runs import Run, layout
 from autocompress.runs.records import TrialRecord
 from autocompress.runs.store import intact, read_plan
-from autocompress.runs.stored import FromScratch
+from autocompress.runs.stored import FromScratch, training_of
 from autocompress.space.parameters import path_of
 from autocompress.study.budget import Amount
 from autocompress.study.run import resume_run, run_study
@@ -175,8 +175,8 @@ def _finished(folder: Path) -> bool:
 
 
 def _training_seconds(folder: Path) -> float:
-    path = folder / layout.BASELINE / layout.TRAINING
-    return float(read_json(path)["seconds"]) if path.exists() else 0.0
+    training = training_of(folder)
+    return 0.0 if training is None else training.seconds
 
 
 def _fresh(trial: TrialRecord, context: Context) -> tuple[nn.Module, bool]:

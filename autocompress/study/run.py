@@ -8,9 +8,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifacts import read_json, remove_leftovers, write_bytes, write_folder
+from autocompress.artifacts import remove_leftovers, write_bytes, write_folder
 from autocompress.config import StudyConfig, load_study, to_toml
 from autocompress.context import prepare
+from autocompress.documents import read_document
 from autocompress.errors import DiskFullError, RunError
 from autocompress.events import Finished, Progress, Started, ignore
 from autocompress.execution import Executor
@@ -18,9 +19,10 @@ from autocompress.execution.pool import LocalPool
 from autocompress.metrics.splits import on_test
 from autocompress.problem import Problem, digests, problem_from
 from autocompress.runs import Run, layout
+from autocompress.runs.header import Header, HeaderDocument
 from autocompress.runs.journal import Journal, Session, now
 from autocompress.runs.lock import is_being_run, only_writer
-from autocompress.runs.stored import Header
+from autocompress.runs.opening import OLD_FORMAT, format_of
 from autocompress.study.budget import Amount, Budget
 from autocompress.study.check import check_problem
 from autocompress.study.final import evaluate_front, reopen
@@ -168,7 +170,7 @@ def _has_nothing(folder: Path) -> bool:
 
 
 def _refuse_old_format(folder: Path) -> None:
-    if read_json(folder / layout.HEADER).get("format") != layout.FORMAT:
+    if format_of(folder) == OLD_FORMAT:
         raise RunError(
             f"{folder} was written by autocompress 0.1, which kept its trials in another way: it "
             "can be read, reported and exported, but not gone on with; start a new run from its "
@@ -200,9 +202,9 @@ def _versions() -> dict[str, str]:
 
 
 def _refuse_changes(old: Run, problem: Problem) -> None:
-    header = read_json(old.path / layout.HEADER)
+    header = read_document(HeaderDocument, old.path / layout.HEADER)
     found = digests(problem)
-    changed = [name for name, digest in header["digests"].items() if found.get(name) != digest]
+    changed = [name for name, digest in header.digests.items() if found.get(name) != digest]
     if changed:
         raise RunError(
             f"{old.path}: {', '.join(changed)} changed since this run began, so that old and new "

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifacts import read_json
 from autocompress.config import StudyConfig
 from autocompress.context import Context
+from autocompress.documents import read_document
 from autocompress.errors import ConfigurationError
 from autocompress.runs import Run, layout
+from autocompress.runs.header import HeaderDocument
 from autocompress.runs.journal import Session, read_events
 from autocompress.space.initial import initial_params
 from autocompress.space.space import Space
@@ -62,7 +63,7 @@ def _fidelity(folder: Path) -> float:
 def _enqueue_initial(proposer: Proposer, run: Run, space: Space) -> None:
     """Enqueue what a study begins with, as far as earlier sessions have not tried it."""
     tried = sum(trial.origin == "initial" for trial in run.trials())
-    given = read_json(run.path / layout.HEADER).get(RECIPES)
+    given = read_document(HeaderDocument, run.path / layout.HEADER).recipes
     if given is None:
         wanted: list[tuple[str, Mapping[str, Any]]] = list(initial_params(space))
     else:

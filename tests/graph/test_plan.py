@@ -44,7 +44,7 @@ def changed(**changes):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "must be JSON"),
+        ("{", "not valid JSON"),
         ("[1]", "not a plan"),
         ('{"format": "other"}', "not a plan"),
         ('{"format": "autocompress-plan", "version": 99}', "version 99"),

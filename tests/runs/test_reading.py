@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from autocompress.artifacts import read_json, write_json
+from autocompress.artifacts import write_json
+from autocompress.documents import read_json
 from autocompress.errors import RunError, UsageError
 from autocompress.results import TrialResult
 from autocompress.runs import Run, layout
