@@ -123,12 +123,14 @@ def conclude(finished: "Run", folder: Path, *, as_json: bool = False) -> None:
     if finished.front():
         say(f"next: autocompress report {folder} -o report.html")
         return
-    if any(trial.state in ("complete", "pruned") for trial in finished.trials()):
+    tried = any(trial.state in ("complete", "pruned") for trial in finished.trials())
+    if tried and finished.limits:
         for line in views.infeasibility_lines(finished.infeasibility()):
             say(line)
         say(
             f"no trial met the limits; loosen [limits] in {folder}/study.toml, which `front` and "
-            "`resume` follow, or widen [search] in a new study"
+            "`resume` follow, or widen [search] in a new study; reasons: autocompress status "
+            f"{folder}"
         )
         raise typer.Exit(NOTHING_FEASIBLE)
     say(f"no trial was completed; reasons: autocompress status {folder}")

@@ -115,17 +115,18 @@ class Parameter:
         return isinstance(self.off, str) and bool(value == self.off)
 
 
-def parameter(name: str) -> Parameter | None:
+def parameter(name: str, known: Mapping[str, Described] | None = None) -> Parameter | None:
     """Return the search parameter of a name; ``None`` where there is none.
 
     Args:
         name: a path such as ``"sparsification.start"``, or a short name such as ``"sparsity"``.
+        known: what ``searchable`` returns, where many are looked up.
     """
     path = ALIASES.get(name, name)
     if path.startswith(f"{COEFFICIENTS}.") and path.count(".") == 1:
         rule = Rule(help="read by the allocation")
         return Parameter(name, path, Described(path, float, None, rule), None)
-    entry = searchable().get(path)
+    entry = (searchable() if known is None else known).get(path)
     if entry is None:
         return None
     return Parameter(name, path, entry, _default(path, entry))

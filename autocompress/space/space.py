@@ -220,7 +220,8 @@ class Space:
     @cached_property
     def _parameters(self) -> dict[str, Parameter]:
         """What can be searched, and the coefficients that the study names, by path."""
-        found = {path: parameter(path) for path in [*searchable(), *self._named]}
+        entries = searchable()
+        found = {path: parameter(path, entries) for path in [*entries, *self._named]}
         return {path: known for path, known in found.items() if known is not None}
 
     def _default(self, path: str) -> Any:

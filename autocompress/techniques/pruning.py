@@ -169,10 +169,14 @@ class _Attempt:
         self.last: tuple[list[Choice], nn.Module, float] | None = None
 
     def prune(self, choices: Sequence[Choice]) -> tuple[list[Choice], nn.Module, float]:
-        """Return what can go, the model without it, and the difference of the outputs."""
+        """Return what can go, the model without it, and the difference of the outputs.
+
+        Raises:
+            VerificationError: the outputs differ though nothing is removed.
+        """
         accepted = self.acceptable(list(choices))
         if self.last is None or _names(self.last[0]) != _names(accepted):
-            self.why_not(accepted)
+            self._refuse_unstable(self.why_not(accepted))
         assert self.last is not None
         return accepted, *self.last[1:]
 
@@ -181,6 +185,8 @@ class _Attempt:
         reason = self.why_not(choices)
         if reason is None:
             return choices
+        if not choices:
+            self._refuse_unstable(reason)
         if len(choices) == 1:
             self.refused[choices[0].group.name] = reason
             return []
@@ -196,6 +202,13 @@ class _Attempt:
                 self.refused[choice.group.name] = reason
         return first
 
+    def _refuse_unstable(self, reason: str | None) -> None:
+        if reason is not None:
+            name = type(self.model).__name__
+            raise VerificationError(
+                f"no removal from {name} can be verified: with nothing removed, {reason}"
+            )
+
     def why_not(self, choices: list[Choice]) -> str | None:
         try:
             found = self.without(choices)
@@ -203,7 +216,8 @@ class _Attempt:
             return str(error)
         if found <= TOLERANCE or found <= self.tolerance():
             return None
-        return f"outputs without them differ by {found:.3g} standard deviations"
+        without = "outputs without them" if choices else "outputs of a copy"
+        return f"{without} differ by {found:.3g} standard deviations"
 
     def tolerance(self) -> float:
         return tolerance_for(self.model, self.inputs, self.expected, TOLERANCE)
