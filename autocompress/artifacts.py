@@ -116,6 +116,12 @@ def digest_of_folder(path: Path) -> str:
     return digest.hexdigest()
 
 
+def digest_of_file(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def digest_of(data: Any) -> str:
     """Return the sha256 of plain data, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

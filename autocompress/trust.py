@@ -18,7 +18,7 @@ from typing import Any
 
 import filelock
 
-from autocompress.errors import UntrustedError
+from autocompress.errors import ConfigurationError, UntrustedError
 
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _OURS = ("autocompress", "torchvision", "folder", "python")  # begin names that call nothing
@@ -78,18 +78,30 @@ def trust(study: Mapping[str, Any]) -> None:
             aside.replace(path)
 
 
-def require_trust(study: Mapping[str, Any], what: str, allow: Collection[str] = ()) -> None:
+def require_trust(
+    study: Mapping[str, Any], what: str, allow: Collection[str] = (), *, made_in: str = ""
+) -> None:
     """Refuse to call functions of a study that this user has neither run nor allowed.
 
     Args:
         study: its file, as nested tables.
         what: names them, for the message: ``"runs/first"``.
         allow: packages or modules whose functions may be called.
+        made_in: the folder that the study was started in, for messages.
 
     Raises:
         UntrustedError: there are such functions.
+        ConfigurationError: a module is not found here.
     """
-    foreign = not_allowed(references(study), allow)
+    names = references(study)
+    missing = [name for name in names if not _file_of(name.partition(":")[0])]
+    if missing:
+        where = f"; it was started in {made_in}: call this there" if made_in else ""
+        raise ConfigurationError(
+            f"{what} names {', '.join(missing)}, but there is no such module in {Path.cwd()} or "
+            f"in the installed packages{where}, or put its folder on PYTHONPATH"
+        )
+    foreign = not_allowed(names, allow)
     if foreign and _mark(study) not in _known():
         raise UntrustedError(what, foreign)
 
@@ -140,5 +152,5 @@ def _file_of(module: str) -> str:
     except ValueError:  # such as __main__
         spec = None
     if spec is None:
-        return ""
+        return top if top in sys.modules else ""
     return str(spec.origin or list(spec.submodule_search_locations or ()))

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import nn
 
+from autocompress.artifacts import digest_of_file
 from autocompress.bundles.checks import Check
 from autocompress.bundles.contents import ModelSpec
 from autocompress.bundles.formats import Batch, files_of
@@ -234,12 +235,6 @@ def refuse_foreign(output: Path, *, force: bool) -> None:
         raise UsageError(
             f"{output} is a bundle already; replace it with --force, or force=True in Python"
         )
-
-
-def digest_of_file(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of_weights(model: nn.Module) -> str:

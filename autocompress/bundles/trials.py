@@ -25,12 +25,12 @@ from autocompress.problem import (
     task_from,
 )
 from autocompress.runs import layout
+from autocompress.runs.opening import require_trusted
 from autocompress.runs.store import intact, load_state, load_tensors
 from autocompress.runs.stored import training_of
 from autocompress.targets import CALIBRATION_ITEMS
 from autocompress.targets.onnx_files import batch_of, open_session
 from autocompress.tasks import Task
-from autocompress.trust import require_trust
 from autocompress.user_code import import_plugins
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def export_trial(  # noqa: PLR0913 (what search was given comes back)
         ConfigurationError: as :func:`autocompress.export`; or the study was given Python objects.
         VerificationError: as :func:`autocompress.export`.
     """
-    require_trust(run.config, str(run.path), allow)
+    require_trusted(run.path, run.config, allow)
     config, record = study_from(run.config), run.trial(number)
     folder = intact(record.folder, record.sha256, f"trial {number}, which is {record.state},")
     known = _known(config, model, data, task)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import Tensor
 
+from autocompress.artifacts import digest_of_file
 from autocompress.bundles.card import model_card
 from autocompress.bundles.charts import CURVE, LAYERS, curve_svg, layers_svg
 from autocompress.bundles.checks import Check, check_score
@@ -32,7 +33,6 @@ from autocompress.bundles.loading import (
     REJECTED,
     WEIGHTS,
     Index,
-    digest_of_file,
 )
 from autocompress.bundles.material import INPUTS, Material, Validation, write_validation
 from autocompress.bundles.outputs import named, plain

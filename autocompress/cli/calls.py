@@ -54,6 +54,7 @@ def open_run(path: Path) -> "Run":
 def search(
     config: "StudyConfig",
     *,
+    runs: Path,
     trials: int | None,
     timeout_s: float | None,
     workers: int,
@@ -64,7 +65,7 @@ def search(
     from autocompress.study.run import run_study
 
     amount = Amount(trials=trials, timeout_s=timeout_s, workers=workers)
-    return run_study(config, directory=RUNS, amount=amount, progress=progress)
+    return run_study(config, directory=runs, amount=amount, progress=progress)
 
 
 @_prints_aside

@@ -31,6 +31,9 @@ Timeout = Annotated[
     typer.Option(parser=_duration, metavar="30m", help="Start no new trial after this time."),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that run trials side by side.")]
+RunsFolder = Annotated[
+    Path, typer.Option("--runs", metavar="DIR", help="Where the folder of the run is made.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the study file."),

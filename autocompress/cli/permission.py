@@ -24,11 +24,12 @@ def allowed_by(given: Sequence[str] | None, run: "Run") -> list[str]:
         UntrustedError: it names functions that are not allowed, and nobody can be asked or the
             answer is no.
     """
-    from autocompress.trust import require_trust, trust
+    from autocompress.runs.opening import require_trusted
+    from autocompress.trust import trust
 
     allowed = list(given or ())
     try:
-        require_trust(run.config, str(run.path), allowed)
+        require_trusted(run.path, run.config, allowed)
     except UntrustedError as error:
         if not sys.stdin.isatty():
             raise

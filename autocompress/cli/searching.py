@@ -15,6 +15,7 @@ from autocompress.cli.options import (
     AsJson,
     Overrides,
     RunFolder,
+    RunsFolder,
     StudyFile,
     Timeout,
     Trials,
@@ -24,7 +25,7 @@ from autocompress.cli.options import (
 from autocompress.cli.permission import allowed_by
 from autocompress.cli.progress import progress_on
 from autocompress.cli.reading import NOTHING_FEASIBLE, show_front
-from autocompress.cli.tables import say, show_json, show_line, show_sections
+from autocompress.cli.tables import quoted, say, show_json, show_line, show_sections
 from autocompress.errors import ConfigurationError
 from autocompress.events import Progress
 
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
 NO_TRIAL = 1  # exit code
 
 
-def run(
+def run(  # noqa: PLR0913 (typer calls it)
     study: StudyFile,
     *,
     trials: Trials = None,
     timeout: Timeout = None,
     workers: Workers = 1,
     overrides: Overrides = None,
+    runs: RunsFolder = calls.RUNS,
     controls: WithControls = False,
     as_json: AsJson = False,
 ) -> None:
@@ -52,10 +54,15 @@ def run(
 
     def search(progress: Progress) -> "Run":
         return calls.search(
-            config, trials=trials, timeout_s=timeout, workers=workers, progress=progress
+            config,
+            runs=runs,
+            trials=trials,
+            timeout_s=timeout,
+            workers=workers,
+            progress=progress,
         )
 
-    folder = calls.RUNS / config.study.name
+    folder = runs / config.study.name
     _search(folder, search, workers if controls else 0, as_json=as_json)
 
 
@@ -105,7 +112,7 @@ def _search(
             if controls:
                 calls.controls(finished, workers=controls, progress=progress)
     except KeyboardInterrupt:
-        on = f"; go on by: autocompress resume {folder}" if folder.exists() else ""
+        on = f"; go on by: autocompress resume {quoted(folder)}" if folder.exists() else ""
         say(f"interrupted{on}")
         raise typer.Exit(INTERRUPTED) from None
     conclude(finished, folder, as_json=as_json)
@@ -121,7 +128,7 @@ def conclude(finished: "Run", folder: Path, *, as_json: bool = False) -> None:
     """
     show_front(finished, as_json=as_json)
     if finished.front():
-        say(f"next: autocompress report {folder} -o report.html")
+        say(f"next: autocompress report {quoted(folder)} -o report.html")
         return
     tried = any(trial.state in ("complete", "pruned") for trial in finished.trials())
     if tried and finished.limits:
@@ -173,4 +180,4 @@ def init(
     directory.mkdir(parents=True, exist_ok=True)
     write_bytes(path, template().encode())
     show_line(str(path))
-    say(f"next: autocompress plan {path}")
+    say(f"next: autocompress plan {quoted(path)}")

@@ -1,9 +1,11 @@
 """Tables on standard output: fitted to a terminal, plain aligned text elsewhere."""
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -57,6 +59,11 @@ class Column:
 def printable(text: str) -> str:
     """Return a text whose control characters, which could steer a terminal, are written out."""
     return text.translate(_CONTROL)
+
+
+def quoted(path: Path) -> str:
+    """Return a path as a shell takes it."""
+    return shlex.quote(str(path))
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:

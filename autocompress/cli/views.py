@@ -37,6 +37,8 @@ def status_lines(status: "Status") -> Iterator[str]:
     """Return how far a run is, without the table of reasons."""
     states = ", ".join(f"{n} {name}" for name, n in vars(status.counts).items() if n)
     yield f"{status.study}: {_how_far(status)}"
+    for damage in status.damages:
+        yield f"DAMAGED: {damage}"
     wanted = "as many as fit the time" if status.wanted is None else status.wanted
     yield f"trials: {states or 'none yet'}, of {wanted} wanted"
     if status.eta_s is not None:

@@ -11,8 +11,9 @@ from autocompress.runs import layout
 from autocompress.runs.final import Final
 from autocompress.runs.header import Header, HeaderDocument
 from autocompress.runs.importances import frozen_trials
-from autocompress.runs.journal import Ended, Event, Proposed, Session, read_from
+from autocompress.runs.journal import Ended, Event, Proposed, Session, Trained, read_from
 from autocompress.runs.stored import Baseline, StoredTrial
+from autocompress.runs.wholeness import damages_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -32,6 +33,7 @@ class Folder:
         self._position = 0  # in the journal, in bytes
         self._trials: dict[int, StoredTrial] = {}
         self._session: Session | None = None
+        self._networks: dict[str, Trained] = {}
 
     def header(self) -> Header:
         """Return what ``run.json`` holds."""
@@ -59,6 +61,7 @@ class Folder:
         size = path.stat().st_size if path.exists() else 0
         if size < self._position:  # another journal was put in its place
             self._position, self._trials, self._session = 0, {}, None
+            self._networks = {}
         events, self._position = read_from(path, self._position)
         for event in events:
             self._apply(event)
@@ -75,8 +78,19 @@ class Folder:
         """Return complete trials that were proposed, with the ranges of their parameters."""
         return frozen_trials(self.trials(), self.header().objectives, search)
 
+    def networks(self) -> Mapping[str, Trained]:
+        """Return what the journal notes of baseline and teacher, by their role."""
+        self.trials()
+        return self._networks
+
+    def damages(self) -> tuple[str, ...]:
+        """Return what is missing, was changed, or is not the run's own."""
+        return damages_of(self.path, self.trials(), self._networks)
+
     def _apply(self, event: Event) -> None:
-        if isinstance(event, Session):
+        if isinstance(event, Trained):
+            self._networks[event.role] = event
+        elif isinstance(event, Session):
             if event.fidelity is None:  # else it goes on, with fewer epochs
                 self._session = event
                 self._interrupt()

@@ -59,6 +59,7 @@ class HeaderDocument:
         digests: of what must not change while the run is gone on with, by name.
         versions: of the packages that it began with.
         recipes: parameters of the recipes that it begins with; ``None``: those of every study.
+        made_in: folder that it was started in, where modules of the user's were found.
     """
 
     name: str
@@ -73,6 +74,7 @@ class HeaderDocument:
     sizes: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     recipes: tuple[Mapping[str, Any], ...] | None = None
+    made_in: str = ""
 
     def header(self, where: str) -> Header:
         """Return it with the metrics that it names.

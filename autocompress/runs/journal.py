@@ -87,9 +87,25 @@ class Ended:
     started: str | None = setting(None, help="when its work began", check=_no_time)
 
 
-Event = Session | Proposed | Ended
-_KINDS: Mapping[str, type[Session] | type[Proposed] | type[Ended]] = {
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A network that all trials share is there, and stays as it is.
+
+    Attributes:
+        role: ``"baseline"`` or ``"teacher"``.
+        time: when.
+        sha256: of the file of its weights.
+    """
+
+    role: str
+    time: str
+    sha256: str
+
+
+Event = Session | Trained | Proposed | Ended
+_KINDS: Mapping[str, type[Session] | type[Trained] | type[Proposed] | type[Ended]] = {
     "session": Session,
+    "trained": Trained,
     "proposed": Proposed,
     "ended": Ended,
 }

@@ -1,5 +1,6 @@
 """One process at a time runs the trials of a run: a lock that ends with the process."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,5 +46,5 @@ def is_being_run(folder: Path) -> bool:
             return False
     except filelock.Timeout:
         return True
-    except OSError:  # of another user, whose run it is
-        return True
+    except OSError as error:  # of another user, whose run it is; or nobody can write there
+        return error.errno != errno.EROFS

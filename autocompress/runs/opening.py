@@ -1,6 +1,6 @@
 """Open the folder of a run, whatever release wrote it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from autocompress.runs import layout
 from autocompress.runs.folder import Folder
 from autocompress.runs.stored import Stored
 from autocompress.sentences import one_line, shown
+from autocompress.trust import require_trust
 
 OLD_FORMAT = 1  # of release 0.1
 
@@ -70,6 +71,23 @@ def wanted_by(study: Mapping[str, Any], path: Path) -> int:
         f"{path / layout.STUDY} is damaged: study.trials: expected a whole number of at least 0, "
         f"got {shown(trials)}"
     )
+
+
+def require_trusted(path: Path, study: Mapping[str, Any], allow: Collection[str] = ()) -> None:
+    """Refuse to call functions that a run names, and this user has neither run nor allowed.
+
+    Args:
+        path: of the run.
+        study: its study file, as nested tables.
+        allow: packages or modules whose functions may be called.
+
+    Raises:
+        UntrustedError: there are such functions.
+        ConfigurationError: a module is not found here; the message says where the run was made.
+    """
+    header = read_json(path / layout.HEADER)
+    found = header.get("made_in") if isinstance(header, dict) else None
+    require_trust(study, str(path), allow, made_in=found if isinstance(found, str) else "")
 
 
 def file_version(file: Path) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 from autocompress.documents import read_document
 from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.metrics import Limits
-from autocompress.metrics.pareto import costs, non_dominated
 from autocompress.metrics.splits import deciding
 from autocompress.results import Estimates
 from autocompress.runs import layout
@@ -28,7 +27,7 @@ from autocompress.runs.picks import (
     infeasibility_of,
     pick_names,
 )
-from autocompress.runs.records import Reading, TrialRecord
+from autocompress.runs.records import Reading, TrialRecord, front_of
 from autocompress.runs.rows import flat, front_row, table_row
 from autocompress.runs.status import Status, counts_of, status_of
 from autocompress.runs.stored import Stored, StoredTrial, Structure
@@ -183,7 +182,7 @@ class Run:
         trials = self._read()
         with self._lock:
             if self._front is None:
-                self._front = self._front_of(trials)
+                self._front = front_of(self.objectives, self.score, trials)
             front = self._front
         check_budget(budget or {}, self.metrics)
         return [t for t in front if not excesses(budget or {}, t.metrics, self.metrics)]
@@ -237,6 +236,10 @@ class Run:
             return None
         return infeasibility_of(tried, self.limits)
 
+    def damages(self) -> tuple[str, ...]:
+        """Return what is missing, was changed, or is not the run's own, in words."""
+        return self._stored.damages()
+
     def status(self) -> Status:
         """Return trials by state, reasons of failures, the best so far, and time per stage."""
         return status_of(self)
@@ -289,16 +292,3 @@ class Run:
         if stored.result is not None:  # else it depends on whether a process runs it
             self._known[stored.number] = stored, record
         return record
-
-    def _front_of(self, trials: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
-        names = {metric.name for metric in self.objectives}
-        feasible = [t for t in trials if t.feasible and names <= t.searched.keys()]
-        points = [costs(trial.searched, self.objectives) for trial in feasible]
-        others = [metric for metric in self.objectives if metric != self.score]
-        first = (others or list(self.objectives))[0]
-        return tuple(
-            sorted(
-                (feasible[index] for index in non_dominated(points)),
-                key=lambda trial: first.sign * trial.metrics[first.name].value,
-            )
-        )

@@ -1,13 +1,14 @@
 """One trial of a run, as it is read: what was stored of it, and what that is worth now."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from autocompress.metrics import Limits
+from autocompress.metrics import Limits, Metric
+from autocompress.metrics.pareto import costs, non_dominated
 from autocompress.recipe_text import recipe_in_short
 from autocompress.results import EpochRecord, Estimates, Failure, StageResult
 from autocompress.runs import layout
@@ -183,3 +184,19 @@ def _state(stored: StoredTrial, *, active: bool) -> TrialState:
     if stored.result is None or stored.result.state == "interrupted":
         return "running" if active and not stored.interrupted else "waiting"
     return stored.result.state
+
+
+def front_of(
+    objectives: Sequence[Metric], score: Metric, trials: Sequence[TrialRecord]
+) -> tuple[TrialRecord, ...]:
+    """Return the feasible trials that none dominates, by the first objective but the score."""
+    names = {metric.name for metric in objectives}
+    feasible = [t for t in trials if t.feasible and names <= t.searched.keys()]
+    points = [costs(trial.searched, objectives) for trial in feasible]
+    first = next((metric for metric in objectives if metric != score), objectives[0])
+    return tuple(
+        sorted(
+            (feasible[index] for index in non_dominated(points)),
+            key=lambda trial: first.sign * trial.metrics[first.name].value,
+        )
+    )

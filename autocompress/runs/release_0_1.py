@@ -121,6 +121,10 @@ class Release01:
             raise self._damaged(error) from error
         return [self._ended.get(trial.number) or self._trial(trial) for trial in found]
 
+    def damages(self) -> tuple[str, ...]:
+        """Return nothing: release 0.1 noted no more than the digests of trials."""
+        return ()
+
     def wanted(self) -> int | None:
         """Return how many trials the last session was to run."""
         attributes = {} if self._study is None else self._study.user_attrs

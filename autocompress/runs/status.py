@@ -65,6 +65,7 @@ class Status:
         best: way to pick, as ``Run.picks``, to the number of the trial.
         front_size: trials on the front.
         reasons: of trials that are not complete, or whose final evaluation is not.
+        damages: files that are missing, were changed, or are not the run's own.
     """
 
     study: str
@@ -77,12 +78,18 @@ class Status:
     best: Mapping[str, int]
     front_size: int
     reasons: tuple[Reason, ...]
+    damages: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data: what ``autocompress status --json`` prints."""
         plain = asdict(self)
         trials = {**plain.pop("counts"), "wanted": plain.pop("wanted")}
-        return {**plain, "trials": trials, "reasons": list(plain["reasons"])}
+        return {
+            **plain,
+            "trials": trials,
+            "reasons": list(plain["reasons"]),
+            "damages": list(plain["damages"]),
+        }
 
 
 def status_of(run: "Run") -> Status:
@@ -93,6 +100,7 @@ def status_of(run: "Run") -> Status:
         study=run.name,
         finished=run.finished,
         active=active,
+        damages=run.damages(),
         counts=counts_of(trials),
         wanted=wanted,
         eta_s=_eta_s(trials, wanted) if active else None,

@@ -205,6 +205,9 @@ class Stored(Protocol):
     def trials(self) -> Sequence[StoredTrial]:
         """Return all trials by number; those that have not changed are the same objects."""
 
+    def damages(self) -> tuple[str, ...]:
+        """Return what is missing, was changed, or is not the run's own, in words."""
+
     def wanted(self) -> int | None:
         """Return the trials in all that the last session was to run.
 

@@ -19,6 +19,7 @@ from autocompress.graph.plan import Fold
 from autocompress.problem import problem_from
 from autocompress.results import EpochRecord
 from autocompress.runs import Run, layout
+from autocompress.runs.opening import require_trusted
 from autocompress.runs.records import TrialRecord
 from autocompress.runs.store import intact, read_plan
 from autocompress.runs.stored import FromScratch, training_of
@@ -29,7 +30,6 @@ from autocompress.targets import within_usable_cores
 from autocompress.techniques.folding import Folding, fold_batch_norms
 from autocompress.training.fitting import Fit, fit, seed_everything
 from autocompress.trial import TRAINING_STAGES
-from autocompress.trust import require_trust
 
 
 def run_controls(
@@ -58,7 +58,7 @@ def run_controls(
         RunError: the front is empty.
         UntrustedError: the study names functions that this user has neither run nor allowed.
     """
-    require_trust(done.config, str(done.path))
+    require_trusted(done.path, done.config)
     front = [trial for trial in done.front() if trial.parent is None]
     if not front:
         raise RunError(f"{done.path} has no front that controls could be compared with")

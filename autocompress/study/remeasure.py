@@ -1,6 +1,7 @@
 """Trials of a run measured again, on this machine."""
 
 import datetime
+import os
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -14,10 +15,10 @@ from autocompress.metrics import Estimate
 from autocompress.problem import problem_from
 from autocompress.results import Fingerprint
 from autocompress.runs import Run, layout
+from autocompress.runs.opening import require_trusted
 from autocompress.runs.records import TrialRecord
 from autocompress.study.final import deployed_for
 from autocompress.targets import Latency, LatencyBenchmark, differences
-from autocompress.trust import require_trust
 
 FILE = "remeasured.json"
 
@@ -95,7 +96,12 @@ def remeasure(
     if not run.baseline:
         raise RunError(f"{run.path} has no measured baseline yet; resume it first")
     trials = _wanted(run, numbers)
-    require_trust(run.config, str(run.path), allow)
+    if not os.access(run.path, os.W_OK):
+        raise RunError(
+            f"{run.path} cannot be written, and what is measured is kept in it; copy the run to "
+            "another folder"
+        )
+    require_trusted(run.path, run.config, allow)
     problem = problem_from(load_study(run.path / layout.STUDY))
     problem.target.check()
     now = problem.target.fingerprint()

@@ -1,36 +1,41 @@
 """Run a study, resume it, check it: from a study file, or from Python objects."""
 
-import datetime
-import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from autocompress.artifacts import remove_leftovers, write_bytes, write_folder
+from autocompress.artifacts import (
+    digest_of_file,
+    remove_leftovers,
+    write_bytes,
+    write_folder,
+)
 from autocompress.config import StudyConfig, load_study, to_toml
 from autocompress.context import prepare
-from autocompress.documents import read_document
 from autocompress.errors import DiskFullError, RunError
 from autocompress.events import Finished, Progress, Started, ignore
 from autocompress.execution import Executor
 from autocompress.execution.pool import LocalPool
-from autocompress.metrics.splits import on_test
-from autocompress.problem import Problem, digests, problem_from
+from autocompress.problem import Problem, problem_from
 from autocompress.runs import Run, layout
-from autocompress.runs.header import Header, HeaderDocument
-from autocompress.runs.journal import Journal, Session, now
+from autocompress.runs.journal import Journal, Session, Trained, now, read_events
 from autocompress.runs.lock import is_being_run, only_writer
-from autocompress.runs.opening import OLD_FORMAT, format_of
+from autocompress.runs.opening import require_trusted
 from autocompress.study.budget import Amount, Budget
 from autocompress.study.check import check_problem
+from autocompress.study.continuing import (
+    header_document,
+    refuse_damages,
+    refuse_old_format,
+    settle_changes,
+)
 from autocompress.study.final import evaluate_front, reopen
 from autocompress.study.loop import SearchLoop
-from autocompress.study.session import RECIPES, asked, nearest_recipes, proposer_of
+from autocompress.study.session import asked, nearest_recipes, proposer_of
 from autocompress.study.signals import interrupted_by_signals
-from autocompress.targets import differences, within_usable_cores
-from autocompress.trust import require_trust, trust
+from autocompress.targets import within_usable_cores
+from autocompress.trust import trust
 
 
 def run_study(
@@ -87,15 +92,17 @@ def begin(
     folder = directory / config.study.name
     _refuse_existing(folder)
     check_problem(problem)
-    header = {
-        **_header(problem).to_dict(),
-        "digests": digests(problem),
-        "versions": _versions(),
-        RECIPES: nearest_recipes(config.space(), recipes),
-    }
-    contents = {layout.STUDY: to_toml(config).encode(), layout.HEADER: header}
+    document = header_document(problem, nearest_recipes(config.space(), recipes))
+    contents = {layout.STUDY: to_toml(config).encode(), layout.HEADER: document}
     # Only now, so that what fails before leaves nothing.
-    write_folder(folder, contents, replace=_has_nothing(folder))
+    try:
+        write_folder(folder, contents, replace=_has_nothing(folder))
+    except OSError as error:
+        _refuse_existing(folder)  # another run of this name has begun meanwhile
+        raise RunError(
+            f"{folder} cannot be made ({error}); put runs elsewhere (--runs DIR, in Python "
+            "directory=DIR)"
+        ) from error
     trust(config.to_dict())
     with only_writer(folder):
         return _search(problem, folder, amount, executor, progress)
@@ -127,8 +134,8 @@ def resume_run(
             changed since the run began, or release 0.1 wrote it.
     """
     old = Run.open(path)
-    _refuse_old_format(old.path)
-    require_trust(old.config, str(old.path), allow)
+    refuse_old_format(old.path)
+    require_trusted(old.path, old.config, allow)
     problem = problem_from(load_study(old.path / layout.STUDY))
     return go_on(problem, old, amount=amount or Amount(), executor=executor, progress=progress)
 
@@ -141,10 +148,11 @@ def go_on(
     What may change, such as limits, is written into its study file first: every process of the
     run, and all who read it, go by that.
     """
-    _refuse_old_format(old.path)
-    _refuse_changes(old, problem)
+    refuse_old_format(old.path)
+    refuse_damages(old)
     problem.target.check()
     with only_writer(old.path):
+        settle_changes(old, problem)
         path = old.path / layout.STUDY
         if load_study(path).to_dict() != problem.config.to_dict():
             write_bytes(path, to_toml(problem.config).encode())
@@ -169,56 +177,6 @@ def _has_nothing(folder: Path) -> bool:
     return is_run and not (folder / layout.BASELINE).exists() and not Run.open(folder).trials()
 
 
-def _refuse_old_format(folder: Path) -> None:
-    if format_of(folder) == OLD_FORMAT:
-        raise RunError(
-            f"{folder} was written by autocompress 0.1, which kept its trials in another way: it "
-            "can be read, reported and exported, but not gone on with; start a new run from its "
-            f"{layout.STUDY}"
-        )
-
-
-def _header(problem: Problem) -> Header:
-    scores = [score.metric for score in problem.task.scores]
-    metrics = (*problem.metrics, *map(on_test, scores))
-    return Header(
-        name=problem.config.study.name,
-        created=datetime.datetime.now(datetime.UTC),
-        objectives=problem.objectives,
-        score=problem.task.score,
-        metrics={metric.name: metric for metric in metrics},
-        task=problem.task.name,
-        sizes=problem.data.sizes,
-        fingerprint=problem.target.fingerprint(),
-    )
-
-
-def _versions() -> dict[str, str]:
-    names = ("autocompress", "torch", "optuna")
-    return {
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in names},
-    }
-
-
-def _refuse_changes(old: Run, problem: Problem) -> None:
-    header = read_document(HeaderDocument, old.path / layout.HEADER)
-    found = digests(problem)
-    changed = [name for name, digest in header.digests.items() if found.get(name) != digest]
-    if changed:
-        raise RunError(
-            f"{old.path}: {', '.join(changed)} changed since this run began, so that old and new "
-            f"trials could not be compared; undo the change in {layout.STUDY} or the data, or "
-            "start a new run"
-        )
-    moved = differences(old.fingerprint, problem.target.fingerprint())
-    if moved:
-        raise RunError(
-            f"{old.path}: its latencies were measured on other hardware or software "
-            f"({'; '.join(moved)}); start a new run here"
-        )
-
-
 def _search(
     problem: Problem,
     folder: Path,
@@ -238,6 +196,7 @@ def _search(
         done = sum(trial.counts for trial in run.trials())
         progress(Started(config.study.name, str(folder), trials, done, problem.objectives))
         with closing(prepare(problem, folder, progress)) as context:
+            _note_networks(journal, folder)
             budget = Budget(trials, timeout_s, amount.workers, done)
             if budget.trials > done:
                 reopen(run)
@@ -249,6 +208,18 @@ def _search(
             evaluate_front(finished, context, progress)
         progress(Finished(str(folder), finished.front_document()))
         return finished
+
+
+def _note_networks(journal: Journal, folder: Path) -> None:
+    """Note the weights of baseline and teacher, as they will stay."""
+    events = read_events(folder / layout.JOURNAL)
+    known = {event.role: event.sha256 for event in events if isinstance(event, Trained)}
+    for role in (layout.BASELINE, layout.TEACHER):
+        weights = folder / role / layout.WEIGHTS
+        if weights.exists():
+            sha256 = digest_of_file(weights)
+            if known.get(role) != sha256:
+                journal.append(Trained(role=role, time=now(), sha256=sha256))
 
 
 @contextmanager

@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 import autocompress
+from autocompress.artifacts import digest_of_file
 from autocompress.bundles import FORMATS, ModelSpec, load
 from autocompress.bundles.contents import numbers
 from autocompress.bundles.formats import Exportable
 from autocompress.bundles.formats.pt2 import Pt2
-from autocompress.bundles.loading import digest_of_file
 from autocompress.bundles.verify import verify
 from autocompress.errors import ConfigurationError, UsageError, VerificationError
 from autocompress.graph import Plan
