@@ -135,8 +135,8 @@ round_to = []
 """
     assert problems_of(study(text)) == [
         "study.toml:3: study.trails: unknown key 'trails' (did you mean 'trials'?); "
-        "allowed: name, seed, trials, timeout, sampler, objectives, plugins, estimate, "
-        "early_stopping, derive",
+        "allowed: name, seed, trials, timeout, trial_timeout, trial_memory_gb, sampler, "
+        "objectives, plugins, estimate, early_stopping, derive",
         "study.toml:7: data.batch_size: expected a whole number of at least 1, got '64'",
         "study.toml:8: data.augmentation: expected one of none, shift, shift_flip, crop, "
         "crop_flip, got 'shift_flop' (did you mean 'shift_flip'?)",
@@ -199,7 +199,8 @@ def test_an_empty_search_space_is_refused(study, value):
 
 def test_missing_sections_and_keys_are_reported(study):
     assert problems_of(study('[model]\nepochs = 1\n[data]\nsource = ""')) == [
-        "study.toml: study: missing; expected a table with name, seed, trials, timeout, sampler, "
+        "study.toml: study: missing; expected a table with name, seed, trials, timeout, "
+        "trial_timeout, trial_memory_gb, sampler, "
         "objectives, plugins, estimate, "
         "early_stopping, derive",
         "study.toml:4: data.source: expected a text that is not empty, got ''",
@@ -256,8 +257,8 @@ def test_overrides_of_parameters_are_lists_tables_or_parts_of_a_range(study):
 def test_problems_of_overrides_name_the_override(study):
     assert problems_of(study(), ["study.trails=3", "trials=4", "training.epochs.low=1"]) == [
         "--set study.trails=3: study.trails: unknown key 'trails' (did you mean 'trials'?); "
-        "allowed: name, seed, trials, timeout, sampler, objectives, plugins, estimate, "
-        "early_stopping, derive",
+        "allowed: name, seed, trials, timeout, trial_timeout, trial_memory_gb, sampler, "
+        "objectives, plugins, estimate, early_stopping, derive",
         "--set training.epochs.low=1: training.epochs: expected a whole number in "
         "[0, 10000], got {'low': 1}",
         "--set trials=4: trials: unknown key 'trials' (did you mean 'study.trials'?); "
