@@ -1,5 +1,6 @@
 """Run a job: the recipe of a trial, with what the search knows of the other trials."""
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,6 +42,8 @@ def run_job(job: Job, context: Context) -> Done:
     try:
         with failing_as("trial"):
             done = _run(job, context)
+        with failing_as("save", "its result cannot be stored"):
+            json.dumps(done.result.to_dict(), allow_nan=False)
     except TrialError as error:
         result = failed(job.recipe, error)
         if isinstance(error, DiskFullError):  # it is none of the trial's fault

@@ -9,7 +9,6 @@ from autocompress.config import (
     StudyConfig,
     load_study,
     parse_duration,
-    study_from,
     template,
     to_toml,
 )
@@ -136,15 +135,14 @@ round_to = []
 """
     assert problems_of(study(text)) == [
         "study.toml:3: study.trails: unknown key 'trails' (did you mean 'trials'?); "
-        "allowed: name, seed, trials, timeout, trial_timeout, trial_memory_gb, "
-        "sampler, objectives, plugins, estimate, "
-        "early_stopping, derive",
+        "allowed: name, seed, trials, timeout, trial_timeout, trial_memory_gb, sampler, "
+        "objectives, plugins, estimate, early_stopping, derive",
         "study.toml:7: data.batch_size: expected a whole number of at least 1, got '64'",
         "study.toml:8: data.augmentation: expected one of none, shift, shift_flip, crop, "
         "crop_flip, got 'shift_flop' (did you mean 'shift_flip'?)",
         "study.toml:12: model.trials: unknown key 'trials' (did you mean 'study.trials'?); "
         "allowed: factory, kwargs, weights, epochs, learning_rate",
-        "study.toml:18: latency.threads: expected a whole number in [1, 1024], got 0",
+        "study.toml:18: latency.threads: expected a whole number of at least 1, got 0",
         "study.toml:21: search.sparsity: low 0.5 is above high 0.1 "
         "(fraction of the convolutions' groups to zero)",
         "study.toml:22: search.critereon: unknown parameter 'critereon' (did you mean "
@@ -202,7 +200,8 @@ def test_an_empty_search_space_is_refused(study, value):
 def test_missing_sections_and_keys_are_reported(study):
     assert problems_of(study('[model]\nepochs = 1\n[data]\nsource = ""')) == [
         "study.toml: study: missing; expected a table with name, seed, trials, timeout, "
-        "trial_timeout, trial_memory_gb, sampler, objectives, plugins, estimate, "
+        "trial_timeout, trial_memory_gb, sampler, "
+        "objectives, plugins, estimate, "
         "early_stopping, derive",
         "study.toml:4: data.source: expected a text that is not empty, got ''",
         "study.toml:1: model.factory: missing",
@@ -258,9 +257,8 @@ def test_overrides_of_parameters_are_lists_tables_or_parts_of_a_range(study):
 def test_problems_of_overrides_name_the_override(study):
     assert problems_of(study(), ["study.trails=3", "trials=4", "training.epochs.low=1"]) == [
         "--set study.trails=3: study.trails: unknown key 'trails' (did you mean 'trials'?); "
-        "allowed: name, seed, trials, timeout, trial_timeout, trial_memory_gb, "
-        "sampler, objectives, plugins, estimate, "
-        "early_stopping, derive",
+        "allowed: name, seed, trials, timeout, trial_timeout, trial_memory_gb, sampler, "
+        "objectives, plugins, estimate, early_stopping, derive",
         "--set training.epochs.low=1: training.epochs: expected a whole number in "
         "[0, 10000], got {'low': 1}",
         "--set trials=4: trials: unknown key 'trials' (did you mean 'study.trials'?); "
@@ -407,9 +405,3 @@ def test_the_shipped_studies_are_valid(tmp_path, path):
     assert load_study(resolved) == config
     assert config.study.name == path.stem
     assert set(config.space().dimensions) == set(config.search.params)
-
-
-def test_a_byte_order_mark_is_no_part_of_a_study(tmp_path):
-    path = tmp_path / "study.toml"
-    path.write_text(template(), encoding="utf-8-sig")
-    assert load_study(path) == study_from(tomllib.loads(template()))

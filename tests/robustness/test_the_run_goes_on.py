@@ -1,6 +1,7 @@
 """What a trial, a sampler, a disk or a signal does: the run goes on, or says what to do."""
 
 import errno
+import math
 import os
 import signal
 import threading
@@ -8,13 +9,14 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 
 from autocompress.errors import DiskFullError, TrialError, failing_as
 from autocompress.events import Message
 from autocompress.execution import Job
 from autocompress.execution.inline import InlineExecutor
 from autocompress.execution.jobs import run_job
-from autocompress.metrics import Metric
+from autocompress.metrics import Estimate, Metric
 from autocompress.recipe import Recipe
 from autocompress.results import Failure, TrialResult
 from autocompress.runs import Run, layout
@@ -156,6 +158,17 @@ def test_a_trial_that_finds_the_disk_full_has_not_failed(context, error):
     result = run_job(Job(number=0, recipe=UNTRAINED), full).result
     assert result.state == "interrupted"
     assert "the disk is full" in result.failure.reason
+
+
+@pytest.mark.parametrize(
+    "found", [Estimate(value=1.0, low=math.nan, high=2.0), Estimate(value=torch.tensor(1.0))]
+)
+def test_a_result_that_cannot_be_stored_fails_its_trial(context, found):
+    own = Metric(name="own", direction="minimize", measure=lambda _: found)
+    odd = replace(context, evaluator=replace(context.evaluator, own=(own,)))
+    result = run_job(Job(number=0, recipe=UNTRAINED), odd).result
+    assert (result.state, result.failure.stage) == ("failed", "save")
+    assert result.failure.reason.startswith("its result cannot be stored: ")
 
 
 class UnspeakableError(Exception):

@@ -50,8 +50,9 @@ def lose_baseline(run):
 
 def spoil_baseline(run):
     path = run / "baseline" / "weights.safetensors"
-    weights = load_file(path)
-    name = next(iter(weights))
+    weights = {name: tensor.clone() for name, tensor in load_file(path).items()}
+    path.unlink()
+    name = next(name for name, tensor in weights.items() if tensor.is_floating_point())
     save_file({**weights, name: torch.full_like(weights[name], float("nan"))}, path)
 
 
@@ -59,7 +60,7 @@ def spoil_baseline(run):
     ("damage", "message"),
     [
         (lose_journal, "trials/00000 is there, but trials.jsonl knows no such trial"),
-        (cut_journal, "trials/0000[23].* is there, but trials.jsonl knows no such trial"),
+        (cut_journal, "trials/00002 is there, but trials.jsonl knows no such trial"),
         (lose_trial, "trials/00001 is missing, the model of trial 1"),
         (change_trial, "trials/00001 was changed after trial 1 ended"),
         (lose_baseline, "baseline/weights.safetensors is missing"),
@@ -73,7 +74,7 @@ def test_damage_is_told_by_status_and_refused_by_resume(copied, damage, message)
         os.utime(path, (long_after, long_after))
     before = models_of(copied)
     told = Run.open(copied).status().damages
-    assert any(message.split(".*")[0][:20] in text for text in told), told
+    assert any(message in text for text in told), told
     with pytest.raises(RunError, match=f"is damaged: .*{message}"):
         resume_run(copied, amount=Amount(trials=6), executor=InlineExecutor())
     assert models_of(copied) == before
