@@ -142,7 +142,7 @@ round_to = []
         "crop_flip, got 'shift_flop' (did you mean 'shift_flip'?)",
         "study.toml:12: model.trials: unknown key 'trials' (did you mean 'study.trials'?); "
         "allowed: factory, kwargs, weights, epochs, learning_rate",
-        "study.toml:18: latency.threads: expected a whole number of at least 1, got 0",
+        "study.toml:18: latency.threads: expected a whole number in [1, 1024], got 0",
         "study.toml:21: search.sparsity: low 0.5 is above high 0.1 "
         "(fraction of the convolutions' groups to zero)",
         "study.toml:22: search.critereon: unknown parameter 'critereon' (did you mean "

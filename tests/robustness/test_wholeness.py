@@ -1,4 +1,4 @@
-"""What a run wrote is known to be whole: nothing lost, foreign or changed is taken or overwritten."""
+"""What a run wrote is known to be whole: nothing lost, foreign or changed is overwritten."""
 
 import os
 import shutil
