@@ -22,6 +22,7 @@ from autocompress.data.protocol import Loader
 from autocompress.data.randomness import PYTHON, RandomStream, all_sources, of_torch
 from autocompress.data.seeded import SeededLoader
 from autocompress.data.splits import ImageFiles, Part, Splits
+from autocompress.targets import usable_cores
 
 logger = logging.getLogger(__name__)
 WORKERS = 8  # processes that decode for a GPU, at most
@@ -76,7 +77,7 @@ class FileData:
             bs=size,
             shuffle=training,
             drop_last=training and len(part) > size,
-            num_workers=min(WORKERS, torch.get_num_threads()) if on_gpu else 0,
+            num_workers=min(WORKERS, torch.get_num_threads(), usable_cores()) if on_gpu else 0,
             device=self.device,
             after_item=[augmented.bring_to_size, ToTensor()],
             after_batch=[
