@@ -119,13 +119,16 @@ def _sparsities(
     points: Sequence[EpochRecord], recipe: Mapping[str, Any]
 ) -> dict[str, list[tuple[float, float]]]:
     """Return (epoch, sparsity) along the schedule of a recipe, for each target that it has."""
-    settings = recipe.get("sparsification")
-    if not settings or settings.get("schedule") not in SCHEDULES:
+    settings, training = recipe.get("sparsification"), recipe.get("training") or {}
+    if not isinstance(settings, Mapping) or not isinstance(training, Mapping):
         return {}
+    name, window = settings.get("schedule"), (settings.get("start", 0.0), settings.get("end", 1.0))
     epochs = sum(point.stage == points[0].stage for point in points)  # the first one sparsifies
-    planned = (recipe.get("training") or {}).get("epochs") or epochs
-    schedule = SCHEDULES[settings["schedule"]]
-    window = (settings.get("start", 0.0), settings.get("end", 1.0))
+    planned = training.get("epochs") or epochs
+    numbers = all(isinstance(number, int | float) for number in (*window, planned))
+    if not isinstance(name, str) or name not in SCHEDULES or not numbers:
+        return {}  # of another release, or edited
+    schedule = SCHEDULES[name]
     steps = [epochs * step / _SCHEDULE_STEPS for step in range(_SCHEDULE_STEPS + 1)]
     reached = [(s, fraction_at(schedule, s / planned, *window)) for s in steps]
     if len(points) > epochs:
@@ -140,12 +143,15 @@ def _targets(settings: Mapping[str, Any]) -> dict[str, float]:
     for key, name in (("sparsity", "sparsity"), ("linear_sparsity", "sparsity of linear layers")):
         given = settings.get(key) or 0.0
         if isinstance(given, Mapping):  # one for each group
-            parts, names = [float(np.mean(list(given.values())))], [f"{name}, mean of all groups"]
+            parts, names = list(given.values()), [f"{name}, mean of all groups"]
         elif isinstance(given, Sequence):
             parts, names = list(given), [f"{name}, {part}" for part in _PARTS]
         else:
             parts, names = [given], [name]
-        targets |= {own: goal for own, goal in zip(names, parts, strict=True) if goal}
+        if not all(isinstance(part, int | float) for part in parts):
+            continue  # of another release, or edited
+        parts = [float(np.mean(parts))] if isinstance(given, Mapping) and parts else parts
+        targets |= {own: goal for own, goal in zip(names, parts, strict=False) if goal}
     return targets
 
 

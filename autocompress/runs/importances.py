@@ -102,19 +102,26 @@ def _distribution(values: Sequence[Any], given: Any) -> "BaseDistribution | None
         IntDistribution,
     )
 
-    table = given if isinstance(given, Mapping) else {}
+    if not all(isinstance(value, str | int | float | None) for value in values):
+        return None
+    known = given if isinstance(given, Mapping) else {}
+    table = {end: number for end, number in known.items() if _is_number(number)}
     if not table and len({repr(value) for value in values}) < 2:
         return None
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+    if not all(map(_is_number, values)):
         return CategoricalDistribution(sorted(set(values), key=str))
     low, high = (
         min([table.get("low", values[0]), *values]),
         max([table.get("high", values[0]), *values]),
     )
-    log = bool(table.get("log", False))
+    log = known.get("log") is True and low > 0
     if all(isinstance(value, int) for value in [low, high, *values]):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(low, high, log=log)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _ped_anova(trials: "Sequence[FrozenTrial]", index: int, sign: int) -> dict[str, float]:

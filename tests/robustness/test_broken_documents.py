@@ -14,6 +14,7 @@ from autocompress.bundles.loading import INDEX, PLAN, WEIGHTS, digest_of_file
 from autocompress.bundles.reproducing import recorded
 from autocompress.bundles.verify import verify
 from autocompress.config import load_study
+from autocompress.dashboard.details import details
 from autocompress.documents import MOST_BYTES, parse_json
 from autocompress.errors import ConfigurationError, RunError, UsageError
 from autocompress.graph import LowRank, Plan, Remove, rebuild
@@ -295,3 +296,23 @@ def test_a_run_of_another_format_is_named(run):
     change(run / "run.json", lambda document: document.update(format=[99]))
     with pytest.raises(RunError, match=r"has format \[99\]; expected 2, or 1 of release 0.1"):
         Run.open(run)
+
+
+def test_what_a_figure_cannot_draw_of_an_edited_recipe_is_left_out(run):
+    text = (run / layout.JOURNAL).read_text()
+    for old, new in (
+        ('"scope": "local"', '"schedule": "agp", "start": 0.1, "end": null, "scope": 7'),
+        ('"linear_sparsity": 0.5', '"linear_sparsity": "half"'),
+        ('"epochs": 5', '"epochs": "five"'),
+    ):
+        (run / layout.JOURNAL).write_text(text.replace(old, new))
+        opened = Run.open(run)
+        assert details(opened, opened.front()[0].number).figures
+
+
+def test_importances_do_without_ranges_that_are_none(tmp_path):
+    folder = made_up_run(tmp_path / "many", complete=9).path
+    text = (folder / layout.STUDY).read_text()
+    for low in ('"zero"', "true", "[0]"):
+        (folder / layout.STUDY).write_text(text.replace("low = 0.0", f"low = {low}, log = true"))
+        assert not Run.open(folder).importances().empty
