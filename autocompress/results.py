@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from autocompress.documents import typed
 from autocompress.errors import RunError
 from autocompress.metrics import Estimate
+from autocompress.reading import plain as as_plain
 from autocompress.sentences import shown
 from autocompress.settings import setting
 from autocompress.short_repr import short_repr
@@ -132,7 +133,7 @@ class TrialResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        plain = asdict(self)
+        plain: dict[str, Any] = as_plain(self)
         plain["metrics"] = {name: found.to_dict() for name, found in self.metrics.items()}
         plain["derived"] = [result.to_dict() for result in self.derived]
         return {"version": VERSION, **plain}

@@ -85,7 +85,8 @@ def require_trusted(path: Path, study: Mapping[str, Any], allow: Collection[str]
         UntrustedError: there are such functions.
         ConfigurationError: a module is not found here; the message says where the run was made.
     """
-    header = read_json(path / layout.HEADER)
+    file = path / layout.HEADER
+    header = read_json(file) if file.exists() else None
     found = header.get("made_in") if isinstance(header, dict) else None
     require_trust(study, str(path), allow, made_in=found if isinstance(found, str) else "")
 

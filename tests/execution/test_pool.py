@@ -67,6 +67,7 @@ def brittle(tmp_path, monkeypatch):
     return study_in(tmp_path, "training.recovery_epochs=0", text=text)
 
 
+@pytest.mark.slow
 def test_a_trial_that_breaks_fails_alone_and_others_go_on(brittle, tmp_path):
     given = [(0.0, 0.0), (0.75, 0.0), (0.25, 0.0), (0.5, 0.0), (0.0, 0.5)]
     recipes = [{"sparsity": one, "linear_sparsity": two} for one, two in given]

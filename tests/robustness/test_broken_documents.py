@@ -85,7 +85,7 @@ def test_a_document_of_a_run(run, name, edit, message):
         ({"number": -1}, "trials.jsonl:2: not an event of a run: proposed: number: expected"),
         ({"time": "yesterday"}, "time: expected a time in ISO 8601, got 'yesterday'"),
         ({"params": []}, "params: expected a table of keys, got []"),
-        ({"event": ["proposed"]}, "event: expected one of session, proposed, ended"),
+        ({"event": ["proposed"]}, "event: expected one of session, trained, proposed, ended"),
     ],
 )
 def test_a_line_of_the_journal(run, change_of, message):

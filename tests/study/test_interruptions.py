@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from autocompress.errors import RunError
 from autocompress.execution.inline import InlineExecutor
 from autocompress.runs import Run
@@ -62,6 +64,7 @@ def check_loss(before, folder):
     return {t.number for t in trials if t.state == "complete"}, lost
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_loses_only_its_running_trial(tmp_path):
     study_file(tmp_path, STUDY.replace("trials = 4", f"trials = {TRIALS}"))
     folder = tmp_path / "runs" / "micro"

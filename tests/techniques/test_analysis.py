@@ -73,7 +73,8 @@ def build(name):
     return models.build(name, {}, num_classes=10, channels=3).eval()
 
 
-NAMES = ("autocompress:resnet_small", "torchvision:shufflenet_v2_x0_5", "attention")
+SHUFFLENET = pytest.param("torchvision:shufflenet_v2_x0_5", marks=pytest.mark.slow)
+NAMES = ("autocompress:resnet_small", SHUFFLENET, "attention")
 
 
 @pytest.mark.parametrize("name", NAMES)
