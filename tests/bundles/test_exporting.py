@@ -132,6 +132,7 @@ def test_without_a_factory_a_bundle_needs_a_file_that_runs(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_model_of_a_bundle_can_be_compressed_and_exported_again(nets):
     spec = ModelSpec(factory="nets_of_mine:net", kwargs={"width": 6})
     first, plan = narrowed(nets.net(6), (0, 1))

@@ -126,6 +126,7 @@ def test_bench_measures_trials_again(at_home):
     assert row["stored"]["value"] > 0
 
 
+@pytest.mark.slow
 def test_a_model_is_exported_and_made_again(at_home):
     code, out, err = at_home("export", "runs/tiny", "--pick", "small", "-o", "bundle", "--json")
     assert code == 0, err

@@ -118,6 +118,7 @@ def end_workers_of(folder):
     return len(workers)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="it looks processes up in /proc")
 def test_a_process_that_dies_between_two_jobs_is_replaced(context):
     pool, recipe = LocalPool(), Recipe(training=Training(epochs=0, recovery_epochs=0)).to_dict()

@@ -46,6 +46,7 @@ def test_all_names_reach_the_workers(folder):
     assert [m.name for m in run.objectives][::3] == ["top_3", "activations_kb"]
 
 
+@pytest.mark.slow
 def test_a_bundle_is_made_and_loaded_by_the_names(folder, example):
     autocompress("export", "runs/own_study", "-o", "bundle", folder=folder)
     example("small")
