@@ -28,6 +28,7 @@ from autocompress.runs import layout
 from autocompress.runs.opening import require_trusted
 from autocompress.runs.store import intact, load_state, load_tensors
 from autocompress.runs.stored import training_of
+from autocompress.runs.wholeness import refuse_damages
 from autocompress.targets import CALIBRATION_ITEMS
 from autocompress.targets.onnx_files import batch_of, open_session
 from autocompress.tasks import Task
@@ -71,6 +72,7 @@ def export_trial(  # noqa: PLR0913 (what search was given comes back)
         ConfigurationError: as :func:`autocompress.export`; or the study was given Python objects.
         VerificationError: as :func:`autocompress.export`.
     """
+    refuse_damages(run.path, run.damages(), of=layout.BASELINE)
     require_trusted(run.path, run.config, allow)
     config, record = study_from(run.config), run.trial(number)
     folder = intact(record.folder, record.sha256, f"trial {number}, which is {record.state},")

@@ -3,6 +3,9 @@
 Only reading is possible. Stages have their names of today, and accuracies their interval.
 """
 
+import functools
+import sqlite3
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -155,10 +158,10 @@ class Release01:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path = self.path / DATABASE
-        options = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}, "poolclass": NullPool}
+        options = {"creator": functools.partial(_connection, path), "poolclass": NullPool}
         try:
             storage = optuna.storages.RDBStorage(
-                f"sqlite:///{path.resolve()}", engine_kwargs=options, skip_table_creation=True
+                "sqlite://", engine_kwargs=options, skip_table_creation=True
             )
             names = optuna.get_all_study_names(storage)
             name = self.header().name
@@ -258,6 +261,18 @@ def _database_errors() -> tuple[type[Exception], ...]:
 
     ours = (SQLAlchemyError, optuna.exceptions.OptunaError)
     return (*ours, RuntimeError, LookupError, TypeError, ValueError, AssertionError)
+
+
+def _connection(path: Path) -> sqlite3.Connection:
+    """Open a database for reading, whatever characters its path has, on any disk.
+
+    Where no process has left a log to be read too, the database is taken as it is: on a disk that
+    can only be read SQLite could not make the files that it shares with writers.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    kind = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+    name = urllib.parse.quote(str(path.resolve()))
+    return sqlite3.connect(f"file:{name}?{kind}", uri=True, timeout=_BUSY_TIMEOUT_S)
 
 
 def _origin(facts: Mapping[str, Any]) -> str:

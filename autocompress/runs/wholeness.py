@@ -4,15 +4,17 @@ A file is read again only where it was written after what the journal notes of i
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from autocompress.artifacts import digest_of_file, digest_of_folder
+from autocompress.errors import RunError
 from autocompress.runs import layout
 from autocompress.runs.journal import Trained
 from autocompress.runs.stored import StoredTrial
 
+SHOWN = 3  # damages that a message names
 _SLACK = timedelta(seconds=2)  # file systems round times
 _NUMBER = re.compile(r"(\d{5,})(\.\d+)?")  # of the folder of a trial, or of one that shares it
 
@@ -30,9 +32,24 @@ def damages_of(
     return (*_networks(path, networks.values()), *_trials(path, list(trials)))
 
 
-def network_damages(path: Path, networks: Iterable[Trained]) -> tuple[str, ...]:
-    """Return what is wrong with the weights of baseline and teacher."""
-    return tuple(_networks(path, networks))
+def refuse_damages(path: Path, damages: Sequence[str], *, of: str = "") -> None:
+    """Refuse to go on with what is not known to be whole.
+
+    Args:
+        path: the run's folder.
+        damages: as ``damages_of`` returns them.
+        of: folder of the run that alone matters; empty: all do.
+
+    Raises:
+        RunError: there are any; the message names the first.
+    """
+    damages = [text for text in damages if text.startswith(f"{of}/" if of else "")]
+    if damages:
+        more = f", and {len(damages) - SHOWN} more" if len(damages) > SHOWN else ""
+        raise RunError(
+            f"{path} is damaged: {'; '.join(damages[:SHOWN])}{more}; put back what was there, or "
+            "start a new run"
+        )
 
 
 def _networks(path: Path, networks: Iterable[Trained]) -> Iterator[str]:

@@ -19,8 +19,6 @@ from autocompress.runs.opening import OLD_FORMAT, format_of
 from autocompress.study.session import RECIPES
 from autocompress.targets import differences
 
-SHOWN = 3  # damages that a message names
-
 
 def refuse_old_format(folder: Path) -> None:
     """Refuse to add trials to a run of release 0.1."""
@@ -29,17 +27,6 @@ def refuse_old_format(folder: Path) -> None:
             f"{folder} was written by autocompress 0.1, which kept its trials in another way: it "
             "can be read, reported and exported, but not gone on with; start a new run from its "
             f"{layout.STUDY}"
-        )
-
-
-def refuse_damages(old: Run) -> None:
-    """Refuse to go on where anything would be overwritten that is not known to be whole."""
-    damages = old.damages()
-    if damages:
-        more = f", and {len(damages) - SHOWN} more" if len(damages) > SHOWN else ""
-        raise RunError(
-            f"{old.path} is damaged: {'; '.join(damages[:SHOWN])}{more}; put back what was there, "
-            "or start a new run"
         )
 
 

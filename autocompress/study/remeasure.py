@@ -17,6 +17,7 @@ from autocompress.results import Fingerprint
 from autocompress.runs import Run, layout
 from autocompress.runs.opening import require_trusted
 from autocompress.runs.records import TrialRecord
+from autocompress.runs.wholeness import refuse_damages
 from autocompress.study.final import deployed_for
 from autocompress.targets import Latency, LatencyBenchmark, differences
 
@@ -101,6 +102,7 @@ def remeasure(
             f"{run.path} cannot be written, and what is measured is kept in it; copy the run to "
             "another folder"
         )
+    refuse_damages(run.path, run.damages(), of=layout.BASELINE)
     require_trusted(run.path, run.config, allow)
     problem = problem_from(load_study(run.path / layout.STUDY))
     problem.target.check()

@@ -22,11 +22,11 @@ from autocompress.runs import Run, layout
 from autocompress.runs.journal import Journal, Session, Trained, now, read_events
 from autocompress.runs.lock import is_being_run, only_writer
 from autocompress.runs.opening import require_trusted
+from autocompress.runs.wholeness import refuse_damages
 from autocompress.study.budget import Amount, Budget
 from autocompress.study.check import check_problem
 from autocompress.study.continuing import (
     header_document,
-    refuse_damages,
     refuse_old_format,
     settle_changes,
 )
@@ -149,7 +149,7 @@ def go_on(
     run, and all who read it, go by that.
     """
     refuse_old_format(old.path)
-    refuse_damages(old)
+    refuse_damages(old.path, old.damages())
     problem.target.check()
     with only_writer(old.path):
         settle_changes(old, problem)

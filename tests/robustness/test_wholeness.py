@@ -3,21 +3,27 @@
 import os
 import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import autocompress as ac
 from autocompress.errors import RunError
+from autocompress.events import ignore
 from autocompress.execution.inline import InlineExecutor
 from autocompress.runs import Run
 from autocompress.runs.journal import Journal, Trained
+from autocompress.runs.wholeness import refuse_damages
 from autocompress.study.budget import Amount
-from autocompress.study.continuing import refuse_damages
+from autocompress.study.remeasure import remeasure
 from autocompress.study.run import resume_run, run_study
 
 from made_up_runs import made_up_run
 from small_studies import own_trials, study_in
+
+OLD = Path(__file__).parents[1] / "runs" / "release_0_1"
 
 
 def models_of(run):
@@ -80,6 +86,30 @@ def test_damage_is_told_by_status_and_refused_by_resume(copied, damage, message)
     assert models_of(copied) == before
 
 
+@pytest.mark.parametrize("damage", [lose_baseline, spoil_baseline])
+def test_a_damaged_baseline_is_neither_exported_nor_measured_beside(copied, damage):
+    damage(copied)
+    long_after = datetime.now(UTC).timestamp() + 60
+    for path in (copied / "baseline").iterdir():
+        os.utime(path, (long_after, long_after))
+    with pytest.raises(RunError, match="is damaged: baseline/weights"):
+        ac.export_trial(Run.open(copied), 0, copied / "bundle")
+    with pytest.raises(RunError, match="is damaged: baseline/weights"):
+        remeasure(Run.open(copied), [0], ignore)
+
+
+@pytest.mark.parametrize("name", ["a?b", "e%20f", "x#y", "qu'o\"te"])
+def test_a_run_of_release_0_1_is_read_wherever_it_lies(tmp_path, name):
+    home = tmp_path / name
+    home.mkdir()
+    moved = shutil.copytree(OLD, home / "old")
+    names = sorted(path.name for path in moved.iterdir())
+    found, expected = Run.open(moved).trials(), Run.open(OLD).trials()
+    assert [trial.number for trial in found] == [trial.number for trial in expected] != []
+    assert [path.name for path in home.iterdir()] == ["old"]
+    assert sorted(path.name for path in moved.iterdir()) == names
+
+
 def test_a_whole_run_has_no_damages(finished, copied):
     assert finished.damages() == ()
     for path in copied.rglob("*"):
@@ -95,7 +125,7 @@ def test_a_made_up_run_that_lost_everything_names_a_few(tmp_path):
     )
     shutil.rmtree(run.path / "trials", ignore_errors=True)
     with pytest.raises(RunError, match=r"teacher/weights.safetensors is missing"):
-        refuse_damages(Run.open(run.path))
+        refuse_damages(run.path, Run.open(run.path).damages())
 
 
 @pytest.mark.parametrize("name", ["a?b", "e%20f", "x#y", "two words", "qu'o\"te", "new\nline"])
