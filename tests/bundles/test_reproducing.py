@@ -78,6 +78,7 @@ def bundles(tmp_path_factory):
         )  # fmt: skip
     run = SimpleNamespace(
         name="again",
+        damages=tuple,
         path=folder,
         config=CONFIG,
         trial=records.__getitem__,
